@@ -1,0 +1,32 @@
+"""Bedrock job state change → custom model deployment, or the reason why there is none."""
+
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.parser import event_parser
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from search_router.dependencies import dependencies
+from search_router.domain.events import Ignored
+from search_router.inbound_events import JobEvent
+from search_router.observability import logger, metrics, tracer
+from search_router.use_cases.deploy_model import deploy_model
+
+
+@logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
+@metrics.log_metrics(capture_cold_start_metric=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@event_parser(model=JobEvent)
+def lambda_handler(event: JobEvent, context: LambdaContext) -> None:
+    """Follow one distillation job."""
+    deps = dependencies()
+    outcome = deploy_model(
+        event.detail.job_arn,
+        runs=deps.runs,
+        customizer=deps.customizer,
+        events=deps.events,
+        clock=deps.clock,
+    )
+    if isinstance(outcome, Ignored):
+        logger.info("event ignored", reason=outcome.reason, job_arn=event.detail.job_arn)
+        return
+    for run in outcome:
+        logger.info("job followed", run_id=run.run_id, state=run.state, reason=run.reason)

@@ -1,0 +1,40 @@
+"""ModelEvaluated → the champion pointer moves, or the loser is rejected and torn down."""
+
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.parser import event_parser
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from search_router.dependencies import dependencies
+from search_router.domain.events import Ignored
+from search_router.inbound_events import RunEvent
+from search_router.observability import logger, metrics, tracer
+from search_router.use_cases.promote_model import promote_model
+
+
+@logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
+@metrics.log_metrics(capture_cold_start_metric=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@event_parser(model=RunEvent)
+def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
+    """Decide on one evaluated run."""
+    deps = dependencies()
+    logger.append_keys(run_id=event.detail.run_id)
+    outcome = promote_model(
+        event.detail.run_id,
+        student=deps.settings.student_model_id,
+        max_output_tokens=deps.settings.max_output_tokens,
+        runs=deps.runs,
+        champions=deps.champions,
+        customizer=deps.customizer,
+        events=deps.events,
+        clock=deps.clock,
+    )
+    if isinstance(outcome, Ignored):
+        logger.info("event ignored", reason=outcome.reason)
+        return
+    logger.info(
+        "promotion decided",
+        state=outcome.state,
+        reason=outcome.reason,
+        champion_version=outcome.champion_version,
+    )

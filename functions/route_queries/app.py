@@ -1,0 +1,64 @@
+"""One split from the queue → routed rows as one part, entered in the log's ledger once."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from search_router.dependencies import dependencies
+from search_router.domain.errors import TransientError
+from search_router.inbound_events import SplitRecord
+from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.use_cases.route_queries import postponement, route_queries
+
+processor = BatchProcessor(
+    event_type=EventType.SQS, model=SplitRecord, raise_on_entire_batch_failure=False
+)
+
+
+@tracer.capture_method(capture_response=False)
+def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
+    """Route one split; what could not be finished comes back soon, not after the visibility."""
+    deps, split = dependencies(), record.body
+    logger.append_keys(log_id=split.log_id, split=split.split)
+    try:
+        stats = route_queries(
+            split,
+            uploads=deps.uploads,
+            objects=deps.objects,
+            champions=deps.champions,
+            caches=deps.caches,
+            model=deps.batch_model(lambda_context.get_remaining_time_in_millis() / 1000),
+            ledger=deps.ledger,
+            events=deps.events,
+            clock=deps.clock,
+        )
+    except TransientError as error:
+        logger.warning("split postponed", error=str(error))
+        deps.queue.postpone(
+            record.receiptHandle, postponement(int(record.attributes.ApproximateReceiveCount))
+        )
+        raise
+    if stats is None:
+        logger.info("event ignored", reason="the log is gone or has failed")
+        return
+    metrics.add_metric("RowsRouted", MetricUnit.Count, stats.routed)
+    metrics.add_metric("RowsFallback", MetricUnit.Count, stats.fallback)
+    metrics.add_metric("RowsRejected", MetricUnit.Count, stats.rejected)
+    metrics.add_metric("ModelCalls", MetricUnit.Count, stats.model_calls)
+    logger.info("split routed", **stats.model_dump(exclude={"latency", "weights"}))
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics(capture_cold_start_metric=True)
+@tracer.capture_lambda_handler(capture_response=False)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """Route the splits of one batch and report those that failed."""
+    return process_partial_response(
+        event=event, record_handler=record_handler, processor=processor, context=context
+    )

@@ -1,0 +1,41 @@
+"""Prompt file uploaded → validated, split into training and holdout, sharded; run recorded."""
+
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.parser import event_parser
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from search_router.dependencies import dependencies
+from search_router.domain.events import Ignored
+from search_router.inbound_events import S3TestEvent, UploadEvent
+from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
+
+
+@logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
+@metrics.log_metrics(capture_cold_start_metric=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@event_parser(model=UploadEvent | S3TestEvent)
+def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> None:
+    """Take in one prompt file."""
+    if isinstance(event, S3TestEvent):
+        logger.info("event ignored", reason="S3 test event")
+        return
+    deps = dependencies()
+    outcome = shard_prompts(
+        event.source_object,
+        rules=IntakeRules(deps.settings.modalities, deps.settings.holdout_fraction),
+        uploads=deps.uploads,
+        objects=deps.objects,
+        runs=deps.runs,
+        events=deps.events,
+        clock=deps.clock,
+    )
+    if isinstance(outcome, Ignored):
+        logger.info("event ignored", reason=outcome.reason)
+        return
+    logger.append_keys(run_id=outcome.run_id)
+    metrics.add_metric("PromptsAccepted", MetricUnit.Count, outcome.counts.accepted)
+    metrics.add_metric("PromptsRejected", MetricUnit.Count, outcome.counts.rejected)
+    logger.info(
+        "prompts sharded", state=outcome.state, reason=outcome.reason, **outcome.counts.model_dump()
+    )

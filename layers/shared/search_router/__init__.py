@@ -1,0 +1,1 @@
+"""The search router: everything that the ten Lambda functions share."""

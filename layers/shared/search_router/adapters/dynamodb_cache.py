@@ -1,0 +1,107 @@
+"""The answer cache: one item per champion version and query, with a time to live.
+
+The query itself is not stored, only its hash. Expired items that DynamoDB has not yet deleted count
+as absent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from search_router.adapters.aws_errors import translated
+from search_router.domain.routing import (
+    Decision,
+    cached_value,
+    decision_from_cache,
+    query_digest,
+)
+from search_router.ports import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_GET_ITEMS = 100  # BatchGetItem's limit
+_PUT_ITEMS = 25  # BatchWriteItem's limit
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoAnswerCaches:
+    """Hands out the cache of one champion version."""
+
+    client: "DynamoDBClient"
+    table: str
+    time_to_live: timedelta
+    clock: Clock
+
+    def of(self, champion_version: int) -> "DynamoAnswerCache":
+        """Return the cache whose keys hold this version."""
+        return DynamoAnswerCache(self, champion_version)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoAnswerCache:
+    """Reads and writes in batches; what a batch leaves over is tried again, then let go."""
+
+    caches: DynamoAnswerCaches
+    champion_version: int
+
+    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+        """Return what is known of these normalised queries."""
+        by_key = {self._key(query): query for query in queries}
+        now = self.caches.clock.now().timestamp()
+        known: dict[str, Decision] = {}
+        for keys in _batches(list(by_key), _GET_ITEMS):
+            for item in self._get(keys):
+                if float(item["expires_at"]["N"]) > now:
+                    query = by_key[item["pk"]["S"]]
+                    known[query] = decision_from_cache(item["answer"]["S"])
+        return known
+
+    def remember(self, decisions: Mapping[str, Decision]) -> None:
+        """Keep these decisions."""
+        expires_at = int((self.caches.clock.now() + self.caches.time_to_live).timestamp())
+        puts = [
+            {
+                "PutRequest": {
+                    "Item": {
+                        "pk": {"S": self._key(query)},
+                        "answer": {"S": cached_value(decision)},
+                        "expires_at": {"N": str(expires_at)},
+                    }
+                }
+            }
+            for query, decision in decisions.items()
+        ]
+        for batch in _batches(puts, _PUT_ITEMS):
+            self._put(batch)
+
+    def _key(self, query: str) -> str:
+        return f"{self.champion_version}#{query_digest(query)}"
+
+    def _get(self, keys: list[str]) -> Iterator[dict[str, Any]]:
+        request: Any = {self.caches.table: {"Keys": [{"pk": {"S": key}} for key in keys]}}
+        for _ in range(_ROUNDS):
+            with translated("read the cache"):
+                reply = self.caches.client.batch_get_item(RequestItems=request)
+            yield from reply["Responses"].get(self.caches.table, [])
+            request = reply.get("UnprocessedKeys")
+            if not request:
+                return
+
+    def _put(self, batch: list[Any]) -> None:
+        request: Any = {self.caches.table: batch}
+        for _ in range(_ROUNDS):
+            with translated("write the cache"):
+                reply = self.caches.client.batch_write_item(RequestItems=request)
+            request = reply.get("UnprocessedItems")
+            if not request:
+                return
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

@@ -1,0 +1,70 @@
+"""How records lie in the state table.
+
+    pk                 sk            what
+    RUNS               <run-id>      a run
+    JOB#<job-name>     <run-id>      a run that waits for the job
+    CHAMPION           CURRENT       the champion pointer
+    CHAMPION           V#00000001    one champion, written once
+    LOGS               <log-id>      a query log's head, with the number of parts entered
+    LOG#<log-id>       PART#00000    one part's marker
+
+What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
+numbers are no floats.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from search_router.adapters.aws_errors import translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+DOCUMENT = "document"
+
+
+def key(pk: str, sk: str) -> Item:
+    """Return a primary key in DynamoDB's wire form."""
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def document_item(pk: str, sk: str, record: BaseModel, **attributes: str | int) -> Item:
+    """Return an item: key, native attributes, and the record as JSON."""
+    native = {
+        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+        for name, value in attributes.items()
+    }
+    return {**key(pk, sk), **native, DOCUMENT: {"S": record.model_dump_json()}}
+
+
+def document_of(item: Item) -> str:
+    """Return an item's JSON document."""
+    return str(item[DOCUMENT]["S"])
+
+
+def number_of(item: Item, name: str) -> int:
+    """Return a numeric attribute."""
+    return int(item[name]["N"])
+
+
+def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | None:
+    """Read one item consistently."""
+    with translated("read the state table"):
+        reply = client.get_item(TableName=table, Key=key(pk, sk), ConsistentRead=True)
+    return reply.get("Item")
+
+
+def query_items(client: "DynamoDBClient", table: str, pk: str) -> Iterator[Item]:
+    """Yield all items of a partition in key order, consistently, page by page."""
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": pk}},
+        ConsistentRead=True,
+    )
+    with translated("query the state table"):
+        for page in pages:
+            yield from page["Items"]

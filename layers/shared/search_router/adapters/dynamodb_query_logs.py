@@ -1,0 +1,144 @@
+"""The ledger of query logs in the state table."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from search_router.adapters.aws_errors import translated
+from search_router.adapters.dynamodb_items import (
+    Item,
+    document_item,
+    document_of,
+    get_item,
+    key,
+    number_of,
+    query_items,
+)
+from search_router.domain.errors import ConflictError, NotFoundError
+from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.results import PartMarker
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_LOGS = "LOGS"
+
+
+class DynamoQueryLogLedger:
+    """Counts every part once: marker and counter move in one transaction."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def create(self, log: QueryLog) -> QueryLog:
+        """Store a new log, or return the one already stored under its id."""
+        try:
+            with translated("create a query log"):
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_head_item(log),
+                    ConditionExpression="attribute_not_exists(pk)",
+                )
+        except ConflictError:
+            return self._head(log.log_id)
+        return log
+
+    def get(self, log_id: str) -> QueryLog | None:
+        """Read a log's head as it is now."""
+        item = get_item(self._client, self._table, _LOGS, log_id)
+        return _head_of(item) if item else None
+
+    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+        """Enter a part once and count it; a part that is entered already changes nothing."""
+        item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
+        try:
+            with translated("enter a part"):
+                self._client.transact_write_items(
+                    TransactItems=[
+                        {
+                            "Put": {
+                                "TableName": self._table,
+                                "Item": item,
+                                "ConditionExpression": "attribute_not_exists(pk)",
+                            }
+                        },
+                        {
+                            "Update": {
+                                "TableName": self._table,
+                                "Key": key(_LOGS, marker.log_id),
+                                "UpdateExpression": "ADD parts :one SET updated_at = :now",
+                                "ConditionExpression": "attribute_exists(pk)",
+                                "ExpressionAttributeValues": {
+                                    ":one": {"N": "1"},
+                                    ":now": {"S": now.isoformat()},
+                                },
+                            }
+                        },
+                    ]
+                )
+        except ConflictError:
+            return self._head(marker.log_id)  # entered before; raises if the log is unknown
+        return self._head(marker.log_id)
+
+    def markers(self, log_id: str) -> Iterator[PartMarker]:
+        """Yield the markers of a log, by split."""
+        for item in query_items(self._client, self._table, f"LOG#{log_id}"):
+            yield PartMarker.model_validate_json(document_of(item))
+
+    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
+        """Move a log on from the state it was read in; False if somebody else did it first."""
+        try:
+            with translated("move a query log"):
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=key(_LOGS, log.log_id),
+                    UpdateExpression="SET #state = :to, reason = :reason, updated_at = :now",
+                    ConditionExpression="#state = :from",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues={
+                        ":from": {"S": log.state.value},
+                        ":to": {"S": state.value},
+                        ":reason": {"S": reason},
+                        ":now": {"S": now.isoformat()},
+                    },
+                )
+        except ConflictError:
+            return False
+        return True
+
+    def all(self) -> Iterator[QueryLog]:
+        """Yield every log, by id."""
+        for item in query_items(self._client, self._table, _LOGS):
+            yield _head_of(item)
+
+    def _head(self, log_id: str) -> QueryLog:
+        log = self.get(log_id)
+        if log is None:
+            raise NotFoundError(f"query log {log_id} is not in the ledger")
+        return log
+
+
+def _head_item(log: QueryLog) -> Item:
+    return document_item(
+        _LOGS,
+        log.log_id,
+        log,
+        state=log.state.value,
+        reason=log.reason,
+        parts=log.parts,
+        updated_at=log.updated_at.isoformat(),
+    )
+
+
+def _head_of(item: Item) -> QueryLog:
+    """Read a head: what moves is in attributes, what is fixed in the document."""
+    created = QueryLog.model_validate_json(document_of(item))
+    return created.model_copy(
+        update={
+            "state": LogState(item["state"]["S"]),
+            "reason": item["reason"]["S"],
+            "parts": number_of(item, "parts"),
+            "updated_at": datetime.fromisoformat(item["updated_at"]["S"]),
+        }
+    )

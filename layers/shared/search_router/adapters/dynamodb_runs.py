@@ -1,0 +1,89 @@
+"""Runs in the state table, moved only by conditional writes."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from search_router.adapters.aws_errors import translated
+from search_router.adapters.dynamodb_items import (
+    Item,
+    document_item,
+    document_of,
+    get_item,
+    key,
+    query_items,
+)
+from search_router.domain.errors import ConflictError
+from search_router.domain.runs import Run
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_RUNS = "RUNS"
+
+
+class DynamoRunRepository:
+    """Stores runs; `revision` decides who may replace one."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def create(self, run: Run) -> Run:
+        """Store a new run, or return the one already stored under its id."""
+        try:
+            with translated("create a run"):
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=run_item(run),
+                    ConditionExpression="attribute_not_exists(pk)",
+                )
+        except ConflictError:
+            stored = self.get(run.run_id)
+            if stored is None:
+                raise
+            return stored
+        return run
+
+    def get(self, run_id: str) -> Run | None:
+        """Read a run as it is now."""
+        item = get_item(self._client, self._table, _RUNS, run_id)
+        return Run.model_validate_json(document_of(item)) if item else None
+
+    def replace(self, run: Run) -> None:
+        """Store a run's next revision; our own repeated write is no conflict."""
+        try:
+            with translated("move a run"):
+                self._client.put_item(
+                    TableName=self._table, Item=run_item(run), **revision_condition(run)
+                )
+        except ConflictError:
+            if self.get(run.run_id) != run:
+                raise
+
+    def enter_job(self, job_name: str, run_id: str) -> None:
+        """Note that a run waits for a job."""
+        with translated("enter a job"):
+            self._client.put_item(TableName=self._table, Item=key(f"JOB#{job_name}", run_id))
+
+    def runs_of_job(self, job_name: str) -> Sequence[str]:
+        """Return the runs that wait for a job."""
+        items = query_items(self._client, self._table, f"JOB#{job_name}")
+        return [item["sk"]["S"] for item in items]
+
+    def all(self) -> Iterator[Run]:
+        """Yield every run, by id."""
+        for item in query_items(self._client, self._table, _RUNS):
+            yield Run.model_validate_json(document_of(item))
+
+
+def run_item(run: Run) -> Item:
+    """Return a run as an item."""
+    return document_item(_RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
+
+
+def revision_condition(run: Run) -> Item:
+    """Return the condition that the stored run is the one that `run` was made from."""
+    return {
+        "ConditionExpression": "revision = :before",
+        "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
+    }

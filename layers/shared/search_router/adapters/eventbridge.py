@@ -1,0 +1,35 @@
+"""EventBridge: our events on the bus."""
+
+from typing import TYPE_CHECKING
+
+from search_router.adapters.aws_errors import translated
+from search_router.domain.errors import UnavailableError
+from search_router.domain.events import SOURCE, RouterEvent
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+
+class EventBridgePublisher:
+    """Puts one event at a time; PutEvents reports refusals in its reply, not as an error."""
+
+    def __init__(self, client: "EventBridgeClient", bus_name: str) -> None:
+        self._client = client
+        self._bus_name = bus_name
+
+    def publish(self, event: RouterEvent) -> None:
+        """Put one event."""
+        with translated("publish an event"):
+            reply = self._client.put_events(
+                Entries=[
+                    {
+                        "Source": SOURCE,
+                        "DetailType": event.detail_type,
+                        "Detail": event.model_dump_json(),
+                        "EventBusName": self._bus_name,
+                    }
+                ]
+            )
+        if reply["FailedEntryCount"]:
+            code = reply["Entries"][0].get("ErrorCode", "")
+            raise UnavailableError(f"publish an event: {code}")

@@ -1,0 +1,171 @@
+"""S3: uploads are read by version, our own objects are written at keys that never change."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError
+
+from search_router.adapters.aws_errors import translated
+from search_router.domain.errors import ConflictError, UnavailableError
+from search_router.domain.uploads import ObjectRef
+from search_router.ports import ObjectInfo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 256 * 1024
+PART_BYTES = 8 * 1024 * 1024  # S3 wants multipart parts of at least 5 MiB
+_STALLED_READS = 3
+_BROKEN_BODY = (IncompleteReadError, BotoConnectionError, HTTPClientError, HTTPError)
+
+
+class S3UploadStore:
+    """Reads what users uploaded, always by version."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    def info(self, source: ObjectRef) -> ObjectInfo:
+        """Return size and metadata of one version."""
+        with translated("read the upload's size"):
+            head = self._client.head_object(**_address(source))
+        return ObjectInfo(head["ContentLength"], head["Metadata"])
+
+    def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Stream [start, end); a body that breaks off is resumed where it stopped."""
+        position, stalled = start, 0
+        while stalled < _STALLED_READS:
+            before = position
+            try:
+                for chunk in self._body(source, position, end):
+                    position += len(chunk)
+                    yield chunk
+                return
+            except _BROKEN_BODY:
+                stalled = 0 if position > before else stalled + 1
+        raise UnavailableError("read the upload: the body broke off again and again")
+
+    def _body(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
+        if end is not None and start >= end:
+            return
+        address = _address(source)
+        if start or end is not None:
+            address["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        with translated("read the upload"):
+            try:
+                body = self._client.get_object(**address)["Body"]
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "InvalidRange":
+                    return  # nothing at or after `start`
+                raise
+        with body:
+            yield from body.iter_chunks(CHUNK_BYTES)
+
+
+class S3ObjectStore:
+    """Reads and writes our own objects in the data bucket."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object whose bytes are a function of its key."""
+        with translated("write an object"):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
+        """Stream lines into one object; small ones in one request, large ones in parts of 8 MiB."""
+        digest = hashlib.sha256()
+        parts = _parts(lines, digest)
+        first = next(parts)
+        second = next(parts, None)
+        if second is None:
+            self.put(key, first)
+        else:
+            self._put_parts(key, [first, second], parts)
+        return digest.hexdigest()
+
+    def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        """Write only if the key is free.
+
+        After a lost reply the retry finds our own object and reports False, as for anybody else's.
+        """
+        try:
+            with translated("write an object once"):
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    IfNoneMatch="*",
+                    Metadata=dict(metadata),
+                )
+        except ConflictError:
+            return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object."""
+        with translated("read an object"):
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    def info(self, key: str) -> ObjectInfo:
+        """Return size and metadata."""
+        with translated("read an object's metadata"):
+            head = self._client.head_object(Bucket=self._bucket, Key=key)
+        return ObjectInfo(head["ContentLength"], head["Metadata"])
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield key and size of the objects under a prefix, page by page."""
+        with translated("list objects"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield entry["Key"], entry["Size"]
+
+    def _put_parts(self, key: str, started: Sequence[bytes], rest: Iterator[bytes]) -> None:
+        with translated("start a multipart upload"):
+            upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
+        address: Any = {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]}
+        try:
+            done: Any = []
+            for number, part in enumerate(itertools.chain(started, rest), start=1):
+                with translated("upload a part"):
+                    reply = self._client.upload_part(**address, PartNumber=number, Body=part)
+                done.append({"PartNumber": number, "ETag": reply["ETag"]})
+            with translated("complete a multipart upload"):
+                self._client.complete_multipart_upload(**address, MultipartUpload={"Parts": done})
+        except Exception:
+            self._client.abort_multipart_upload(**address)
+            raise
+
+
+def _address(source: ObjectRef) -> Any:
+    address = {"Bucket": source.bucket, "Key": source.key}
+    if source.version_id is not None:
+        address["VersionId"] = source.version_id
+    return address
+
+
+def _parts(lines: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Join lines into parts of at least 8 MiB; there is always a first part, be it empty."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= PART_BYTES:
+            part = b"".join(held)
+            digest.update(part)
+            yield part
+            held, size = [], 0
+    if held or digest.digest() == hashlib.sha256().digest():
+        part = b"".join(held)
+        digest.update(part)
+        yield part

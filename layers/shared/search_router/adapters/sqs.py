@@ -1,0 +1,60 @@
+"""SQS: the queue of splits."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from search_router.adapters.aws_errors import translated
+from search_router.domain.errors import UnavailableError
+from search_router.domain.query_logs import SplitMessage
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+BATCH_ENTRIES = 10
+MAX_VISIBILITY_SECONDS = 43_200
+_ROUNDS = 3
+
+
+class SqsSplitQueue:
+    """Sends splits in batches and lets a split in hand come back later."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+
+    def send(self, messages: Iterable[SplitMessage]) -> None:
+        """Send all messages; what a batch refuses is sent again, at most three times."""
+        for batch in _batches(messages):
+            remaining = batch
+            for _ in range(_ROUNDS):
+                remaining = self._send_batch(remaining)
+                if not remaining:
+                    break
+            else:
+                raise UnavailableError(f"send splits: {len(remaining)} were refused three times")
+
+    def postpone(self, receipt_handle: str, seconds: int) -> None:
+        """Let a message that is being handled come back after so many seconds."""
+        with translated("postpone a split"):
+            self._client.change_message_visibility(
+                QueueUrl=self._queue_url,
+                ReceiptHandle=receipt_handle,
+                VisibilityTimeout=min(seconds, MAX_VISIBILITY_SECONDS),
+            )
+
+    def _send_batch(self, batch: list[SplitMessage]) -> list[SplitMessage]:
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(index), "MessageBody": message.model_dump_json()}
+            for index, message in enumerate(batch)
+        ]
+        with translated("send splits"):
+            reply = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        return [batch[int(failed["Id"])] for failed in reply.get("Failed", [])]
+
+
+def _batches(messages: Iterable[SplitMessage]) -> Iterator[list[SplitMessage]]:
+    remaining = iter(messages)
+    while batch := list(islice(remaining, BATCH_ENTRIES)):
+        yield batch

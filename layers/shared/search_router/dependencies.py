@@ -1,0 +1,153 @@
+"""The composition root: settings to clients to adapters, each made when it is first used.
+
+The only caller of `boto3.client`. Handlers call `dependencies()` inside the handler, so importing
+a function touches neither the environment nor the network.
+"""
+
+import math
+from datetime import timedelta
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from search_router.adapters.bedrock import BedrockModelCustomizer
+from search_router.adapters.bedrock_runtime import ConverseModel
+from search_router.adapters.clock import SystemClock
+from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
+from search_router.adapters.dynamodb_champions import DynamoChampionRepository
+from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.eventbridge import EventBridgePublisher
+from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
+from search_router.adapters.sqs import SqsSplitQueue
+from search_router.domain.pacing import Pace
+from search_router.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+EXPECTED_LATENCY_SECONDS = 1.05  # the seed's 833 ms mean, with room: 14 in flight for 800 a minute
+MAX_IN_FLIGHT = 32
+CLOSING_SECONDS = 20.0  # left of a run for writing what was learnt
+API_ANSWER_SECONDS = 8.0
+
+_STANDARD_RETRIES = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=20
+)
+_NO_RETRIES = Config(
+    retries={"mode": "standard", "total_max_attempts": 1},
+    connect_timeout=3,
+    read_timeout=30,
+    max_pool_connections=MAX_IN_FLIGHT,
+)
+
+
+class Dependencies:
+    """Everything that the ten functions are wired with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+
+    @cached_property
+    def uploads(self) -> S3UploadStore:
+        """What users uploaded."""
+        return S3UploadStore(self._s3)
+
+    @cached_property
+    def objects(self) -> S3ObjectStore:
+        """Our own objects."""
+        return S3ObjectStore(self._s3, self.settings.data_bucket)
+
+    @cached_property
+    def runs(self) -> DynamoRunRepository:
+        """The owner of run states."""
+        return DynamoRunRepository(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def champions(self) -> DynamoChampionRepository:
+        """The owner of the champion pointer."""
+        return DynamoChampionRepository(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def ledger(self) -> DynamoQueryLogLedger:
+        """The owner of query logs."""
+        return DynamoQueryLogLedger(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def caches(self) -> DynamoAnswerCaches:
+        """The answer caches, by champion version."""
+        time_to_live = timedelta(days=self.settings.cache_ttl_days)
+        return DynamoAnswerCaches(
+            self._dynamodb, self.settings.cache_table, time_to_live, self.clock
+        )
+
+    @cached_property
+    def queue(self) -> SqsSplitQueue:
+        """The queue of splits."""
+        return SqsSplitQueue(self._client("sqs"), self.settings.split_queue_url)
+
+    @cached_property
+    def events(self) -> EventBridgePublisher:
+        """The bus."""
+        return EventBridgePublisher(self._client("events"), self.settings.event_bus_name)
+
+    @cached_property
+    def customizer(self) -> BedrockModelCustomizer:
+        """Bedrock's control plane."""
+        return BedrockModelCustomizer(self._client("bedrock"))
+
+    def batch_model(self, remaining_seconds: float) -> ConverseModel:
+        """The model at one batch worker's share of the quota."""
+        return self._model(self._batch_pace, remaining_seconds - CLOSING_SECONDS)
+
+    def evaluation_model(self, remaining_seconds: float) -> ConverseModel:
+        """The model at what batch leaves of the quota."""
+        return self._model(self._interactive_pace, remaining_seconds - CLOSING_SECONDS)
+
+    def api_model(self) -> ConverseModel:
+        """The model for one query that somebody waits for."""
+        return self._model(self._interactive_pace, API_ANSWER_SECONDS)
+
+    def _model(self, pace: Pace, seconds: float) -> ConverseModel:
+        in_flight = math.ceil(pace.per_second * EXPECTED_LATENCY_SECONDS)
+        return ConverseModel(
+            client=self._bedrock_runtime,
+            pace=pace,
+            in_flight=min(in_flight, MAX_IN_FLIGHT),
+            deadline=self.clock.monotonic() + seconds,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _batch_pace(self) -> Pace:
+        return Pace(self.settings.batch_worker_rate)
+
+    @cached_property
+    def _interactive_pace(self) -> Pace:
+        return Pace(self.settings.interactive_rate)
+
+    @cached_property
+    def _s3(self) -> Any:
+        return self._client("s3")
+
+    @cached_property
+    def _dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
+
+    @cached_property
+    def _bedrock_runtime(self) -> Any:
+        return self._client("bedrock-runtime", _NO_RETRIES)
+
+    def _client(self, service: str, config: Config = _STANDARD_RETRIES) -> Any:
+        make_client: Any = boto3.client  # one call for all services; each adapter has its own type
+        return make_client(service, region_name=self.settings.aws_region, config=config)
+
+
+@lru_cache(maxsize=1)
+def dependencies() -> Dependencies:
+    """Return the container's dependencies, made once per cold start."""
+    return Dependencies(read_settings())

@@ -1,0 +1,55 @@
+"""Every error that this package raises on purpose.
+
+    SearchRouterError
+    ├── PermanentError            a retry would fail the same way
+    │   ├── InvalidInputError     the data or the request is wrong
+    │   ├── NotFoundError         the thing asked for does not exist (any more)
+    │   ├── ConflictError         somebody else was first, or the content differs
+    │   ├── AccessDeniedError     a permission is missing
+    │   └── QuotaExceededError    an account limit that waiting does not lift
+    └── TransientError            a retry may succeed
+        ├── ThrottledError        too fast: slow down, then retry
+        └── UnavailableError      timeout, connection or server error
+
+Adapters decide once which branch an AWS error belongs to; nobody else looks at error codes.
+"""
+
+
+class SearchRouterError(Exception):
+    """Root of the tree."""
+
+
+class PermanentError(SearchRouterError):
+    """A retry would fail the same way."""
+
+
+class InvalidInputError(PermanentError):
+    """The data or the request is wrong; the message says where and why."""
+
+
+class NotFoundError(PermanentError):
+    """The thing asked for does not exist, or no longer."""
+
+
+class ConflictError(PermanentError):
+    """A conditional write lost: somebody else was first, or the content differs."""
+
+
+class AccessDeniedError(PermanentError):
+    """The role lacks a permission, or the resource refuses it."""
+
+
+class QuotaExceededError(PermanentError):
+    """An account limit that waiting does not lift."""
+
+
+class TransientError(SearchRouterError):
+    """A retry may succeed."""
+
+
+class ThrottledError(TransientError):
+    """The service asks to slow down."""
+
+
+class UnavailableError(TransientError):
+    """Timeout, connection failure or server error."""

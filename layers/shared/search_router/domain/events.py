@@ -1,0 +1,86 @@
+"""The events that this system puts on the bus, past tense, source `search-router`.
+
+An event is a hint: anyone in the account can put one, any may be lost, doubled or late. A handler
+uses only the id in it and re-reads everything else from its owner.
+"""
+
+from typing import Annotated, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SOURCE = "search-router"
+
+RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
+LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12}$")]
+
+
+class RouterEvent(BaseModel):
+    """Base of all details; fields that a later version adds are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    detail_type: ClassVar[str]
+
+
+class Ignored(NamedTuple):
+    """An event that needs no action, and why; logged, never retried."""
+
+    reason: str
+
+
+class PromptsSharded(RouterEvent):
+    """A prompt file became a training set and a holdout."""
+
+    detail_type = "PromptsSharded"
+    run_id: RunId
+
+
+class ModelDeployed(RouterEvent):
+    """A run's model answers on its own deployment."""
+
+    detail_type = "ModelDeployed"
+    run_id: RunId
+
+
+class ModelEvaluated(RouterEvent):
+    """A run's model has scores on the holdout."""
+
+    detail_type = "ModelEvaluated"
+    run_id: RunId
+
+
+class ModelPromoted(RouterEvent):
+    """A run's model is the champion."""
+
+    detail_type = "ModelPromoted"
+    run_id: RunId
+    champion_version: int
+
+
+class ModelRejected(RouterEvent):
+    """A run's model did not become the champion."""
+
+    detail_type = "ModelRejected"
+    run_id: RunId
+    reason: str
+
+
+class RunFailed(RouterEvent):
+    """A run ended without a model."""
+
+    detail_type = "RunFailed"
+    run_id: RunId
+    reason: str
+
+
+class QueryLogPartsComplete(RouterEvent):
+    """Every split of a log is in the ledger."""
+
+    detail_type = "QueryLogPartsComplete"
+    log_id: LogId
+
+
+class QueryLogRouted(RouterEvent):
+    """A log's manifest and summary are written."""
+
+    detail_type = "QueryLogRouted"
+    log_id: LogId

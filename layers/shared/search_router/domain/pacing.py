@@ -1,0 +1,61 @@
+"""How fast one worker may ask the model: a continuous token bucket that yields to throttling.
+
+The account's requests per minute are divided statically over the workers. Each lowers its own rate
+by a quarter when throttled, at most once a second, and recovers a twentieth of its share per calm
+second: additive increase, multiplicative decrease (Chiu and Jain, 1989).
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+_BACKOFF = 0.75
+_RECOVERY_SHARE = 0.05
+_MIN_SHARE = 0.05
+_BURST_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """Hands out the times at which requests may start; times are monotonic seconds."""
+
+    per_second: float
+    _rate: float = field(init=False)
+    _next: float = field(init=False, default=float("-inf"))
+    _changed: float = field(init=False, default=float("-inf"))
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._rate = self.per_second
+
+    @property
+    def rate(self) -> float:
+        """Requests per second at the moment."""
+        return self._rate
+
+    def reserve(self, now: float) -> float:
+        """Take the next slot and return the seconds to wait for it."""
+        with self._lock:
+            self._recover(now)
+            start = max(self._next, now - _BURST_SECONDS)
+            self._next = start + 1 / self._rate
+            return max(0.0, start - now)
+
+    def throttled(self, now: float) -> None:
+        """Lower the rate; many refusals within a second count as one."""
+        with self._lock:
+            if now - self._changed >= 1.0:
+                self._rate = max(self._rate * _BACKOFF, self.per_second * _MIN_SHARE)
+                self._changed = now
+                self._next = max(self._next, now)
+
+    def _recover(self, now: float) -> None:
+        calm = now - self._changed
+        if self._rate < self.per_second and calm >= 1.0:
+            gain = self.per_second * _RECOVERY_SHARE * calm
+            self._rate = min(self.per_second, self._rate + gain)
+            self._changed = now
+
+
+def worker_rate(requests_per_minute: int, share: float, workers: int) -> float:
+    """Divide the account's quota: requests per second that one of `workers` may start."""
+    return requests_per_minute * share / workers / 60

@@ -1,0 +1,21 @@
+"""What may be uploaded where, and what an upload event is worth."""
+
+from typing import NamedTuple
+
+PROMPTS_PREFIX = "prompts/"
+QUERY_LOGS_PREFIX = "query-logs/"
+PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
+QUERY_LOG_SUFFIXES = (".jsonl", ".txt")
+
+
+class ObjectRef(NamedTuple):
+    """One version of one S3 object; without a version, the current one."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+
+
+def is_folder(key: str) -> bool:
+    """Tell a console "folder", a zero-byte object whose key ends in a slash."""
+    return key.endswith("/")

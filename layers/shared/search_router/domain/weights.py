@@ -1,0 +1,126 @@
+"""The weight contract: how much each modality of a video counts for one query.
+
+Weights are a tuple of floats in the order of the configured modalities: finite, each in [0, 1],
+summing to 1. Nothing here knows how many modalities there are.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from search_router.domain.errors import InvalidInputError
+
+Modalities = tuple[str, ...]
+Weights = tuple[float, ...]
+
+REASONING_KEY = "reasoning"
+SUM_TOLERANCE = 0.01
+EXACT_SUM_TOLERANCE = 1e-9
+GRID_STEPS = (0.1, 0.05, 0.01)
+MAX_MODALITIES = 16
+TIE_TOLERANCE = 1e-9
+
+_MODALITY_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def parse_modalities(text: str) -> Modalities:
+    """Read the one setting that names the modalities: comma-separated, lower case, in order.
+
+    Raises InvalidInputError for fewer than two, more than sixteen, repeated or ill-formed names.
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    if not 2 <= len(names) <= MAX_MODALITIES:
+        raise InvalidInputError(f"expected 2 to {MAX_MODALITIES} modalities, got {len(names)}")
+    if len(set(names)) != len(names):
+        raise InvalidInputError("a modality is named twice")
+    bad = [name for name in names if not _MODALITY_NAME.fullmatch(name) or name == REASONING_KEY]
+    if bad:
+        raise InvalidInputError(f"not a modality name: {bad[0]!r}")
+    return names
+
+
+def default_system_prompt(modalities: Modalities) -> str:
+    """Return the short student prompt of the seed post, for the given modalities."""
+    return (
+        f"Return JSON with {', '.join(modalities)} weights (sum=1.0) and reasoning "
+        "for the given video search query."
+    )
+
+
+def weights_from_object(value: object, modalities: Modalities) -> Weights:
+    """Check a parsed JSON value against the weight contract and return its weights, not rescaled.
+
+    Exactly the modalities, plus an optional "reasoning" text. Raises InvalidInputError.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInputError("the weights are not a JSON object")
+    names = set(value) - {REASONING_KEY}
+    if names != set(modalities):
+        raise InvalidInputError(
+            f"the keys are not the modalities: {_difference(names, modalities)}"
+        )
+    weights = tuple(_weight(name, value[name]) for name in modalities)
+    if abs(math.fsum(weights) - 1.0) > SUM_TOLERANCE + EXACT_SUM_TOLERANCE:
+        raise InvalidInputError(f"the weights sum to {math.fsum(weights):.4f}, not 1")
+    return weights
+
+
+def normalise(weights: Weights) -> Weights:
+    """Scale weights so that they sum to 1 within 1e-9."""
+    total = math.fsum(weights)
+    return weights if abs(total - 1.0) <= EXACT_SUM_TOLERANCE else tuple(w / total for w in weights)
+
+
+def dominant(weights: Weights, modalities: Modalities) -> str:
+    """Name the modality with the largest weight; the first one wins a tie."""
+    return modalities[max(range(len(weights)), key=weights.__getitem__)]
+
+
+def leaders(weights: Weights) -> frozenset[int]:
+    """Return the positions that share the largest weight."""
+    top = max(weights)
+    return frozenset(i for i, weight in enumerate(weights) if top - weight <= TIE_TOLERANCE)
+
+
+def grid_step(labels: Sequence[Weights]) -> float | None:
+    """Return the coarsest grid (0.1, 0.05, 0.01) on which all labels lie, or None."""
+    for step in GRID_STEPS:
+        if all(abs(w / step - round(w / step)) < 1e-6 for label in labels for w in label):
+            return step
+    return None
+
+
+def snap(weights: Weights, step: float | None) -> Weights:
+    """Round weights to a grid and keep the sum at 1, by largest remainders.
+
+    Without a grid the weights are only scaled to sum 1.
+    """
+    exact = normalise(weights)
+    if step is None:
+        return exact
+    units = round(1 / step)
+    floors = [math.floor(w * units + 1e-9) for w in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (floors[i] - exact[i] * units, i))
+    for i in by_remainder[: units - sum(floors)]:
+        floors[i] += 1
+    return tuple(n / units for n in floors)
+
+
+def mean_weights(rows: Sequence[Weights]) -> Weights:
+    """Average weights component by component and scale to sum 1; rows must not be empty."""
+    return normalise(tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True)))
+
+
+def _weight(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInputError(f"{name} is not a number")
+    if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+        raise InvalidInputError(f"{name} is not in [0, 1]")
+    return float(value)
+
+
+def _difference(names: set[object], modalities: Modalities) -> str:
+    missing = sorted(set(modalities) - names)
+    extra = sorted(str(name)[:32] for name in names - set(modalities))
+    parts = [f"missing {', '.join(missing)}"] if missing else []
+    return "; ".join(parts + ([f"unexpected {', '.join(extra[:4])}"] if extra else []))

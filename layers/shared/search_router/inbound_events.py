@@ -1,0 +1,78 @@
+"""What AWS hands our functions, as far as they look at it; anything else in an event is ignored.
+
+An event of another shape fails validation and, after Lambda's two retries, lies in the event DLQ.
+"""
+
+from typing import Literal
+
+from aws_lambda_powertools.utilities.parser.models import (
+    EventBridgeModel,
+    S3EventNotificationEventBridgeModel,
+    SqsRecordModel,
+)
+from pydantic import BaseModel, Field, Json
+
+from search_router.domain.events import LogId, RunId
+from search_router.domain.query_logs import SplitMessage
+from search_router.domain.uploads import ObjectRef
+
+
+class UploadEvent(S3EventNotificationEventBridgeModel):
+    """S3 "Object Created"; EventBridge delivers keys as they are, not URL-encoded."""
+
+    @property
+    def source_object(self) -> ObjectRef:
+        """The object version that was created."""
+        created = self.detail.object
+        return ObjectRef(self.detail.bucket.name, created.key, created.version_id)
+
+
+class S3TestEvent(BaseModel):
+    """What S3 sends once when a bucket notification is set up."""
+
+    Service: Literal["Amazon S3"]
+    Event: Literal["s3:TestEvent"]
+
+
+class RunDetail(BaseModel):
+    """The only thing an event about a run is believed for."""
+
+    run_id: RunId
+
+
+class RunEvent(EventBridgeModel):
+    """PromptsSharded, ModelDeployed or ModelEvaluated."""
+
+    detail: RunDetail
+
+
+class LogDetail(BaseModel):
+    """The only thing an event about a query log is believed for."""
+
+    log_id: LogId
+
+
+class LogEvent(EventBridgeModel):
+    """QueryLogPartsComplete."""
+
+    detail: LogDetail
+
+
+class JobDetail(BaseModel):
+    """The only thing Bedrock's event is believed for."""
+
+    job_arn: str = Field(
+        alias="jobArn", pattern=r"^arn:aws[a-z-]*:bedrock:.+:model-customization-job/"
+    )
+
+
+class JobEvent(EventBridgeModel):
+    """Bedrock's "Model Customization Job State Change"."""
+
+    detail: JobDetail
+
+
+class SplitRecord(SqsRecordModel):
+    """One split on the queue."""
+
+    body: Json[SplitMessage]

@@ -1,0 +1,199 @@
+"""What the use cases need of the outside world, as Protocols.
+
+Adapters implement them on AWS, tests in memory. Every method raises only the errors of
+`domain.errors`: PermanentError for what a retry cannot mend, TransientError otherwise.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from search_router.domain.cascade import AnswerCache, Model
+from search_router.domain.champions import Champion
+from search_router.domain.distillation import (
+    DeploymentView,
+    DistillationJob,
+    JobView,
+    ModelLifecycle,
+)
+from search_router.domain.events import RouterEvent
+from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.results import PartMarker
+from search_router.domain.runs import Run
+from search_router.domain.uploads import ObjectRef
+
+__all__ = [
+    "AnswerCache",
+    "AnswerCaches",
+    "ChampionRepository",
+    "Clock",
+    "EventPublisher",
+    "Model",
+    "ModelCustomizer",
+    "ObjectInfo",
+    "ObjectStore",
+    "QueryLogLedger",
+    "RunRepository",
+    "SplitQueue",
+    "UploadStore",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a HEAD tells of an object."""
+
+    size: int
+    metadata: Mapping[str, str]
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it still."""
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class UploadStore(Protocol):
+    """Reads what users uploaded, always by version."""
+
+    def info(self, source: ObjectRef) -> ObjectInfo:
+        """Return size and metadata; raises NotFoundError when that version is gone."""
+
+    def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Stream the bytes in [start, end); raises NotFoundError when that version is gone."""
+
+
+class ObjectStore(Protocol):
+    """Our own objects, in the data bucket."""
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object whose bytes are a function of its key: repeating it is harmless."""
+
+    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
+        """Stream lines into one object and return the SHA-256 of its bytes, in hex."""
+
+    def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        """Write only if the key is free; tell whether this call wrote it."""
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object; raises NotFoundError."""
+
+    def info(self, key: str) -> ObjectInfo:
+        """Return size and metadata; raises NotFoundError."""
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield key and size of the objects under a prefix."""
+
+
+class RunRepository(Protocol):
+    """The owner of run states."""
+
+    def create(self, run: Run) -> Run:
+        """Store a new run, or return the one already stored under its id."""
+
+    def get(self, run_id: str) -> Run | None:
+        """Read a run as it is now."""
+
+    def replace(self, run: Run) -> None:
+        """Store a run's next revision; raises ConflictError if somebody else moved it first."""
+
+    def enter_job(self, job_name: str, run_id: str) -> None:
+        """Note that a run waits for a job; the same bytes uploaded twice share one job."""
+
+    def runs_of_job(self, job_name: str) -> Sequence[str]:
+        """Return the runs that wait for a job; none if the job is not ours."""
+
+    def all(self) -> Iterator[Run]:
+        """Yield every run, oldest first."""
+
+
+class ChampionRepository(Protocol):
+    """The owner of the champion pointer."""
+
+    def current(self) -> Champion | None:
+        """Read the champion that the pointer names."""
+
+    def version(self, version: int) -> Champion | None:
+        """Read one champion by its version, in use or not."""
+
+    def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
+        """In one write: store the champion, move the pointer on from `previous`, replace the run.
+
+        Raises ConflictError, and writes nothing, when pointer or run moved meanwhile.
+        """
+
+
+class QueryLogLedger(Protocol):
+    """The owner of query logs: a head per log, a marker per part."""
+
+    def create(self, log: QueryLog) -> QueryLog:
+        """Store a new log, or return the one already stored under its id."""
+
+    def get(self, log_id: str) -> QueryLog | None:
+        """Read a log's head as it is now."""
+
+    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+        """Enter a part once and count it, in one transaction; return the head after it."""
+
+    def markers(self, log_id: str) -> Iterator[PartMarker]:
+        """Yield the markers of a log, by split."""
+
+    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
+        """Move a log on from the state it was read in; False if somebody else did it first."""
+
+    def all(self) -> Iterator[QueryLog]:
+        """Yield every log."""
+
+
+class SplitQueue(Protocol):
+    """The work queue."""
+
+    def send(self, messages: Iterable[SplitMessage]) -> None:
+        """Send all messages, completing batches that were only partly accepted."""
+
+    def postpone(self, receipt_handle: str, seconds: int) -> None:
+        """Let a message that is being handled come back after so many seconds."""
+
+
+class EventPublisher(Protocol):
+    """Puts our events on the bus."""
+
+    def publish(self, event: RouterEvent) -> None:
+        """Put one event."""
+
+
+class ModelCustomizer(Protocol):
+    """Bedrock's control plane, as far as we use it."""
+
+    def lifecycle(self, model_id: str) -> ModelLifecycle:
+        """Read a foundation model's lifecycle; raises NotFoundError for an unknown model."""
+
+    def start_job(self, job: DistillationJob) -> str:
+        """Start a distillation job, or adopt the one of the same name; return its ARN."""
+
+    def job(self, identifier: str) -> JobView:
+        """Read a job by name or ARN; raises NotFoundError."""
+
+    def deploy(self, deployment_name: str, model_arn: str) -> str:
+        """Deploy a custom model on demand, or adopt the deployment of that name; return its ARN."""
+
+    def deployment(self, identifier: str) -> DeploymentView:
+        """Read a deployment by name or ARN; raises NotFoundError."""
+
+    def tear_down(self, deployment_arn: str) -> None:
+        """Delete a deployment, never the model; one that is gone is fine."""
+
+
+class AnswerCaches(Protocol):
+    """Hands out the cache of one champion version."""
+
+    def of(self, champion_version: int) -> AnswerCache:
+        """Return the cache whose keys hold this version."""

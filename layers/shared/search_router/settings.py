@@ -1,0 +1,57 @@
+"""The environment, read once into one frozen object: the only reader of `os.environ`."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from search_router.domain.pacing import worker_rate
+from search_router.domain.weights import Modalities, parse_modalities
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """Everything a function is told by the template; the names are the variables in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stage: str
+    aws_region: str
+    upload_bucket: str
+    data_bucket: str
+    state_table: str
+    cache_table: str
+    split_queue_url: str
+    event_bus_name: str
+    modalities: Annotated[Modalities, BeforeValidator(parse_modalities)]
+    teacher_model_id: str
+    student_model_id: str
+    distillation_role_arn: str
+    holdout_fraction: Share
+    requests_per_minute: Annotated[int, Field(gt=0)]
+    batch_quota_share: Share
+    route_concurrency: Annotated[int, Field(ge=1)]
+    max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
+    cache_ttl_days: Annotated[int, Field(ge=1)]
+
+    @property
+    def batch_requests_per_minute(self) -> float:
+        """What query logs may use of the account's quota, all workers together."""
+        return self.requests_per_minute * self.batch_quota_share
+
+    @property
+    def batch_worker_rate(self) -> float:
+        """Requests per second that one batch worker may start."""
+        return worker_rate(self.requests_per_minute, self.batch_quota_share, self.route_concurrency)
+
+    @property
+    def interactive_rate(self) -> float:
+        """Requests per second left for the API and for evaluation."""
+        return worker_rate(self.requests_per_minute, 1 - self.batch_quota_share, workers=1)
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises pydantic.ValidationError naming what is missing or wrong."""
+    return Settings.model_validate({name.lower(): value for name, value in environ.items()})

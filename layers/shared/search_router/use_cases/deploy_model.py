@@ -1,0 +1,33 @@
+"""A distillation job changed state: deploy what it made, or record why there is nothing."""
+
+from search_router.domain import naming
+from search_router.domain.errors import NotFoundError
+from search_router.domain.events import Ignored
+from search_router.domain.runs import Run
+from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.use_cases.run_lifecycle import RunLifecycle
+
+
+def deploy_model(
+    job_arn: str,
+    *,
+    runs: RunRepository,
+    customizer: ModelCustomizer,
+    events: EventPublisher,
+    clock: Clock,
+) -> list[Run] | Ignored:
+    """Follow a job for every run that waits for it; a job of somebody else is ignored.
+
+    The event is only a hint: the job's state is read from Bedrock.
+    """
+    try:
+        job = customizer.job(job_arn)
+    except NotFoundError:
+        return Ignored("Bedrock does not know the job")
+    if not naming.is_our_job(job.name):
+        return Ignored("not our job")
+    waiting = [run for run_id in runs.runs_of_job(job.name) if (run := runs.get(run_id))]
+    if not waiting:
+        return Ignored("no run waits for the job")
+    lifecycle = RunLifecycle(runs, events, clock)
+    return [lifecycle.follow_job(run, job, customizer) for run in waiting]

@@ -1,0 +1,86 @@
+"""Every split of a log is in the ledger: check it against the parts, then sum it up once."""
+
+import json
+
+from search_router.domain import naming
+from search_router.domain.errors import ConflictError
+from search_router.domain.events import Ignored, QueryLogRouted
+from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.results import PartMarker, PartStats, latency_summary, total_stats
+from search_router.ports import Clock, EventPublisher, ObjectStore, QueryLogLedger
+
+
+def finish_query_log(
+    log_id: str,
+    *,
+    objects: ObjectStore,
+    ledger: QueryLogLedger,
+    events: EventPublisher,
+    clock: Clock,
+) -> PartStats | Ignored:
+    """Write the manifest and the summary of a complete log and close it.
+
+    Raises ConflictError when ledger and parts disagree: then something was lost, and nothing is
+    closed.
+    """
+    log = ledger.get(log_id)
+    if log is None:
+        return Ignored("unknown log")
+    if log.state is LogState.ROUTED:
+        return Ignored("the log is closed already")
+    if log.state is LogState.FAILED or not log.is_complete:
+        return Ignored(f"the log is {log.state} with {log.parts} of {log.splits} parts")
+    markers = list(ledger.markers(log_id))
+    sizes = dict(objects.list(naming.log_key(log_id, "parts/")))
+    _check(log, markers, sizes)
+    total = total_stats(marker.stats for marker in markers)
+    objects.put(naming.log_key(log_id, "manifest.json"), _manifest(log, markers, sizes))
+    objects.put(naming.log_key(log_id, "summary.json"), _json(summary(log, total)))
+    if ledger.move(log, LogState.ROUTED, clock.now()):
+        events.publish(QueryLogRouted(log_id=log_id))
+    return total
+
+
+def summary(log: QueryLog, total: PartStats) -> dict[str, object]:
+    """Sum a log up; `distinct` adds up what is distinct within each split."""
+    counts = total.model_dump(exclude={"latency", "weights"})
+    return {
+        "log_id": log.log_id,
+        "source": f"s3://{log.source_bucket}/{log.source_key}",
+        "champion_version": log.champion_version,
+        "parts": log.splits,
+        **counts,
+        "latency_ms": latency_summary(total.latency),
+        "weight_histograms": total.weights,
+    }
+
+
+def _check(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> None:
+    entered = [marker.split for marker in markers]
+    if entered != list(range(log.splits)):
+        raise ConflictError(f"{log.log_id}: {len(entered)} markers for {log.splits} splits")
+    missing = [s for s in entered if naming.part_key(log.log_id, s) not in sizes]
+    if missing or len(sizes) != log.splits:
+        raise ConflictError(f"{log.log_id}: {len(sizes)} parts for {log.splits} splits")
+    for marker in markers:
+        stats = marker.stats
+        if stats.rows_in != stats.routed + stats.fallback + stats.rejected:
+            raise ConflictError(f"{log.log_id}: split {marker.split} does not add up")
+
+
+def _manifest(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> bytes:
+    parts = [
+        {
+            "key": naming.part_key(log.log_id, marker.split),
+            "bytes": sizes[naming.part_key(log.log_id, marker.split)],
+            "rows": marker.rows,
+            "rejected": marker.stats.rejected,
+            "identity": marker.identity,
+        }
+        for marker in markers
+    ]
+    return _json({"log_id": log.log_id, "splits": log.splits, "parts": parts})
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"

@@ -1,0 +1,79 @@
+"""A run is sharded: check that Bedrock would take it, then start its distillation job."""
+
+from dataclasses import dataclass
+
+from search_router.domain import naming
+from search_router.domain.distillation import DistillationJob, check_lifecycle, check_pair
+from search_router.domain.errors import PermanentError
+from search_router.domain.events import Ignored
+from search_router.domain.runs import JobStatus, Run, RunState
+from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.use_cases.run_lifecycle import RunLifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationPlan:
+    """The settings that every job shares."""
+
+    teacher: str
+    student: str
+    role_arn: str
+    data_bucket: str
+    stage: str
+
+
+def start_distillation(
+    run_id: str,
+    *,
+    plan: DistillationPlan,
+    runs: RunRepository,
+    customizer: ModelCustomizer,
+    events: EventPublisher,
+    clock: Clock,
+) -> Run | Ignored:
+    """Move a run from SHARDED to TRAINING, or to FAILED with Bedrock's or our reason.
+
+    The job's name and request token are derived from what is bought, so a repeated call, or the
+    same bytes uploaded again, meet the job that is already there.
+    """
+    run = runs.get(run_id)
+    if run is None:
+        return Ignored("unknown run")
+    if run.state is not RunState.SHARDED:
+        return Ignored(f"the run is {run.state} already")
+    lifecycle = RunLifecycle(runs, events, clock)
+    try:
+        _preflight(plan, customizer, clock)
+        job = _job(run, plan)
+        runs.enter_job(job.name, run_id)
+        arn = customizer.start_job(job)
+    except PermanentError as error:
+        return lifecycle.fail(run, str(error))
+    return lifecycle.move(
+        run,
+        RunState.TRAINING,
+        job_name=job.name,
+        job_arn=arn,
+        job_status=JobStatus.IN_PROGRESS.value,
+    )
+
+
+def _preflight(plan: DistillationPlan, customizer: ModelCustomizer, clock: Clock) -> None:
+    check_pair(plan.teacher, plan.student)
+    for model_id in (plan.teacher, plan.student):
+        check_lifecycle(customizer.lifecycle(model_id), clock.now())
+
+
+def _job(run: Run, plan: DistillationPlan) -> DistillationJob:
+    identity = naming.training_identity(
+        plan.data_bucket, run.training_sha256, plan.teacher, plan.student, run.system_prompt
+    )
+    return DistillationJob(
+        name=naming.job_name(identity, attempt=1),
+        teacher=plan.teacher,
+        student=plan.student,
+        role_arn=plan.role_arn,
+        training_uri=naming.s3_uri(plan.data_bucket, naming.run_key(run.run_id, "training.jsonl")),
+        output_uri=naming.s3_uri(plan.data_bucket, naming.run_key(run.run_id, "distillation")),
+        tags=(("UseCase", naming.NAME_PREFIX), ("Stage", plan.stage), ("Run", run.run_id)),
+    )
