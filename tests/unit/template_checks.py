@@ -1,0 +1,445 @@
+"""What template scanners miss: checks over the expanded template, each returning its findings.
+
+The template is expanded first, because what SAM adds (rules, permissions, policies) is where such
+mistakes hide. A check is a pure function from the expanded template to sentences; none means good.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+Template = dict[str, Any]
+Properties = dict[str, Any]
+
+# These know no resources; every other action is granted on an ARN.
+RESOURCELESS_ACTIONS = frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"})
+
+# A prefix of a bucket, and things of the account whose ids Bedrock chooses.
+_OPEN_ENDED = re.compile(
+    r"\$\{\w+Bucket\.Arn\}/[a-z-]+/.+"
+    r"|arn:\$\{AWS::Partition\}:bedrock:\$\{AWS::Region\}:\$\{AWS::AccountId\}:[a-z-]+/\*"
+)
+_SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
+_REFERRING = frozenset({"Ref", "Fn::GetAtt", "Fn::Sub"})
+_S3_WRITES = ("s3:Put", "s3:Delete", "s3:Restore", "s3:Replicate")
+_VISIBILITY_FACTOR = 6  # AWS's advice for queues that feed functions
+_MIN_RECEIVES = 5  # fewer, and receives that were merely throttled reach the dead-letter queue
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One Allow statement of a role, its resources rendered as in `Fn::Sub`."""
+
+    role: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Mapping[str, Mapping[str, Any]]
+
+
+def expand(template_file: Path) -> Template:
+    """Translate a SAM template into plain CloudFormation, without network or credentials."""
+    template = yaml_parse(template_file.read_text(encoding="utf-8"))
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        for name in ("CodeUri", "ContentUri"):
+            if name in properties:  # SAM takes packages only, not the folders they are made of
+                properties[name] = f"s3://packages/{properties[name]}"
+    session = boto3.Session(region_name="us-east-1")
+    translator = Translator(None, Parser(), boto_session=session)
+    expanded: Template = translator.translate(template, parameter_values={})
+    return expanded
+
+
+def of_type(template: Template, type_: str) -> dict[str, Properties]:
+    """Return the properties of all resources of one type, by logical id."""
+    return {
+        logical_id: resource.get("Properties", {})
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == type_
+    }
+
+
+def render(value: Any) -> str:
+    """Write an intrinsic the way `Fn::Sub` would: "${Bucket.Arn}/prompts/*"."""
+    if isinstance(value, str):
+        return value
+    match value:
+        case {"Ref": str(logical_id)}:
+            return f"${{{logical_id}}}"
+        case {"Fn::GetAtt": [*path]}:
+            return f"${{{'.'.join(path)}}}"
+        case {"Fn::Sub": [str(text), _]} | {"Fn::Sub": str(text)}:
+            return text
+    return json.dumps(value, sort_keys=True)
+
+
+def referred(value: Any) -> str | None:
+    """Return the logical id that a value names first, if any."""
+    found = _SUB_REFERENCE.search(render(value))
+    return found[1] if found else None
+
+
+def statements(template: Template) -> Iterator[Statement]:
+    """Yield every Allow statement of every role."""
+    for role, properties in of_type(template, "AWS::IAM::Role").items():
+        for policy in properties.get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement["Effect"] == "Allow":
+                    yield Statement(
+                        role,
+                        tuple(_listed(statement.get("Action", "*"))),
+                        tuple(render(r) for r in _listed(statement.get("Resource", "*"))),
+                        statement.get("Condition", {}),
+                    )
+
+
+def functions_out_of_step(
+    template: Template, folders: set[str], event_files: set[str]
+) -> list[str]:
+    """Folder, function, handler, role, log group, output and golden event belong together."""
+    functions = of_type(template, "AWS::Lambda::Function")
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    by_folder = {_folder(properties): name for name, properties in functions.items()}
+    findings = [f"{f}: a folder without a function" for f in sorted(folders - set(by_folder))]
+    for folder, function in by_folder.items():
+        stem = "".join(word.capitalize() for word in folder.split("_"))
+        properties = functions[function]
+        expected = {
+            "folder": folder in folders,
+            "logical id": function == f"{stem}Function",
+            "handler": properties["Handler"] == "app.lambda_handler",
+            "role": properties["Role"] == {"Fn::GetAtt": [f"{stem}Role", "Arn"]},
+            "log group": properties["LoggingConfig"].get("LogGroup") == {"Ref": f"{stem}LogGroup"},
+            "log retention": "RetentionInDays" in groups.get(f"{stem}LogGroup", {}),
+            "output": template["Outputs"].get(f"{stem}FunctionName", {}).get("Value")
+            == {"Ref": function},
+            "golden event": f"{folder}.json" in event_files,
+        }
+        findings += [f"{folder}: {part} is not its own" for part, ok in expected.items() if not ok]
+    return findings
+
+
+def policies_of_others(template: Template) -> list[str]:
+    """Every policy is written here: none is AWS's, none is added by SAM."""
+    roles = of_type(template, "AWS::IAM::Role")
+    findings = [f"{r}: managed policies" for r, p in roles.items() if p.get("ManagedPolicyArns")]
+    for type_ in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+        findings += [f"{name}: a policy outside its role" for name in of_type(template, type_)]
+    made_by_sam = [
+        r
+        for r, p in roles.items()
+        if any(t["Key"] == "lambda:createdBy" for t in p.get("Tags", []))
+    ]
+    return findings + [f"{role}: a role that SAM made" for role in made_by_sam]
+
+
+def wide_grants(template: Template) -> list[str]:
+    """Actions are spelled out, and granted on ARNs that are open-ended only where they must be."""
+    findings = []
+    for grant in statements(template):
+        where = f"{grant.role} {'+'.join(grant.actions)}"
+        if any("*" in action for action in grant.actions):
+            findings.append(f"{where}: a wildcard action")
+        if RESOURCELESS_ACTIONS.issuperset(grant.actions):
+            continue
+        findings += [
+            f"{where}: {resource} is too wide"
+            for resource in grant.resources
+            if "*" in resource and not _OPEN_ENDED.fullmatch(resource)
+        ]
+    return findings
+
+
+def undeliverable_events(template: Template) -> list[str]:
+    """A rule that cannot reach its target has a dead-letter queue that takes its events."""
+    findings = []
+    for rule, properties in of_type(template, "AWS::Events::Rule").items():
+        for target in properties["Targets"]:
+            queue = referred(target.get("DeadLetterConfig", {}).get("Arn"))
+            if queue is None:
+                findings.append(f"{rule}: no dead-letter queue")
+            elif rule not in _rules_let_in(template, queue):
+                findings.append(f"{rule}: {queue} refuses its events")
+            if "RetryPolicy" not in target:
+                findings.append(f"{rule}: no retry policy")
+    return findings
+
+
+def swallowed_messages(template: Template) -> list[str]:
+    """A mapping reports single failures and filters nothing: SQS deletes what a filter refuses."""
+    findings = []
+    for mapping, properties in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        if "ReportBatchItemFailures" not in properties.get("FunctionResponseTypes", []):
+            findings.append(f"{mapping}: a failed item fails or loses the batch")
+        if "FilterCriteria" in properties:
+            findings.append(f"{mapping}: a filter on a work queue")
+        if "ScalingConfig" not in properties:
+            findings.append(f"{mapping}: no bound on its concurrency")
+    return findings
+
+
+def impatient_queues(template: Template) -> list[str]:
+    """A message is neither redelivered while it is worked on nor given up before it was tried."""
+    queues = of_type(template, "AWS::SQS::Queue")
+    functions = of_type(template, "AWS::Lambda::Function")
+    findings = []
+    for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values():
+        name, function = referred(mapping["EventSourceArn"]), referred(mapping["FunctionName"])
+        queue = queues[name or ""]
+        if (
+            queue.get("VisibilityTimeout", 30)
+            < _VISIBILITY_FACTOR * functions[function or ""]["Timeout"]
+        ):
+            findings.append(f"{name}: visible again before {function} can be done")
+        redrive = queue.get("RedrivePolicy", {})
+        dead_letters = queues.get(referred(redrive.get("deadLetterTargetArn")) or "")
+        if dead_letters is None:
+            findings.append(f"{name}: no dead-letter queue")
+            continue
+        if redrive["maxReceiveCount"] < _MIN_RECEIVES:
+            findings.append(f"{name}: given up after {redrive['maxReceiveCount']} receives")
+        if dead_letters.get("MessageRetentionPeriod", 345_600) <= queue["MessageRetentionPeriod"]:
+            findings.append(f"{name}: its dead letters expire as early as its messages")
+    return findings
+
+
+def lost_runs(template: Template) -> list[str]:
+    """A function that a rule starts hands its failed runs to a queue that it may write to."""
+    settings = {
+        referred(properties["FunctionName"]): properties
+        for properties in of_type(template, "AWS::Lambda::EventInvokeConfig").values()
+    }
+    functions = of_type(template, "AWS::Lambda::Function")
+    findings = []
+    for function in sorted(set(_functions_by_rule(template).values())):
+        on_failure = settings.get(function, {}).get("DestinationConfig", {}).get("OnFailure", {})
+        queue = referred(on_failure.get("Destination"))
+        role = referred(functions[function]["Role"])
+        if queue is None:
+            findings.append(f"{function}: a failed run is lost")
+        elif not any(
+            grant.role == role
+            and "sqs:SendMessage" in grant.actions
+            and f"${{{queue}.Arn}}" in grant.resources
+            for grant in statements(template)
+        ):
+            findings.append(f"{function}: {role} may not write to {queue}")
+    return findings
+
+
+def open_doors(template: Template) -> list[str]:
+    """Function URLs want IAM, and no function may be invoked by everybody."""
+    findings = [
+        f"{url}: open to everybody"
+        for url, properties in of_type(template, "AWS::Lambda::Url").items()
+        if properties.get("AuthType") != "AWS_IAM"
+    ]
+    for name, properties in of_type(template, "AWS::Lambda::Permission").items():
+        if properties["Principal"] == "*":
+            findings.append(f"{name}: everybody may invoke")
+        elif "SourceArn" not in properties:
+            findings.append(f"{name}: any resource of {properties['Principal']} may invoke")
+    return findings
+
+
+def event_loops(template: Template) -> list[str]:
+    """No rule on S3 events matches a key that one of our roles may write."""
+    findings = []
+    for rule, properties in of_type(template, "AWS::Events::Rule").items():
+        pattern = properties.get("EventPattern", {})
+        if "aws.s3" not in pattern.get("source", []):
+            continue
+        detail = pattern.get("detail", {})
+        buckets = [referred(name) for name in detail.get("bucket", {}).get("name", [])]
+        prefixes = [_key_prefix(key) for key in detail.get("object", {}).get("key", [""])]
+        for grant in statements(template):
+            for bucket, written in _written(grant):
+                watched = not buckets or bucket in buckets
+                if watched and any(_overlap(written, prefix) for prefix in prefixes):
+                    findings.append(f"{rule}: {grant.role} may start it by writing {written}*")
+    return findings
+
+
+def unguarded_buckets(template: Template) -> list[str]:
+    """Every bucket is encrypted, private, without ACLs, versioned, and cleans up after itself."""
+    findings = []
+    for bucket, properties in of_type(template, "AWS::S3::Bucket").items():
+        block = properties.get("PublicAccessBlockConfiguration", {})
+        ownership = properties.get("OwnershipControls", {}).get("Rules", [{}])
+        rules = properties.get("LifecycleConfiguration", {}).get("Rules", [])
+        guards = {
+            "encryption": "BucketEncryption" in properties,
+            "public access block": len(block) == 4 and all(v is True for v in block.values()),
+            "owner-enforced objects": ownership[0].get("ObjectOwnership") == "BucketOwnerEnforced",
+            "versions": properties.get("VersioningConfiguration") == {"Status": "Enabled"},
+            "end of unfinished uploads": any("AbortIncompleteMultipartUpload" in r for r in rules),
+            "end of old versions": any("NoncurrentVersionExpiration" in r for r in rules),
+        }
+        findings += [f"{bucket}: no {guard}" for guard, there in guards.items() if not there]
+    return findings
+
+
+def plain_http(template: Template) -> list[str]:
+    """Every bucket and every queue refuses requests without TLS."""
+    policies = [
+        *of_type(template, "AWS::S3::BucketPolicy").values(),
+        *of_type(template, "AWS::SQS::QueuePolicy").values(),
+    ]
+    guarded = {
+        referred(resource)
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        if _refuses_plain_http(statement)
+        for resource in _listed(statement["Resource"])
+    }
+    owners = of_type(template, "AWS::S3::Bucket") | of_type(template, "AWS::SQS::Queue")
+    return [f"{name}: takes requests without TLS" for name in owners if name not in guarded]
+
+
+def confused_deputies(template: Template) -> list[str]:
+    """Bedrock takes our roles for our own jobs only, and gets them from us alone."""
+    findings = []
+    for role, properties in of_type(template, "AWS::IAM::Role").items():
+        for trust in properties["AssumeRolePolicyDocument"]["Statement"]:
+            if trust["Principal"] == {"Service": "lambda.amazonaws.com"}:
+                continue
+            keys = {key for operator in trust.get("Condition", {}).values() for key in operator}
+            missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
+            findings += [f"{role}: trusts without {key}" for key in sorted(missing)]
+    for grant in statements(template):
+        if "iam:PassRole" not in grant.actions:
+            continue
+        if "iam:PassedToService" not in grant.condition.get("StringEquals", {}):
+            findings.append(f"{grant.role}: passes roles to any service")
+        if not all(re.fullmatch(r"\$\{\w+Role\.Arn\}", r) for r in grant.resources):
+            findings.append(f"{grant.role}: passes more than one role")
+    return findings
+
+
+def circles(template: Template) -> list[str]:
+    """No resource needs itself, through whatever others; cfn-lint misses what SAM adds."""
+    resources = template["Resources"]
+    graph = {
+        name: set(_references(resource)) & set(resources) for name, resource in resources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+def misrouted_events(
+    template: Template, payloads: Mapping[str, Any], names: Mapping[str, str]
+) -> list[str]:
+    """Each golden event matches the rule of its own function and no other.
+
+    `payloads` are by folder; `names` are the physical names that stand in for `Ref`s.
+    """
+    functions = of_type(template, "AWS::Lambda::Function")
+    findings = []
+    for rule, function in _functions_by_rule(template).items():
+        pattern = template["Resources"][rule]["Properties"].get("EventPattern")
+        if pattern is None:
+            continue
+        own = _folder(functions[function])
+        for folder, payload in payloads.items():
+            if _matches(pattern, payload, names) != (folder == own):
+                verb = "misses" if folder == own else "takes"
+                findings.append(f"{rule}: {verb} the event of {folder}")
+    return findings
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _folder(function: Properties) -> str:
+    return Path(function["Code"]["S3Key"]).name
+
+
+def _functions_by_rule(template: Template) -> dict[str, str]:
+    return {
+        rule: referred(target["Arn"]) or ""
+        for rule, properties in of_type(template, "AWS::Events::Rule").items()
+        for target in properties["Targets"]
+    }
+
+
+def _rules_let_in(template: Template, queue: str) -> set[str | None]:
+    return {
+        referred(arn)
+        for policy in of_type(template, "AWS::SQS::QueuePolicy").values()
+        if {"Ref": queue} in policy["Queues"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "events.amazonaws.com"}
+        and statement["Action"] == "sqs:SendMessage"
+        for arn in _listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+    }
+
+
+def _refuses_plain_http(statement: Mapping[str, Any]) -> bool:
+    return (
+        statement["Effect"] == "Deny"
+        and statement["Principal"] == "*"
+        and statement["Action"] in ("s3:*", "sqs:*")
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+    )
+
+
+def _written(grant: Statement) -> Iterator[tuple[str | None, str]]:
+    """Yield bucket and constant key prefix of everything that a grant lets somebody write."""
+    if any(action.startswith(_S3_WRITES) for action in grant.actions):
+        for resource in grant.resources:
+            yield referred(resource), resource.partition("/")[2].partition("*")[0]
+
+
+def _key_prefix(condition: Any) -> str:
+    return str(condition["prefix"] if isinstance(condition, dict) else condition)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Yield every logical id that a resource names, directly or by DependsOn."""
+    if isinstance(value, dict):
+        yield from _listed(value.get("DependsOn", []))
+        if _REFERRING.issuperset(value):
+            yield from _SUB_REFERENCE.findall(render(value))
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _references(part)
+
+
+def _matches(pattern: Mapping[str, Any], event: Any, names: Mapping[str, str]) -> bool:
+    """Match as EventBridge does, as far as our patterns go: exact values and prefixes."""
+    for field, wanted in pattern.items():
+        found = event.get(field) if isinstance(event, dict) else None
+        if isinstance(wanted, dict):
+            if not _matches(wanted, found, names):
+                return False
+        elif not any(_accepts(condition, found, names) for condition in wanted):
+            return False
+    return True
+
+
+def _accepts(condition: Any, found: Any, names: Mapping[str, str]) -> bool:
+    match condition:
+        case {"prefix": str(prefix)}:
+            return isinstance(found, str) and found.startswith(prefix)
+        case {"Ref": str(name)}:
+            return bool(found == names[name])
+    return bool(found == condition)
