@@ -1,0 +1,58 @@
+# Every command a developer needs; `make help` lists them. CI runs `make ci`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell .ci/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+
+PROMPTS ?=
+QUERY_LOG ?=
+OUT ?= demo-output
+
+.PHONY: help setup demo test unit lint format lock clean ci
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with everything pinned and the search-router command
+
+$(STAMP): requirements-dev.txt layers/shared/requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
+	@$(BIN)/search-router local demo --out "$(OUT)" \
+		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
+
+test: setup ## Pass all tests: unit, integration, end to end
+	$(BIN)/python -m pytest
+
+unit: setup ## Pass the unit tests only, in seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup ## Check format, style, types and the template
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+
+format: setup ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Pin and hash all dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-config -q layers/shared/requirements.in -o layers/shared/requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-config -q requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what the other commands made
+	rm -rf $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+ci: lint test ## What CI runs

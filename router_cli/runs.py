@@ -1,0 +1,84 @@
+"""`search-router runs [RUN]`: what became of the prompt files and the query logs."""
+
+import argparse
+from typing import Any
+
+from router_cli.console import print_json, print_table
+from router_cli.failures import CommandError
+from router_cli.stack import Stack, add_stack_arguments, open_stack
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser("runs", help="list runs and query logs, or show one run")
+    parser.add_argument("run_id", nargs="?", metavar="RUN")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_stack_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show one run in full, or all in short."""
+    stack = open_stack(arguments)
+    if arguments.run_id:
+        _show(stack, arguments.run_id, arguments.json)
+    else:
+        _list(stack, arguments.json)
+    return 0
+
+
+def _show(stack: Stack, run_id: str, as_json: bool) -> None:
+    run = stack.runs.get(run_id)
+    if run is None:
+        raise CommandError(f"there is no run {run_id}; `search-router runs` lists them")
+    fields = run.model_dump(mode="json", exclude={"evaluation"})
+    evaluation = run.evaluation.model_dump(mode="json") if run.evaluation else None
+    if as_json:
+        print_json({**fields, "evaluation": evaluation})
+        return
+    print_table(run_id, ["", ""], fields.items())
+    if run.evaluation:
+        print_scores(run.evaluation.model_dump())
+
+
+def print_scores(evaluation: dict[str, Any]) -> None:
+    """Print the models of an evaluation side by side."""
+    models = {name: scores for name, scores in evaluation.items() if isinstance(scores, dict)}
+    names = ("n", "mae", "dominant_agreement", "within_005", "within_010", "rubric", "invalid")
+    rows: list[list[object]] = [
+        [name, *(_rounded(scores[name]) for scores in models.values())] for name in names
+    ]
+    for figure in ("mean", "p50", "p95"):
+        row = [_rounded(scores["latency_ms"][figure]) for scores in models.values()]
+        rows.append([f"latency {figure}, ms", *row])
+    print_table("Scores on the holdout", ["", *models], rows)
+
+
+def _list(stack: Stack, as_json: bool) -> None:
+    runs = sorted(stack.runs.all(), key=lambda run: run.created_at)
+    logs = sorted(stack.ledger.all(), key=lambda log: log.created_at)
+    if as_json:
+        print_json(
+            {
+                "runs": [run.model_dump(mode="json") for run in runs],
+                "query_logs": [log.model_dump(mode="json") for log in logs],
+            }
+        )
+        return
+    print_table(
+        "Runs",
+        ["run", "file", "state", "training", "job", "reason"],
+        [
+            (r.run_id, r.source_key, r.state.value, r.counts.training, r.job_status, r.reason)
+            for r in runs
+        ],
+    )
+    print_table(
+        "Query logs",
+        ["log", "file", "state", "splits", "parts", "reason"],
+        [(g.log_id, g.source_key, g.state.value, g.splits, g.parts, g.reason) for g in logs],
+    )
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 4)

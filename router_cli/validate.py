@@ -1,0 +1,86 @@
+"""`search-router validate FILE…`: what a prompt file would become, without any AWS."""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from router_cli.console import print_json, print_table
+from router_cli.failures import CommandError
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.intake import Intake, IntakeBuilder
+from search_router.domain.prompts import RejectedLine
+from search_router.domain.weights import default_system_prompt, parse_modalities
+from search_router.use_cases.shard_prompts import read_prompts
+
+DEFAULT_MODALITIES = "visual,audio,transcription,metadata"
+DEFAULT_HOLDOUT_FRACTION = 0.1
+SHOWN_REJECTS = 20
+_CHUNK_BYTES = 256 * 1024
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser("validate", help="check prompt files offline")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--modalities", default=DEFAULT_MODALITIES, help="default: %(default)s")
+    parser.add_argument(
+        "--holdout-fraction",
+        type=float,
+        default=DEFAULT_HOLDOUT_FRACTION,
+        help="default: %(default)s",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Report on the files as one dataset; 0 if a distillation job could start, otherwise 1."""
+    modalities = parse_modalities(arguments.modalities)
+    builder = IntakeBuilder(
+        modalities, default_system_prompt(modalities), arguments.holdout_fraction
+    )
+    rejects: list[tuple[Path, RejectedLine]] = []
+    for path in arguments.files:
+        try:
+            packed = path.name.endswith(".gz")
+            lines = read_prompts(_chunks(path), packed, builder, modalities)
+            rejects.extend((path, line) for line in lines)
+        except (OSError, InvalidInputError) as error:
+            raise CommandError(f"{path}: {error}") from None
+    intake = builder.build()
+    report = _report(intake, rejects)
+    if arguments.json:
+        print_json(report)
+    else:
+        _print(intake, rejects)
+    return 1 if intake.refusal else 0
+
+
+def _report(intake: Intake, rejects: list[tuple[Path, RejectedLine]]) -> dict[str, object]:
+    return {
+        **intake.counts.model_dump(),
+        "refusal": intake.refusal,
+        "rejected_by_reason": Counter(line.reason.value for _, line in rejects),
+        "balance": intake.balance(),
+        "prior": dict(zip(intake.modalities, intake.prior(), strict=True)),
+        "system_prompt": intake.system_prompt,
+    }
+
+
+def _print(intake: Intake, rejects: list[tuple[Path, RejectedLine]]) -> None:
+    print_table("Rows", ["", "rows"], intake.counts.model_dump().items())
+    print_table("Training rows by dominant modality", ["", "rows"], intake.balance().items())
+    if rejects:
+        rows = [(p.name, r.line_number, r.reason.value, r.detail) for p, r in rejects]
+        title = f"Rejected lines (first {SHOWN_REJECTS})"
+        print_table(title, ["file", "line", "reason", "detail"], rows[:SHOWN_REJECTS])
+    verdict = intake.refusal or "a distillation job could start"
+    print_table("Verdict", [""], [[verdict]])
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
