@@ -92,7 +92,7 @@ def statements(template: Template) -> Iterator[Statement]:
     """Yield every Allow statement of every role."""
     for role, properties in of_type(template, "AWS::IAM::Role").items():
         for policy in properties.get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
+            for statement in _whatever_the_conditions(policy["PolicyDocument"]["Statement"]):
                 if statement["Effect"] == "Allow":
                     yield Statement(
                         role,
@@ -100,6 +100,13 @@ def statements(template: Template) -> Iterator[Statement]:
                         tuple(render(r) for r in _listed(statement.get("Resource", "*"))),
                         statement.get("Condition", {}),
                     )
+
+
+def _whatever_the_conditions(entries: list[Any]) -> Iterator[dict[str, Any]]:
+    """Yield statements as if every `Fn::If` went both ways."""
+    for entry in entries:
+        branches = entry["Fn::If"][1:] if "Fn::If" in entry else [entry]
+        yield from (branch for branch in branches if "Effect" in branch)
 
 
 def functions_out_of_step(

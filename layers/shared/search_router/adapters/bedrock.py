@@ -4,6 +4,7 @@ Every create call carries a request token derived from its name, so a repeated c
 call; a name that is taken is adopted.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
@@ -14,7 +15,7 @@ from search_router.domain.distillation import (
     JobView,
     ModelLifecycle,
 )
-from search_router.domain.errors import ConflictError, NotFoundError
+from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.prices import foundation_model_id
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ class BedrockModelCustomizer:
                     modelArn=model_arn,
                     clientRequestToken=deployment_name,
                 )
-        except ConflictError:
-            return self.deployment(deployment_name).arn
+        except (ConflictError, InvalidInputError) as refusal:
+            with suppress(NotFoundError):  # a name that is taken has no error code of its own
+                return self.deployment(deployment_name).arn
+            raise refusal
         return reply["customModelDeploymentArn"]
 
     def deployment(self, identifier: str) -> DeploymentView:
