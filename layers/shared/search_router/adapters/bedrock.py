@@ -91,10 +91,10 @@ class BedrockModelCustomizer:
                     modelArn=model_arn,
                     clientRequestToken=deployment_name,
                 )
-        except (ConflictError, InvalidInputError) as refusal:
+        except (ConflictError, InvalidInputError):
             with suppress(NotFoundError):  # a name that is taken has no error code of its own
                 return self.deployment(deployment_name).arn
-            raise refusal
+            raise
         return reply["customModelDeploymentArn"]
 
     def deployment(self, identifier: str) -> DeploymentView:
