@@ -1,0 +1,454 @@
+"""Every port in memory, with the semantics that the adapters get from AWS.
+
+Conditional writes lose, transactions write all or nothing, records are stored as JSON text, keys
+and metadata are refused where S3 or Bedrock would refuse them. What happened can be read from
+plain attributes; faults are set on plain attributes too.
+"""
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from search_router import ports
+from search_router.domain import naming
+from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.distillation import (
+    DeploymentView,
+    DistillationJob,
+    JobView,
+    ModelLifecycle,
+)
+from search_router.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PermanentError,
+    QuotaExceededError,
+    TransientError,
+    UnavailableError,
+)
+from search_router.domain.events import RouterEvent
+from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.results import PartMarker
+from search_router.domain.routing import (
+    Decision,
+    ModelReply,
+    cached_value,
+    decision_from_cache,
+)
+from search_router.domain.runs import DeploymentStatus, JobStatus, Run
+from search_router.domain.uploads import ObjectRef
+
+UPLOAD_BUCKET = "uploads"
+START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
+MAX_METADATA_BYTES = 2_048  # S3: user-defined metadata, keys and values together
+
+EventT = TypeVar("EventT", bound=RouterEvent)
+
+
+@dataclass(slots=True)
+class VirtualClock:
+    """Time that passes only when somebody sleeps or a test lets it."""
+
+    time: datetime = START
+    slept: float = 0.0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return (self.time - START).total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.advance(timedelta(seconds=seconds))
+
+    def advance(self, by: timedelta) -> None:
+        self.time += by
+
+
+@dataclass(slots=True)
+class InMemoryUploads:
+    """A versioned bucket; `chunk_bytes` is how much of a body comes at a time."""
+
+    chunk_bytes: int = 8 * 1024
+    _versions: dict[ObjectRef, bytes] = field(default_factory=dict)
+    _latest: dict[str, ObjectRef] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def upload(self, key: str, body: bytes) -> ObjectRef:
+        """Store a new version, older ones stay readable."""
+        ref = ObjectRef(UPLOAD_BUCKET, key, f"v{next(self._numbers)}")
+        self._versions[ref] = body
+        self._latest[key] = ref
+        return ref
+
+    def erase(self, source: ObjectRef) -> None:
+        """Delete one version for good."""
+        del self._versions[source]
+
+    def info(self, source: ObjectRef) -> ports.ObjectInfo:
+        return ports.ObjectInfo(len(self._body(source)), {})
+
+    def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        wanted = self._body(source)[start:end]
+        for place in range(0, len(wanted), self.chunk_bytes):
+            yield wanted[place : place + self.chunk_bytes]
+
+    def _body(self, source: ObjectRef) -> bytes:
+        ref = source if source.version_id else self._latest.get(source.key, source)
+        if source.bucket != UPLOAD_BUCKET or ref not in self._versions:
+            raise NotFoundError(f"read the upload: no version {source.version_id}")
+        return self._versions[ref]
+
+
+@dataclass(slots=True)
+class InMemoryObjects:
+    """The data bucket; a key or metadata that S3 or Bedrock would refuse is refused."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    metadata: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    writes: Counter[str] = field(default_factory=Counter)
+
+    def put(self, key: str, body: bytes) -> None:
+        self._store(key, body, {})
+
+    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
+        body = b"".join(lines)  # raises before anything is written, as an aborted upload would
+        self._store(key, body, {})
+        return hashlib.sha256(body).hexdigest()
+
+    def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        if key in self.bodies:
+            return False
+        self._store(key, body, metadata)
+        return True
+
+    def get(self, key: str) -> bytes:
+        if key not in self.bodies:
+            raise NotFoundError(f"read an object: {key}")
+        return self.bodies[key]
+
+    def info(self, key: str) -> ports.ObjectInfo:
+        return ports.ObjectInfo(len(self.get(key)), self.metadata[key])
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for key in sorted(self.bodies):
+            if key.startswith(prefix):
+                yield key, len(self.bodies[key])
+
+    def _store(self, key: str, body: bytes, metadata: Mapping[str, str]) -> None:
+        naming.s3_uri("data", key)  # raises InvalidInputError
+        size = sum(len(name) + len(value.encode("utf-8")) for name, value in metadata.items())
+        if size > MAX_METADATA_BYTES:
+            raise InvalidInputError("write an object once: MetadataTooLarge")
+        self.bodies[key] = body
+        self.metadata[key] = dict(metadata)
+        self.writes[key] += 1
+
+
+@dataclass(slots=True)
+class InMemoryRuns:
+    """Runs by id; only the revision that a run was made from can be replaced."""
+
+    _runs: dict[str, str] = field(default_factory=dict)
+    _jobs: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def create(self, run: Run) -> Run:
+        return Run.model_validate_json(
+            self._runs.setdefault(run.run_id, run.model_dump_json()),
+        )
+
+    def get(self, run_id: str) -> Run | None:
+        stored = self._runs.get(run_id)
+        return None if stored is None else Run.model_validate_json(stored)
+
+    def replace(self, run: Run) -> None:
+        if self.get(run.run_id) != run:  # our own repeated write is no conflict
+            self.check(run)
+            self._runs[run.run_id] = run.model_dump_json()
+
+    def check(self, run: Run) -> None:
+        """Raise ConflictError unless `run` is the next revision of what is stored."""
+        stored = self.get(run.run_id)
+        if stored is None or stored.revision != run.revision - 1:
+            raise ConflictError(f"move a run: {run.run_id} is not at {run.revision - 1}")
+
+    def enter_job(self, job_name: str, run_id: str) -> None:
+        self._jobs.setdefault(job_name, {})[run_id] = None
+
+    def runs_of_job(self, job_name: str) -> Sequence[str]:
+        return sorted(self._jobs.get(job_name, ()))
+
+    def all(self) -> Iterator[Run]:
+        runs = map(Run.model_validate_json, list(self._runs.values()))
+        yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
+
+
+@dataclass(slots=True)
+class InMemoryChampions:
+    """The pointer and its versions; `promote` writes all three records or none."""
+
+    runs: InMemoryRuns
+    _pointer: Champion | None = None
+    _versions: dict[int, Champion] = field(default_factory=dict)
+
+    def current(self) -> Champion | None:
+        return self._pointer
+
+    def version(self, version: int) -> Champion | None:
+        return self._versions.get(version)
+
+    def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
+        if (self._pointer and self._pointer.version) != (previous and previous.version):
+            raise ConflictError("promote a model: the pointer moved")
+        if champion.version in self._versions:
+            raise ConflictError("promote a model: the version is taken")
+        self.runs.check(run)
+        self.runs.replace(run)
+        self._versions[champion.version] = self._pointer = champion
+
+    def install(self, champion: Champion) -> None:
+        """Make a champion serve without a run, as the start of a story."""
+        self._versions[champion.version] = self._pointer = champion
+
+
+@dataclass(slots=True)
+class InMemoryLedger:
+    """Heads and markers; a marker and its count move together."""
+
+    _logs: dict[str, QueryLog] = field(default_factory=dict)
+    _markers: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def create(self, log: QueryLog) -> QueryLog:
+        return self._logs.setdefault(log.log_id, log)
+
+    def get(self, log_id: str) -> QueryLog | None:
+        return self._logs.get(log_id)
+
+    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+        log = self._logs.get(marker.log_id)
+        if log is None:
+            raise NotFoundError(f"query log {marker.log_id} is not in the ledger")
+        place = (marker.log_id, marker.split)
+        if place not in self._markers:
+            self._markers[place] = marker.model_dump_json()
+            counted = {"parts": log.parts + 1, "updated_at": now}
+            self._logs[marker.log_id] = log.model_copy(update=counted)
+        return self._logs[marker.log_id]
+
+    def markers(self, log_id: str) -> Iterator[PartMarker]:
+        for place in sorted(self._markers):
+            if place[0] == log_id:
+                yield PartMarker.model_validate_json(self._markers[place])
+
+    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
+        stored = self._logs.get(log.log_id)
+        if stored is None or stored.state is not log.state:
+            return False
+        change = {"state": state, "reason": reason, "updated_at": now}
+        self._logs[log.log_id] = stored.model_copy(update=change)
+        return True
+
+    def all(self) -> Iterator[QueryLog]:
+        yield from [self._logs[log_id] for log_id in sorted(self._logs)]
+
+
+@dataclass(slots=True)
+class InMemoryQueue:
+    """What was sent, in order; a standard queue promises none, so tests may shuffle it.
+
+    After `room` messages the queue is unreachable, which leaves a batch half sent.
+    """
+
+    sent: list[SplitMessage] = field(default_factory=list)
+    postponed: list[tuple[str, int]] = field(default_factory=list)
+    room: int | None = None
+
+    def send(self, messages: Iterable[SplitMessage]) -> None:
+        for message in messages:
+            if self.room is not None and len(self.sent) >= self.room:
+                raise UnavailableError("send splits: the queue is unreachable")
+            self.sent.append(SplitMessage.model_validate_json(message.model_dump_json()))
+
+    def postpone(self, receipt_handle: str, seconds: int) -> None:
+        self.postponed.append((receipt_handle, seconds))
+
+
+@dataclass(slots=True)
+class InMemoryEvents:
+    """What was put on the bus; `failing` is raised instead."""
+
+    published: list[RouterEvent] = field(default_factory=list)
+    failing: TransientError | None = None
+
+    def publish(self, event: RouterEvent) -> None:
+        if self.failing is not None:
+            raise self.failing
+        self.published.append(event)
+
+    def of(self, kind: type[EventT]) -> list[EventT]:
+        """Return the published events of one kind, in order."""
+        return [event for event in self.published if isinstance(event, kind)]
+
+
+@dataclass(slots=True)
+class InMemoryCustomizer:
+    """Bedrock's control plane: names are unique, what is taken is adopted, places are few."""
+
+    lifecycles: dict[str, ModelLifecycle] = field(default_factory=dict)
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    started: list[DistillationJob] = field(default_factory=list)
+    deployments: dict[str, DeploymentView] = field(default_factory=dict)
+    deployed: list[str] = field(default_factory=list)
+    torn_down: list[str] = field(default_factory=list)
+    places: int = 10
+    refusing: PermanentError | None = None
+    calls: int = 0
+
+    def lifecycle(self, model_id: str) -> ModelLifecycle:
+        self.calls += 1
+        return self.lifecycles.get(model_id, ModelLifecycle(model_id, "ACTIVE", None))
+
+    def start_job(self, job: DistillationJob) -> str:
+        self.calls += 1
+        if self.refusing is not None:
+            raise self.refusing
+        if job.name not in self.jobs:
+            self.started.append(job)
+            arn = f"arn:aws:bedrock:us-east-1:123456789012:model-customization-job/{job.name}"
+            self.jobs[job.name] = JobView(job.name, arn, JobStatus.IN_PROGRESS.value, "", "")
+        return self.jobs[job.name].arn
+
+    def job(self, identifier: str) -> JobView:
+        self.calls += 1
+        for view in self.jobs.values():
+            if identifier in (view.name, view.arn):
+                return view
+        raise NotFoundError("read the distillation job: unknown")
+
+    def deploy(self, deployment_name: str, model_arn: str) -> str:
+        self.calls += 1
+        if deployment_name not in self.deployments:
+            if len(self.deployments) >= self.places:
+                raise QuotaExceededError("deploy the model: no place is free")
+            self.deployed.append(deployment_name)
+            arn = (
+                f"arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/{deployment_name}"
+            )
+            view = DeploymentView(arn, DeploymentStatus.CREATING.value, "")
+            self.deployments[deployment_name] = view
+        return self.deployments[deployment_name].arn
+
+    def deployment(self, identifier: str) -> DeploymentView:
+        self.calls += 1
+        for name, view in self.deployments.items():
+            if identifier in (name, view.arn):
+                return view
+        raise NotFoundError("read the deployment: unknown")
+
+    def tear_down(self, deployment_arn: str) -> None:
+        self.calls += 1
+        for name, view in list(self.deployments.items()):
+            if view.arn == deployment_arn:
+                del self.deployments[name]
+                self.torn_down.append(deployment_arn)
+
+    def end_job(self, name: str, status: str = "Completed", failure: str = "") -> JobView:
+        """Let a job reach a status; a completed one has made a model."""
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:custom-model/{name}"
+        model_arn = arn if status == JobStatus.COMPLETED else ""
+        self.jobs[name] = replace(
+            self.jobs[name], status=status, model_arn=model_arn, failure=failure
+        )
+        return self.jobs[name]
+
+    def end_deployment(self, name: str, status: str = "Active", failure: str = "") -> None:
+        """Let a deployment reach a status."""
+        view = replace(self.deployments[name], status=status, failure=failure)
+        self.deployments[name] = view
+
+
+@dataclass(slots=True)
+class InMemoryCache:
+    """The answers of one champion version, kept the way the table keeps them."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    remembered: list[int] = field(default_factory=list)
+
+    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+        return {q: decision_from_cache(self.values[q]) for q in queries if q in self.values}
+
+    def remember(self, decisions: Mapping[str, Decision]) -> None:
+        self.remembered.append(len(decisions))
+        self.values.update({q: cached_value(decision) for q, decision in decisions.items()})
+
+
+@dataclass(slots=True)
+class InMemoryCaches:
+    """One cache per champion version."""
+
+    by_version: dict[int, InMemoryCache] = field(default_factory=dict)
+
+    def of(self, champion_version: int) -> InMemoryCache:
+        return self.by_version.setdefault(champion_version, InMemoryCache())
+
+
+Answering = Callable[[ServingModel, str], ModelReply | TransientError]
+
+
+def reply(text: str, stop_reason: str = "end_turn", latency_ms: int = 800) -> ModelReply:
+    """Return what Converse says, at 60 input and 30 output tokens."""
+    return ModelReply(text, stop_reason, 60, 30, latency_ms)
+
+
+def always(text: str) -> Answering:
+    """Answer every query with one text."""
+    return lambda _serving, _query: reply(text)
+
+
+@dataclass(slots=True)
+class FakeModel:
+    """Answers by script, last query first: the port promises no order.
+
+    `refusing` is raised for these model ids at the first query; after `calls_left` calls the time
+    is over and what remains is not yielded.
+    """
+
+    answering: Answering
+    refusing: dict[str, PermanentError] = field(default_factory=dict)
+    calls_left: int | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def ask(
+        self, serving: ServingModel, queries: Sequence[str]
+    ) -> Iterator[tuple[str, ModelReply | TransientError]]:
+        for query in reversed(queries):
+            if serving.model_id in self.refusing:
+                raise self.refusing[serving.model_id]
+            if self.calls_left is not None:
+                if self.calls_left == 0:
+                    return
+                self.calls_left -= 1
+            self.asked.append((serving.model_id, query))
+            yield query, self.answering(serving, query)
+
+
+if TYPE_CHECKING:  # mypy compares every fake with its port
+
+    def _honour(runs: InMemoryRuns, model: FakeModel) -> None:
+        _clock: ports.Clock = VirtualClock()
+        _uploads: ports.UploadStore = InMemoryUploads()
+        _objects: ports.ObjectStore = InMemoryObjects()
+        _runs: ports.RunRepository = runs
+        _champions: ports.ChampionRepository = InMemoryChampions(runs)
+        _ledger: ports.QueryLogLedger = InMemoryLedger()
+        _queue: ports.SplitQueue = InMemoryQueue()
+        _events: ports.EventPublisher = InMemoryEvents()
+        _customizer: ports.ModelCustomizer = InMemoryCustomizer()
+        _caches: ports.AnswerCaches = InMemoryCaches()
+        _model: ports.Model = model

@@ -1,0 +1,127 @@
+"""Valid records to start a test from; name only what the test is about."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.evaluation import Evaluation, Latency, Scores
+from search_router.domain.query_logs import Dialect, LogFormat
+from search_router.domain.routing import Decision, Status, Tier
+from search_router.domain.runs import Run, RunState
+from search_router.domain.weights import Modalities, Weights, default_system_prompt
+from tests.fakes import START, UPLOAD_BUCKET
+
+MODALITIES: Modalities = ("visual", "audio", "transcription", "metadata")
+SIXTEEN: Modalities = tuple(f"modality_{n:02d}_of_the_longest_name" for n in range(1, 17))
+PRIOR: Weights = (0.4, 0.3, 0.2, 0.1)
+STUDENT = "amazon.nova-micro-v1:0:128k"
+TEACHER = "amazon.nova-pro-v1:0"
+SYSTEM_PROMPT = default_system_prompt(MODALITIES)
+JSONL = Dialect(format=LogFormat.JSONL, query_field="query")
+TEXT = Dialect(format=LogFormat.TEXT, query_field="query")
+
+
+def label(*weights: float, modalities: Modalities = MODALITIES) -> str:
+    """Write weights as a model or a label does."""
+    return json.dumps(dict(zip(modalities, weights, strict=True)))
+
+
+def conversation(query: str, answer: str | None = None, **changes: object) -> dict[str, Any]:
+    """Return a record of AWS's schema."""
+    messages = [{"role": "user", "content": [{"text": query}]}]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": [{"text": answer}]})
+    record = {
+        "schemaVersion": "bedrock-conversation-2024",
+        "system": [{"text": SYSTEM_PROMPT}],
+        "messages": messages,
+    }
+    return {**record, **changes}
+
+
+def jsonl(rows: Sequence[object]) -> bytes:
+    """Write rows as JSON Lines."""
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def a_serving_model(modalities: Modalities = MODALITIES, **changes: object) -> ServingModel:
+    model = ServingModel(
+        model_id="arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion",
+        priced_as=STUDENT,
+        system_prompt=default_system_prompt(modalities),
+        modalities=modalities,
+        max_output_tokens=200,
+        prior=PRIOR if modalities == MODALITIES else (1 / len(modalities),) * len(modalities),
+    )
+    return model.model_copy(update=changes)
+
+
+def a_champion(version: int = 1, **changes: object) -> Champion:
+    champion = Champion(
+        version=version,
+        run_id="run-000000000001",
+        deployment_arn="arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion",
+        system_prompt=SYSTEM_PROMPT,
+        modalities=MODALITIES,
+        max_output_tokens=200,
+        prior=PRIOR,
+        student_model_id=STUDENT,
+        promoted_at=START,
+    )
+    return champion.model_copy(update=changes)
+
+
+def a_run(state: RunState = RunState.SHARDED, **changes: object) -> Run:
+    run = Run(
+        run_id="run-0123456789ab",
+        state=state,
+        created_at=START,
+        updated_at=START,
+        source_bucket=UPLOAD_BUCKET,
+        source_key="prompts/labels.jsonl",
+        source_version="v1",
+        modalities=MODALITIES,
+        system_prompt=SYSTEM_PROMPT,
+        prior=PRIOR,
+        training_sha256="0" * 64,
+    )
+    return run.model_copy(update=changes)
+
+
+def a_decision(weights: Weights = PRIOR, **changes: Any) -> Decision:
+    fields: dict[str, Any] = {
+        "tier": Tier.DISTILLED,
+        "status": Status.OK,
+        "model": "champion",
+        "latency_ms": 800,
+        "input_tokens": 60,
+        "output_tokens": 30,
+        "cost_usd": 0.0000063,
+    }
+    return Decision(weights, **{**fields, **changes})
+
+
+def some_scores(**changes: object) -> Scores:
+    scores = Scores(
+        model="candidate",
+        n=100,
+        mae=0.05,
+        dominant_agreement=0.9,
+        within_005=0.6,
+        within_010=0.8,
+        rubric=4.2,
+        invalid=0,
+        repaired=0,
+        latency_ms=Latency(mean=800.0, p50=790.0, p95=1100.0),
+        input_tokens=6_000,
+        output_tokens=3_000,
+        cost_usd=0.00063,
+    )
+    return scores.model_copy(update=changes)
+
+
+def an_evaluation(candidate_mae: float = 0.05, base_mae: float = 0.2) -> Evaluation:
+    return Evaluation(
+        candidate=some_scores(mae=candidate_mae), base=some_scores(model="base", mae=base_mae)
+    )
