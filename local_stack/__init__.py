@@ -1,0 +1,1 @@
+"""The whole template.yaml on one machine, without docker, account or credentials."""

@@ -1,0 +1,74 @@
+"""A running local stack as seen from any process: endpoints, outputs, clients, logs."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from local_stack.loopback import LoopbackClients, require_loopback
+from local_stack.ministack_server import HEALTH_PATH
+from local_stack.processes import is_alive
+
+
+@dataclass(frozen=True)
+class StackConnection:
+    """Everything needed to work with a stack, whoever started it."""
+
+    endpoint: str
+    bedrock_endpoint: str
+    outputs: Mapping[str, str]
+    pid: int
+    folder: Path
+
+    @cached_property
+    def clients(self) -> LoopbackClients:
+        """The source of clients: Bedrock's go to the double, all others to the emulator."""
+        bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
+        return LoopbackClients(self.endpoint, bedrock)
+
+    def client(self, service: str, *, timeout_seconds: float = 60) -> Any:
+        """Return a boto3 client that can reach nothing but this stack."""
+        return self.clients.client(service, timeout_seconds=timeout_seconds)
+
+    def url_of(self, function_url: str) -> str:
+        """Return where a function URL of the outputs is served here, with a final slash.
+
+        The host of a function URL may not resolve on this machine; the emulator knows it by path.
+        """
+        url_id = (urlsplit(function_url).hostname or "").partition(".")[0]
+        return f"{self.endpoint}/_aws/lambda-url/{url_id}/"
+
+    def function_logs(self, function_name: str) -> list[str]:
+        """Return the lines a function has logged so far, oldest first."""
+        settings = self.client("lambda").get_function_configuration(FunctionName=function_name)
+        group = settings.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function_name}")
+        logs = self.client("logs")
+        try:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            return [event["message"] for page in pages for event in page["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            return []  # never invoked
+
+    def is_running(self) -> bool:
+        """Return whether the owner is alive and the emulator answers."""
+        return is_alive(self.pid) and self.folder.is_dir() and answers(self.endpoint)
+
+
+def answers(endpoint: str, *, timeout_seconds: float = 1) -> bool:
+    """Return whether an emulator answers at `endpoint`."""
+    address = urlsplit(require_loopback(endpoint))
+    connection = http.client.HTTPConnection(
+        address.hostname or "", address.port, timeout=timeout_seconds
+    )
+    try:
+        connection.request("GET", HEALTH_PATH)
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()

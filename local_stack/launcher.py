@@ -1,0 +1,263 @@
+"""Starting and stopping the local stack: the whole template.yaml on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+from local_stack.connection import StackConnection, answers
+from local_stack.deployment import deploy
+from local_stack.environment import CALLER, scrub
+from local_stack.fidelity import NotEmulated, not_emulated
+from local_stack.loopback import LoopbackClients
+from local_stack.ministack_server import server_environment
+from local_stack.packaging import LayerArchive, build_layer, user_cache_folder, zip_folder
+from local_stack.processes import (
+    ChildProcess,
+    LocalStackError,
+    own_folder,
+    sweep_stale_folders,
+)
+from local_stack.template import FUNCTION, LAYER, SamTemplate
+from local_stack.ticking import ticking_track_runs
+
+PROJECT = Path(__file__).resolve().parent.parent
+STACK_NAME = "search-router"
+BEDROCK_DOUBLE = "local_stack.bedrock_double"
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class LocalStackOptions:
+    """How a stack is started; the defaults suit a demo.
+
+    `requests_per_minute` is what the Bedrock double allows and, unless `parameters` says
+    otherwise, what the stack is told; AWS allows 2,000. The last five describe the double: its
+    latency, share of malformed answers, and how long jobs and deployments take.
+    """
+
+    template: Path = PROJECT / "template.yaml"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tick_track_runs: bool = False
+    requests_per_minute: int = 60_000
+    mean_latency_ms: float = 20
+    malformed_rate: float = 0.0
+    job_seconds: float = 3
+    deployment_seconds: float = 2
+    seed: int = 0
+
+
+class LocalStack:
+    """A context manager around one running stack, with folder, ports and processes of its own.
+
+    On leaving, after an error, and on SIGINT, SIGTERM and SIGHUP (in the main thread) nothing is
+    left. After `kill -9` the processes end by themselves and the next start removes the folder.
+    Raises `LocalStackError` if a part does not start or the template cannot be deployed.
+    """
+
+    def __init__(self, options: LocalStackOptions | None = None) -> None:
+        self._options = options or LocalStackOptions()
+        self._template = SamTemplate.load(self._options.template)
+        self._signals = contextlib.ExitStack()
+        self._cleanup = contextlib.ExitStack()
+        self._children: list[ChildProcess] = []
+        self._connection: StackConnection | None = None
+
+    def __enter__(self) -> Self:
+        self._signals.enter_context(_signals_raising())
+        try:
+            self._connection = self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def connection(self) -> StackConnection:
+        """The running stack's endpoints, outputs and clients."""
+        if self._connection is None:
+            raise LocalStackError("the local stack is not running")
+        return self._connection
+
+    @property
+    def not_emulated(self) -> tuple[NotEmulated, ...]:
+        """What this stack does not prove about the template."""
+        return not_emulated(self._template)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The values given to the template, where they are not its defaults."""
+        local = {
+            "Architecture": "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
+            "RequestsPerMinute": str(self._options.requests_per_minute),
+        }
+        declared = self._template.parameters
+        return {k: v for k, v in local.items() if k in declared} | dict(self._options.parameters)
+
+    def require_alive(self) -> None:
+        """Raise `LocalStackError` with the end of its log if a part of the stack has died."""
+        for child in self._children:
+            child.require_alive()
+
+    def stop(self) -> None:
+        """End every process and remove the folder; signals wait until that is done."""
+        with _signals_ignored():
+            self._connection = None
+            self._cleanup.close()
+        self._signals.close()
+
+    def _start(self) -> StackConnection:
+        sweep_stale_folders()
+        folder = self._cleanup.enter_context(own_folder())
+        listener = self._cleanup.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        endpoint = f"http://127.0.0.1:{port}"
+        # Both start while the packages are made.
+        emulator = self._spawn(
+            "ministack",
+            ["local_stack.ministack_server", str(listener.fileno())],
+            folder=folder,
+            env=server_environment(os.environ, folder=folder, port=port),
+            pass_fds=(listener.fileno(),),
+        )
+        listener.close()
+        double = self._spawn(
+            "bedrock-double",
+            [BEDROCK_DOUBLE, *self._double_arguments(endpoint)],
+            folder=folder,
+            # It calls the emulator: events, and what jobs read and write.
+            env=scrub(os.environ, home=folder) | CALLER,
+        )
+        layers = self._build_layers(folder)
+        archives = {name: layer.content for name, layer in layers.items()}
+        for name, source in self._template.code_folders(FUNCTION).items():
+            archives[name] = zip_folder(source)
+
+        clients = LoopbackClients(endpoint)
+        clients.client("s3")  # takes time that the children need too
+        ready = double.first_line(timeout_seconds=_START_SECONDS)
+        bedrock_endpoint = f"http://127.0.0.1:{ready['port']}"
+        emulator.send_line(
+            {
+                "layers": {
+                    layer.sha256: [str(path) for path in layer.folders] for layer in layers.values()
+                },
+                "environment": {
+                    "AWS_ENDPOINT_URL_BEDROCK": bedrock_endpoint,
+                    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock_endpoint,
+                },
+            }
+        )
+        _wait_until_healthy(emulator, endpoint)
+        stack = deploy(
+            clients,
+            self._template,
+            archives,
+            stack_name=STACK_NAME,
+            parameters=self.parameters,
+        )
+        connection = StackConnection(endpoint, bedrock_endpoint, stack.outputs, os.getpid(), folder)
+        if self._options.tick_track_runs:
+            self._cleanup.enter_context(ticking_track_runs(connection))
+        return connection
+
+    def _spawn(
+        self,
+        name: str,
+        module: list[str],
+        *,
+        folder: Path,
+        env: Mapping[str, str],
+        pass_fds: tuple[int, ...] = (),
+    ) -> ChildProcess:
+        child = ChildProcess(
+            name,
+            [sys.executable, "-m", *module],
+            folder=folder,
+            env=env,
+            cwd=PROJECT,
+            pass_fds=pass_fds,
+        )
+        self._cleanup.callback(child.stop)
+        self._children.append(child)
+        return child
+
+    def _build_layers(self, folder: Path) -> dict[str, LayerArchive]:
+        cache = user_cache_folder(os.environ)
+        return {
+            name: build_layer(source, snapshot=folder / "layers" / name, cache=cache)
+            for name, source in self._template.code_folders(LAYER).items()
+        }
+
+    def _double_arguments(self, endpoint: str) -> list[str]:
+        options = self._options
+        values = {
+            "--port": 0,
+            "--s3-endpoint": endpoint,
+            "--events-endpoint": endpoint,
+            "--mean-latency-ms": options.mean_latency_ms,
+            "--requests-per-minute": options.requests_per_minute,
+            "--malformed-rate": options.malformed_rate,
+            "--job-seconds": options.job_seconds,
+            "--deployment-seconds": options.deployment_seconds,
+            "--seed": options.seed,
+        }
+        return [text for name, value in values.items() for text in (name, str(value))]
+
+
+def _wait_until_healthy(emulator: ChildProcess, endpoint: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(endpoint):
+        emulator.require_alive()
+        if time.monotonic() > deadline:
+            raise LocalStackError(
+                f"ministack did not answer in {_START_SECONDS:.0f} s:\n{emulator.log_tail()}"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _exit_by_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _signals_raising() -> contextlib.AbstractContextManager[None]:
+    """Turn the signals that end a process into exceptions, so that the block is left in order."""
+    return _signal_handlers(_exit_by_signal, signal.SIGTERM, signal.SIGHUP)
+
+
+def _signals_ignored() -> contextlib.AbstractContextManager[None]:
+    return _signal_handlers(signal.SIG_IGN, *_ENDING_SIGNALS)
+
+
+@contextlib.contextmanager
+def _signal_handlers(
+    handler: Callable[[int, FrameType | None], Any] | signal.Handlers, *numbers: signal.Signals
+) -> Iterator[None]:
+    """Set a handler for the time of the block; only the main thread may, elsewhere do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # What is ignored already (`nohup`) stays ignored.
+    chosen = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in chosen}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

@@ -1,0 +1,82 @@
+"""The patched emulator as a child process: `python -m local_stack.ministack_server FD`.
+
+FD is a bound socket handed over by the launcher. The first line on stdin configures it:
+{"layers": {sha256: [folder, ...]}, "environment": {name: value}}. It ends, with every
+worker, at end of file on stdin. Its environment comes from `server_environment`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local_stack.environment import CALLER, scrub
+
+HEALTH_PATH = "/_ministack/health"
+
+
+def server_environment(environ: Mapping[str, str], *, folder: Path, port: int) -> dict[str, str]:
+    """Return the whole environment of the emulator, which its workers inherit."""
+    return scrub(environ, home=folder) | {
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "AUTH": "true",
+        **CALLER,
+        # Real waits are one and two minutes.
+        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",
+        # Both would listen beside the gateway, the second on all interfaces.
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        # With a daemon at hand it would remove containers at start.
+        "DOCKER_HOST": f"unix://{folder}/no-docker",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    }
+
+
+def main() -> None:
+    """Configure, patch and serve until stdin closes."""
+    # Imported here: the emulator reads its environment when it is imported, and tests only want
+    # to look at that environment. The settings arrive while this goes on.
+    from ministack.app import app  # noqa: PLC0415
+
+    from local_stack.emulator_patches import apply_patches  # noqa: PLC0415
+
+    threading.Thread(target=_import_translator, daemon=True).start()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    settings = json.loads(line)
+    # For the workers: the gateway itself does not read these.
+    os.environ.update(settings["environment"])
+    apply_patches(layers=settings["layers"], folder=Path(os.environ["HOME"]))
+
+    config = Config()
+    config.bind = [f"fd://{sys.argv[1]}"]
+    config.keep_alive_timeout = 75
+    asyncio.run(serve(app, config))
+
+
+def _end_with_parent() -> None:
+    """Wait for end of file on stdin, then end this process and all workers at once."""
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _import_translator() -> None:
+    """Import what the first `create_stack` would otherwise wait 0.6 s for."""
+    importlib.import_module("samtranslator.translator.transform")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Archives of functions and layers, as `sam build` would make them for this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.environment import installer_environment
+from local_stack.processes import LocalStackError
+
+REQUIREMENTS = "requirements.txt"
+# Archives hold no times of their own, so equal content gives equal bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_INSTALL_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class LayerArchive:
+    """A layer as the emulator gets it, and the folders that hold the same content unpacked."""
+
+    content: bytes
+    folders: tuple[Path, ...]
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which the emulator recognises the archive."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def zip_folder(folder: Path, *, prefix: str = "") -> bytes:
+    """Return a deterministic archive of the files in `folder`, without bytecode."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        _add_folder(archive, folder, prefix)
+    return buffer.getvalue()
+
+
+def build_layer(folder: Path, *, snapshot: Path, cache: Path) -> LayerArchive:
+    """Return the layer whose sources and `requirements.txt` are in `folder`.
+
+    Sources are copied to `snapshot`, so that editing them does not change a running stack.
+    Dependencies come from `cache`, by lock file and interpreter; the first time they are installed
+    from the package index, which takes some 10 s.
+    """
+    shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    dependencies = _cached_dependencies(folder / REQUIREMENTS, cache)
+    buffer = io.BytesIO((dependencies / "packages.zip").read_bytes())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        _add_folder(archive, snapshot, "python/")
+    return LayerArchive(buffer.getvalue(), (snapshot, dependencies / "packages"))
+
+
+def user_cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return where this user's built dependencies are kept between runs."""
+    if "XDG_CACHE_HOME" in environ:
+        return Path(environ["XDG_CACHE_HOME"]) / "search-router"
+    caches = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path.home() / caches / "search-router"
+
+
+def _add_folder(archive: zipfile.ZipFile, folder: Path, prefix: str) -> None:
+    for path in _source_files(folder):
+        entry = zipfile.ZipInfo(prefix + path.relative_to(folder).as_posix(), _EPOCH)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        executable = path.stat().st_mode & stat.S_IXUSR
+        entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+        archive.writestr(entry, path.read_bytes())
+
+
+def _source_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+            yield path
+
+
+def _cached_dependencies(lock: Path, cache: Path) -> Path:
+    """Return the folder with `packages/` and `packages.zip` for a lock file, built if absent."""
+    interpreter = f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}"
+    key = hashlib.sha256(lock.read_bytes() + interpreter.encode()).hexdigest()[:16]
+    built = cache / f"layer-{key}"
+    if built.is_dir():
+        return built
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=cache) as scratch:
+        made = Path(scratch) / "layer"
+        _install(lock, made / "packages")
+        (made / "packages.zip").write_bytes(zip_folder(made / "packages", prefix="python/"))
+        try:
+            made.rename(built)
+        except OSError:
+            # Another process was faster; what it built is the same.
+            if not built.is_dir():
+                raise
+    return built
+
+
+def _install(lock: Path, target: Path) -> None:
+    """Install a hashed lock file with the interpreter that will run the workers."""
+    if importlib.util.find_spec("pip") is None:
+        raise LocalStackError(
+            f"{sys.executable} has no pip, which builds the layer: run `python -m ensurepip`"
+        )
+    command = [sys.executable, "-I", "-m", "pip", "install", "--quiet", "--require-hashes"]
+    command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(lock)]
+    result = subprocess.run(  # noqa: S603 - a fixed command
+        command,
+        env=installer_environment(os.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_INSTALL_SECONDS,
+        check=False,
+    )
+    if result.returncode:
+        raise LocalStackError(
+            f"the dependencies in {lock} could not be installed (first use needs the package "
+            f"index):\n{result.stderr[-2000:]}"
+        )

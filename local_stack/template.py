@@ -1,0 +1,63 @@
+"""The SAM template as data: what to package, and the same template pointing at the packages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from local_stack.processes import LocalStackError
+
+FUNCTION = "AWS::Serverless::Function"
+LAYER = "AWS::Serverless::LayerVersion"
+_CODE_PROPERTY = {FUNCTION: "CodeUri", LAYER: "ContentUri"}
+
+
+@dataclass(frozen=True)
+class SamTemplate:
+    """An untranslated SAM template and the folder its paths are relative to."""
+
+    document: Mapping[str, Any]
+    folder: Path
+
+    @classmethod
+    def load(cls, path: Path) -> SamTemplate:
+        """Read a template file; short intrinsics (`!Ref`) become long ones."""
+        return cls(yaml_parse(path.read_text(encoding="utf-8")), path.resolve().parent)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The declared parameters by name."""
+        return dict(self.document.get("Parameters", {}))
+
+    def resources(self, *types: str) -> dict[str, dict[str, Any]]:
+        """Return the properties, by logical id, of the resources of these types."""
+        return {
+            name: resource.get("Properties", {})
+            for name, resource in self.document["Resources"].items()
+            if resource["Type"] in types
+        }
+
+    def code_folders(self, resource_type: str) -> dict[str, Path]:
+        """Return the folder of code, by logical id, of every function or layer."""
+        key = _CODE_PROPERTY[resource_type]
+        default = self.document.get("Globals", {}).get("Function", {}).get(key)
+        folders = {}
+        for name, properties in self.resources(resource_type).items():
+            relative = properties.get(key, default)
+            if not isinstance(relative, str) or not (self.folder / relative).is_dir():
+                raise LocalStackError(f"{name}: {key} must name a folder, not {relative!r}")
+            folders[name] = self.folder / relative
+        return folders
+
+    def pointing_at(self, code: Mapping[str, str]) -> dict[str, Any]:
+        """Return the template with the code of each logical id replaced by an S3 address."""
+        document: dict[str, Any] = copy.deepcopy(dict(self.document))
+        for name, address in code.items():
+            resource = document["Resources"][name]
+            resource["Properties"][_CODE_PROPERTY[resource["Type"]]] = address
+        return document

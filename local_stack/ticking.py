@@ -1,0 +1,64 @@
+"""The five-minute schedule of track_runs, sped up for a demo."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_stack.connection import StackConnection
+from local_stack.environment import CALLER
+from local_stack.processes import LocalStackError
+
+_OUTPUT = "TrackRunsFunctionName"
+_logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def ticking_track_runs(connection: StackConnection, *, seconds: float = 1.0) -> Iterator[None]:
+    """Invoke track_runs, one run after the other with a pause of `seconds`, during the block."""
+    if _OUTPUT not in connection.outputs:
+        raise LocalStackError(f"the template has no output {_OUTPUT} to tick")
+    ended = threading.Event()
+    thread = threading.Thread(target=_tick, args=(connection, seconds, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _tick(connection: StackConnection, seconds: float, ended: threading.Event) -> None:
+    lambda_ = connection.client("lambda")
+    function = connection.outputs[_OUTPUT]
+    while not ended.wait(seconds):
+        try:
+            reply = lambda_.invoke(FunctionName=function, Payload=json.dumps(_scheduled_event()))
+        except (BotoCoreError, ClientError) as error:
+            _logger.warning("track_runs could not be invoked", extra={"reason": str(error)})
+            continue
+        if "FunctionError" in reply:
+            reason = reply["Payload"].read().decode()
+            _logger.warning("track_runs failed", extra={"reason": reason})
+
+
+def _scheduled_event() -> dict[str, object]:
+    """Return what EventBridge sends when a schedule fires."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": CALLER["AWS_DEFAULT_REGION"],
+        "resources": [],
+        "detail": {},
+    }

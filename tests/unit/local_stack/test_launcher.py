@@ -1,0 +1,51 @@
+"""Options become parameters of the template."""
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from local_stack.launcher import LocalStack, LocalStackOptions
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Architecture: {Type: String, Default: arm64}
+  RequestsPerMinute: {Type: Number, Default: 2000}
+Resources:
+  Queue: {Type: AWS::SQS::Queue}
+"""
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE)
+    return path
+
+
+def test_the_stack_is_told_the_processor_and_the_pace_of_this_machine(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    options = LocalStackOptions(template=template, requests_per_minute=600)
+
+    assert LocalStack(options).parameters == {"Architecture": "arm64", "RequestsPerMinute": "600"}
+
+
+def test_given_parameters_win(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    options = LocalStackOptions(template=template, parameters={"RequestsPerMinute": "5", "A": "b"})
+
+    assert LocalStack(options).parameters == {
+        "Architecture": "x86_64",
+        "RequestsPerMinute": "5",
+        "A": "b",
+    }
+
+
+def test_undeclared_parameters_are_not_invented(tmp_path: Path) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text("Resources: {Queue: {Type: AWS::SQS::Queue}}")
+
+    assert LocalStack(LocalStackOptions(template=path)).parameters == {}
