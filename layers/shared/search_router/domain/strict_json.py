@@ -15,7 +15,8 @@ MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 400
 
 _LONE_SURROGATE_HINT = re.compile(rb"\\u[dD][89a-fA-F]")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# An unclosed string runs to the end, so that no byte is looked at twice.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class DuplicateKeyError(InvalidInputError):
