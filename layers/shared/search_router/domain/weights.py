@@ -114,9 +114,9 @@ def mean_weights(rows: Sequence[Weights]) -> Weights:
 def _weight(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInputError(f"{name} is not a number")
-    if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+    if not 0.0 <= value <= 1.0:  # also NaN, and integers too large for a float
         raise InvalidInputError(f"{name} is not in [0, 1]")
-    return float(value)
+    return abs(float(value))  # -0.0 equals 0.0 but is written differently
 
 
 def _difference(names: set[object], modalities: Modalities) -> str:
