@@ -1,0 +1,41 @@
+"""The documents say what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+from tests.conftest import TESTS
+
+PROJECT = TESTS.parent
+LAYER = PROJECT / "layers/shared/search_router"
+PICTURE = PROJECT / "docs/architecture.md"
+
+
+def test_the_picture_of_the_rooms_agrees_with_the_imports() -> None:
+    # GIVEN the arrows drawn between rooms
+    picture = PICTURE.read_text("utf-8").partition("flowchart TD")[2].partition("```")[0]
+    drawn = set(re.findall(r"(\w+) --> (\w+)", picture))
+    # WHEN the imports of the layer and the functions are read
+    imported = {
+        (_room(path), target)
+        for path in [*LAYER.rglob("*.py"), *(PROJECT / "functions").rglob("*.py")]
+        for target in _imported_rooms(path)
+    }
+    # THEN they are the same, but for imports inside a room
+    assert drawn == {(room, target) for room, target in imported if room != target}
+
+
+def _room(path: Path) -> str:
+    if path.is_relative_to(LAYER):
+        return path.relative_to(LAYER).parts[0].removesuffix(".py")
+    return "functions"
+
+
+def _imported_rooms(path: Path) -> set[str]:
+    names = [
+        node.module
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    inside = [name.split(".")[1:] for name in names if name.startswith("search_router.")]
+    return {parts[0] for parts in inside}
