@@ -215,7 +215,7 @@ def _block_text(blocks: object, reason: RejectReason) -> str:
 
 def _check_size(line: Line, record: PromptRecord, modalities: Modalities) -> None:
     """Refuse what conversion would make too long; a consensus label adds less than 384 bytes."""
-    if line.size < MAX_RECORD_BYTES // 2:
+    if line.size < MAX_RECORD_BYTES // 3:  # quoting a label again at most doubles it
         return
     prompt = record.system_prompt or default_system_prompt(modalities)
     rendered = training_line(record.query, prompt, modalities, record.weights, record.reasoning)
