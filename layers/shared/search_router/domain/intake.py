@@ -67,13 +67,18 @@ class Example:
     rows: int = 0
 
     def label(self, step: float | None) -> Weights | None:
-        """Return the consensus of the labels: the component-wise median, on their grid."""
+        """Return the consensus of the labels: the component-wise median, on their grid.
+
+        Labels with no common ground, such as three that each name another modality alone, have the
+        median 0 throughout; their consensus is the mean.
+        """
         if not self.labels:
             return None
         if len(self.labels) == 1:
             return next(iter(self.labels))
-        columns = zip(*self.labels.elements(), strict=True)
-        return snap(tuple(statistics.median(column) for column in columns), step)
+        labels = list(self.labels.elements())
+        medians = tuple(statistics.median(column) for column in zip(*labels, strict=True))
+        return snap(medians if any(medians) else mean_weights(labels), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,7 @@ class IntakeBuilder:
             system_prompt=next(iter(self._system_prompts), self._default_prompt),
             training=[rows[example.rank] for example in kept_training],
             holdout=[rows[example.rank] for example in sorted(kept_holdout, key=lambda e: e.rank)],
+            differing_prompts=self._differing_prompts(),
         )
 
     def _keep_reasoning(self, example: Example, weights: Weights, reasoning: str | None) -> None:

@@ -1,0 +1,291 @@
+"""Intake: nothing lost in the accounting, nothing decided by the order of the rows."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from search_router.domain import intake
+from search_router.domain.intake import Intake, IntakeBuilder, in_holdout
+from search_router.domain.lines import split_lines
+from search_router.domain.prompts import (
+    PromptRecord,
+    RejectedLine,
+    RejectReason,
+    fingerprint,
+    read_record,
+)
+from search_router.domain.weights import Weights, dominant
+from tests.records import MODALITIES, SYSTEM_PROMPT
+
+LABELS: list[Weights] = [
+    (0.4, 0.3, 0.2, 0.1),
+    (0.5, 0.3, 0.1, 0.1),
+    (0.25, 0.25, 0.25, 0.25),
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+]
+QUERIES = ["dogs", "Dogs ", "DOGS", "cats", "a\u00a0b", "A b", *(f"query {n}" for n in range(9))]
+RECORDS = st.builds(
+    PromptRecord,
+    line_number=st.just(0),
+    query=st.sampled_from(QUERIES),
+    weights=st.none() | st.sampled_from(LABELS),
+    reasoning=st.none() | st.sampled_from(["because", "since"]),
+    system_prompt=st.sampled_from([None, "Be brief."]),
+)
+REJECTED = st.just(RejectedLine(0, 0, RejectReason.INVALID_JSON, "", None))
+
+
+def take_in(
+    records: Sequence[PromptRecord | RejectedLine], holdout_fraction: float = 0.1
+) -> Intake:
+    builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, holdout_fraction)
+    for record in records:
+        builder.add(record)
+    return builder.build()
+
+
+def record(query: str, weights: Weights | None = None, **changes: Any) -> PromptRecord:
+    return PromptRecord(1, query, weights, None, None)._replace(**changes)
+
+
+def many(count: int) -> list[PromptRecord]:
+    return [record(f"query {n}", LABELS[n % 2]) for n in range(count)]
+
+
+def bytes_of(result: Intake) -> bytes:
+    """Everything an intake becomes in the bucket."""
+    rest = [result.counts.model_dump(), result.prior(), result.balance(), result.histograms()]
+    lines = [*result.training_lines(), b"--", *result.holdout_lines(), b"--", *result.shards()]
+    return b"".join(lines) + json.dumps(rest).encode()
+
+
+@given(st.lists(RECORDS | REJECTED, max_size=60), st.sampled_from([0.01, 0.3, 0.9]))
+def test_every_row_is_accounted_for(
+    records: list[PromptRecord | RejectedLine], fraction: float
+) -> None:
+    result = take_in(records, fraction)
+    counts = result.counts
+
+    assert counts.rows_in == counts.accepted + counts.rejected == len(records)
+    assert counts.accepted == (
+        counts.training + counts.holdout + counts.duplicates + counts.sampled_out
+    )
+    assert (len(result.training), len(result.holdout)) == (counts.training, counts.holdout)
+    assert counts.shards == len(list(result.shards()))
+
+
+@given(st.lists(RECORDS, max_size=40).flatmap(lambda r: st.tuples(st.just(r), st.permutations(r))))
+def test_the_order_of_the_rows_changes_no_byte(
+    orders: tuple[list[PromptRecord], list[PromptRecord]],
+) -> None:
+    in_order, shuffled = orders
+
+    assert bytes_of(take_in(shuffled)) == bytes_of(take_in(in_order))
+
+
+@given(st.lists(RECORDS, max_size=60), st.lists(RECORDS, max_size=60))
+@example([record(f"query {n}") for n in range(9)], [record(f"QUERY  {n}") for n in range(9)])
+def test_a_query_is_never_on_both_sides_not_even_over_two_files(
+    first: list[PromptRecord], second: list[PromptRecord]
+) -> None:
+    results = [take_in(records, 0.5) for records in (first, second)]
+
+    trained = {fingerprint(row.query) for result in results for row in result.training}
+    held_out = {fingerprint(row.query) for result in results for row in result.holdout}
+    assert not trained & held_out
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=9))
+@example([(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)])
+def test_conflicting_labels_agree_on_valid_weights_on_their_grid(labels: list[Weights]) -> None:
+    result = take_in([record("dogs", label) for label in labels])
+    [row] = [*result.training, *result.holdout]
+
+    assert row.weights is not None
+    assert sum(row.weights) == pytest.approx(1.0, abs=1e-9)
+    assert all(w / 0.05 == pytest.approx(round(w / 0.05)) for w in row.weights)
+    assert result.counts.conflicts == (len(set(labels)) > 1)
+
+
+def test_conflicting_labels_become_their_median_by_component() -> None:
+    labels = [(0.4, 0.3, 0.2, 0.1), (0.5, 0.3, 0.1, 0.1), (0.6, 0.2, 0.1, 0.1)]
+
+    result = take_in([record("dogs", label) for label in labels])
+
+    assert [row.weights for row in (*result.training, *result.holdout)] == [(0.5, 0.3, 0.1, 0.1)]
+
+
+def test_the_label_given_most_often_wins_a_majority() -> None:
+    rows = [record("dogs", LABELS[0])] * 3 + [record("dogs", LABELS[3])]
+
+    result = take_in(rows)
+
+    assert [row.weights for row in (*result.training, *result.holdout)] == [LABELS[0]]
+
+
+def test_labels_without_any_common_ground_become_their_mean() -> None:
+    """Three one-hot labels have the median (0, 0, 0, 0), which is no weight vector."""
+    result = take_in([record("dogs", label) for label in LABELS[3:]])
+
+    [row] = [*result.training, *result.holdout]
+    assert row.weights == (0.4, 0.3, 0.3, 0.0)
+
+
+def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning() -> None:
+    rows = [
+        record("dogs"),
+        record("dogs", LABELS[0], reasoning="since"),
+        record("dogs", LABELS[0], reasoning="because"),
+    ]
+
+    result = take_in(rows)
+
+    [row] = [*result.training, *result.holdout]
+    assert (row.weights, row.reasoning) == (LABELS[0], "because")
+
+
+def test_a_missing_system_prompt_is_filled_in_from_the_file_or_the_default() -> None:
+    some = take_in([record("a"), record("b", system_prompt="Be brief.")])
+    none = take_in([record("a"), record("b")])
+
+    assert some.system_prompt == "Be brief."
+    assert all(b"Be brief." in line for line in some.training_lines())
+    assert none.system_prompt == SYSTEM_PROMPT
+
+
+def test_differing_system_prompts_are_refused_with_their_lines() -> None:
+    rows = many(200)
+    rows[4] = record("x", system_prompt="Be brief.", line_number=5)
+    rows[9] = record("y", system_prompt="Be long.", line_number=10)
+    rows[11] = record("z", system_prompt="Be brief.", line_number=12)
+
+    refusal = take_in(rows).refusal
+
+    assert refusal == "the system prompts differ; each was first seen at line 5, line 10"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "the file has no rows"),
+        ([RejectedLine(1, 0, RejectReason.INVALID_JSON, "", None)] * 7, "none of the 7 rows"),
+        (many(50), "Bedrock needs at least 100"),
+        (many(20) * 50, "Bedrock needs at least 100"),
+        (many(150), None),
+    ],
+)
+def test_a_file_is_refused_for_what_bedrock_would_refuse(
+    rows: list[PromptRecord | RejectedLine], reason: str | None
+) -> None:
+    refusal = take_in(rows).refusal
+
+    assert refusal is None if reason is None else reason in (refusal or "")
+
+
+def test_ninety_nine_training_rows_are_too_few_and_a_hundred_are_enough() -> None:
+    training = [r for r in many(200) if not in_holdout(fingerprint(r.query), 0.1)]
+
+    assert take_in(training[:99]).refusal is not None
+    assert take_in(training[:100]).refusal is None
+
+
+def test_the_holdout_is_about_the_asked_fraction_and_at_most_a_thousand() -> None:
+    small, large = take_in(many(2_000)), take_in(many(12_000))
+
+    assert 150 <= small.counts.holdout <= 250
+    assert large.counts.holdout == 1_000
+    assert large.counts.sampled_out > 100
+
+
+def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
+    rare = (0.1, 0.1, 0.1, 0.7)
+    rows = [record(f"query {n}", rare if n % 10 == 0 else LABELS[0]) for n in range(18_000)]
+
+    result = take_in(rows)
+
+    assert len(result.training) == intake.MAX_TRAINING_ROWS
+    assert result.balance()["metadata"] == pytest.approx(1_500, abs=30)
+    assert result.counts.sampled_out == 18_000 - 15_000 - result.counts.holdout
+
+
+def test_sampling_fills_every_place_and_does_not_depend_on_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "MAX_TRAINING_ROWS", 50)
+    rows = [record(f"query {n}", LABELS[n % 6 if n % 6 != 2 else 0]) for n in range(127)]
+    rows += [record(f"without {n}") for n in range(30)]
+
+    one, other = take_in(rows), take_in(rows[::-1])
+
+    assert len(one.training) == 50
+    assert bytes_of(one) == bytes_of(other)
+    before = Counter(
+        dominant(row.weights, MODALITIES) if row.weights else "unlabelled"
+        for row in take_in_all(rows)
+    )
+    for name, kept in one.balance().items():
+        assert abs(kept - 50 * before[name] / before.total()) < 1
+
+
+def take_in_all(rows: list[PromptRecord]) -> list[PromptRecord]:
+    return [row for row in rows if not in_holdout(fingerprint(row.query), 0.1)]
+
+
+def test_shards_hold_a_thousand_rows_and_join_to_the_training_file() -> None:
+    result = take_in(many(2_400))
+
+    shards = list(result.shards())
+
+    assert [shard.count(b"\n") for shard in shards] == [1_000, 1_000, len(result.training) - 2_000]
+    assert b"".join(shards) == b"".join(result.training_lines())
+
+
+def test_the_holdout_file_reads_back_as_the_holdout() -> None:
+    result = take_in(many(300))
+
+    lines = split_lines([b"".join(result.holdout_lines())], 16_000)
+    read_back = [read_record(line, MODALITIES) for line in lines]
+
+    assert [r.query for r in read_back if isinstance(r, PromptRecord)] == [
+        row.query for row in result.holdout
+    ]
+    assert len(read_back) == result.counts.holdout
+
+
+def test_prior_balance_and_histograms_describe_the_training_rows() -> None:
+    result = take_in([*many(100), *(record(f"plain {n}") for n in range(10))], 0.001)
+
+    share = sum(row.weights == LABELS[0] for row in result.training) / 100
+    assert result.prior() == pytest.approx((0.5 - 0.1 * share, 0.3, 0.1 + 0.1 * share, 0.1))
+    assert result.balance() == {
+        "visual": 100, "audio": 0, "transcription": 0, "metadata": 0, "unlabelled": 10,
+    }  # fmt: skip
+    assert result.histograms()["audio"] == [0] * 6 + [100] + [0] * 13
+
+
+def test_without_labels_the_prior_is_uniform() -> None:
+    assert take_in([record("dogs")]).prior() == (0.25,) * 4
+
+
+def test_a_weight_of_one_falls_into_the_last_bin() -> None:
+    result = take_in([record("dogs", (1.0, 0.0, 0.0, 0.0))], 0.001)
+
+    assert result.histograms()["visual"] == [0] * 19 + [1]
+
+
+def test_the_same_file_in_any_chunks_is_the_same_intake() -> None:
+    body = b"".join(take_in(many(150)).training_lines())
+
+    def read(size: int) -> bytes:
+        chunks = [body[start : start + size] for start in range(0, len(body), size)]
+        records = [read_record(line, MODALITIES) for line in split_lines(chunks, 16_000)]
+        return bytes_of(take_in([r for r in records if r is not None]))
+
+    assert read(7) == read(100_000)
