@@ -21,7 +21,8 @@ class Pace:
     per_second: float
     _rate: float = field(init=False)
     _next: float = field(init=False, default=float("-inf"))
-    _changed: float = field(init=False, default=float("-inf"))
+    _lowered: float = field(init=False, default=float("-inf"))
+    _calm_since: float = field(init=False, default=float("-inf"))
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -43,17 +44,18 @@ class Pace:
     def throttled(self, now: float) -> None:
         """Lower the rate; many refusals within a second count as one."""
         with self._lock:
-            if now - self._changed >= 1.0:
+            self._calm_since = now
+            if now - self._lowered >= 1.0:
                 self._rate = max(self._rate * _BACKOFF, self.per_second * _MIN_SHARE)
-                self._changed = now
+                self._lowered = now
                 self._next = max(self._next, now)
 
     def _recover(self, now: float) -> None:
-        calm = now - self._changed
+        calm = now - self._calm_since
         if self._rate < self.per_second and calm >= 1.0:
             gain = self.per_second * _RECOVERY_SHARE * calm
             self._rate = min(self.per_second, self._rate + gain)
-            self._changed = now
+            self._calm_since = now
 
 
 def worker_rate(requests_per_minute: int, share: float, workers: int) -> float:
