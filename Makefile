@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.complete
 
 PROMPTS ?=
@@ -19,11 +20,12 @@ help: ## List the commands
 
 setup: $(STAMP) ## Make .venv with everything pinned and the search-router command
 
-$(STAMP): requirements-dev.txt layers/shared/requirements.txt pyproject.toml
+$(STAMP): requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
-	"$(PYTHON)" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "setting up $(VENV) with $(PYTHON): about a minute, once"
+	"$(PYTHON)" -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements-dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)

@@ -81,6 +81,10 @@ class Steps:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) else printable(value)
 
 
