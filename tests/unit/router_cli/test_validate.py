@@ -1,0 +1,97 @@
+"""`search-router validate`: offline, fast to start, and honest in its exit code."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_cli import synthesis
+from router_cli.__main__ import main
+
+COUNTS = ("rows_in", "accepted", "rejected", "duplicates", "training", "holdout")
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    synthesis.write_jsonl(path, synthesis.training_records(1, 300))
+    return path
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
+    code = main(["validate", "--json", *map(str, arguments)])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, found
+
+
+def test_a_file_that_a_job_could_start_from(
+    prompts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = report(capsys, prompts)
+    assert code == 0
+    assert found["refusal"] is None
+    assert all(type(found[name]) is int for name in COUNTS)
+    assert found["rows_in"] == found["accepted"] == 300
+
+
+def test_rejects_alone_are_no_failure(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with prompts.open("a", encoding="utf-8") as file:
+        file.write("not json\n")
+    code, found = report(capsys, prompts)
+    assert code == 0
+    assert (found["rejected"], found["rejected_by_reason"]) == (1, {"invalid_json": 1})
+
+
+def test_several_files_are_one_dataset(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = prompts.with_suffix(".jsonl.gz")
+    packed.write_bytes(gzip.compress(prompts.read_bytes()))
+    _, alone = report(capsys, prompts)
+    _, both = report(capsys, prompts, packed)
+    assert both["rows_in"] == 600
+    assert both["training"] == alone["training"]
+
+
+def test_too_few_rows_is_a_failure_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_text('{"query": "one"}\n', encoding="utf-8")
+    code, found = report(capsys, path)
+    assert code == 1
+    assert "at least 100" in found["refusal"]
+
+
+def test_wrong_usage_is_2_and_a_missing_file_is_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as wrong:
+        main(["validate"])
+    assert wrong.value.code == 2
+    assert main(["validate", str(tmp_path / "none.jsonl")]) == 1
+    assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_the_table_for_people_holds_no_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evil\x1b[31m.jsonl"
+    path.write_bytes(b'{"query": "x", "\x1b[2J": 1}\n')
+    main(["validate", str(path)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_it_imports_no_aws_and_no_plotting() -> None:
+    script = (
+        "import sys; from router_cli.__main__ import main\n"
+        "try: main(['validate', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'boto3', 'botocore', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
