@@ -7,13 +7,16 @@ its repetitions in the split are answered from memory and count as `cache`. So s
 sums of money.
 """
 
+import base64
 import hashlib
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from search_router.domain.query_logs import LogRow
 from search_router.domain.routing import Decision, Status, Tier, query_digest
@@ -73,8 +76,21 @@ class PartStats(BaseModel):
         )
 
 
+def packed_stats(stats: PartStats) -> str:
+    """Write statistics as ASCII that fits S3's 2 KB of metadata, even with sixteen modalities."""
+    return base64.b64encode(zlib.compress(stats.model_dump_json().encode("utf-8"), 9)).decode()
+
+
+def unpacked_stats(text: str) -> PartStats:
+    """Read back what `packed_stats` wrote."""
+    return PartStats.model_validate_json(zlib.decompress(base64.b64decode(text)))
+
+
 class PartMarker(BaseModel):
-    """The ledger's entry for one part, and the S3 metadata that tells two attempts apart."""
+    """The ledger's entry for one part, and the S3 metadata that tells two attempts apart.
+
+    In JSON the statistics are packed: at most 1 KB for what a split holds.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,7 +98,11 @@ class PartMarker(BaseModel):
     split: int
     rows: int
     identity: str
-    stats: PartStats
+    stats: Annotated[
+        PartStats,
+        BeforeValidator(lambda value: unpacked_stats(value) if isinstance(value, str) else value),
+        PlainSerializer(packed_stats, when_used="json"),
+    ]
 
 
 class PartBuilder:
@@ -133,7 +153,7 @@ def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modali
     for name, value in row.columns.items():
         if name == "query" and value == row.query:
             continue
-        result[f"input_{name}" if name in reserved else name] = value
+        result[_free_name(name, reserved, result, row.columns)] = value
     result["row_id"] = row_id
     result["query"] = row.query
     result.update(zip(modalities, decision.weights, strict=True))
@@ -221,6 +241,16 @@ class _Tally:
             latency=dict(self._latency),
             weights=self._weights,
         )
+
+
+def _free_name(
+    name: str, reserved: set[str], result: Mapping[str, object], columns: Mapping[str, object]
+) -> str:
+    """Prefix a name that clashes until it is nobody's."""
+    free = name
+    while free in reserved or free in result or (free != name and free in columns):
+        free = f"input_{free}"
+    return free
 
 
 def _repeated(decision: Decision) -> Decision:

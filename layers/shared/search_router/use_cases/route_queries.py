@@ -15,7 +15,13 @@ from search_router.domain.query_logs import (
     read_split,
     rejected_row,
 )
-from search_router.domain.results import PartBuilder, PartMarker, PartStats
+from search_router.domain.results import (
+    PartBuilder,
+    PartMarker,
+    PartStats,
+    packed_stats,
+    unpacked_stats,
+)
 from search_router.domain.routing import normalised_query
 from search_router.ports import (
     AnswerCaches,
@@ -129,7 +135,7 @@ def _metadata(message: SplitMessage, marker: PartMarker) -> dict[str, str]:
         "range": f"{message.start}-{message.end}",
         "rows": str(marker.rows),
         "identity": marker.identity,
-        _STATS: marker.stats.model_dump_json(),
+        _STATS: packed_stats(marker.stats),
     }
 
 
@@ -143,7 +149,7 @@ def _stored_marker(message: SplitMessage, objects: ObjectStore) -> PartMarker | 
         split=message.split,
         rows=int(metadata["rows"]),
         identity=metadata["identity"],
-        stats=PartStats.model_validate_json(metadata[_STATS]),
+        stats=unpacked_stats(metadata[_STATS]),
     )
 
 
