@@ -123,8 +123,11 @@ def _errors(weights: Weights, reference: Weights) -> list[float]:
 
 
 def _agrees(weights: Weights, reference: Weights) -> bool:
-    """Compare dominant modalities; where the label has a tie, either of its leaders is right."""
-    return not leaders(weights).isdisjoint(leaders(reference))
+    """Compare dominant modalities; where the label has a tie, either of its leaders is right.
+
+    Of an answer's tie only the first counts, as in serving: one that favours nothing knows nothing.
+    """
+    return min(leaders(weights)) in leaders(reference)
 
 
 def _share(flags: Sequence[bool]) -> float:
