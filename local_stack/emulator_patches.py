@@ -53,6 +53,7 @@ FINGERPRINTS = {
     "ministack.services.cloudformation.engine:_evaluate_conditions": "e7f9e29b6c01",
     "ministack.services.cloudformation.provisioners:_lambda_esm_create": "f053a4e8c30c",
     "ministack.core.iam_actions:request_tag_context": "d46adb816e02",
+    "ministack.core.iam_actions:extract_iam_action": "ec476b92d969",
     "ministack.core.iam_evaluator:_resolve_condition_key": "15e26964cd38",
     "ministack.core.lambda_runtime:_detect_runtime_binary": "222e200df2c0",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT": "368800addf4d",
@@ -115,6 +116,7 @@ def apply_patches(*, layers: Mapping[str, Sequence[str]], folder: Path) -> None:
     _split_in_conditions()
     _convert_maximum_concurrency()
     _tell_policies_the_event_source()
+    _authorize_batches_like_messages()
     _share_unpacked_layers(layers)
     _hide_emulator_packages(folder)
 
@@ -297,6 +299,17 @@ def _tell_policies_the_event_source() -> None:
         return context
 
     iam_actions.request_tag_context = with_event_source
+
+
+def _authorize_batches_like_messages() -> None:
+    """Check a queue's batch call as the action that IAM knows: SendMessageBatch is SendMessage."""
+    extract = iam_actions.extract_iam_action
+
+    def extract_known(service: str, *request: Any) -> str | None:
+        action: str | None = extract(service, *request)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    iam_actions.extract_iam_action = extract_known
 
 
 def _share_unpacked_layers(layers: Mapping[str, Sequence[str]]) -> None:

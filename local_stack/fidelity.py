@@ -95,6 +95,20 @@ _OF_AWS = (
     NotEmulated("Time", "cold starts, delays of events and scaling of pollers are this machine's"),
 )
 
+TICKED = NotEmulated("Schedule of track_runs", "invoked every second as well")
+
+
+def changed_parameters(
+    template: SamTemplate, parameters: Mapping[str, str]
+) -> tuple[NotEmulated, ...]:
+    """Return the parameters whose values differ from the template's defaults."""
+    defaults = {name: str(p.get("Default")) for name, p in template.parameters.items()}
+    return tuple(
+        NotEmulated(f"Parameter {name}", f"{value} instead of {defaults[name]}")
+        for name, value in parameters.items()
+        if name in defaults and value != defaults[name]
+    )
+
 
 def not_emulated(template: SamTemplate) -> tuple[NotEmulated, ...]:
     """Return what of this template, and of AWS around it, the local stack does not reproduce."""

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Self
 from local_stack.connection import StackConnection, answers
 from local_stack.deployment import deploy
 from local_stack.environment import CALLER, scrub
-from local_stack.fidelity import NotEmulated, not_emulated
+from local_stack.fidelity import TICKED, NotEmulated, changed_parameters, not_emulated
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
 from local_stack.packaging import LayerArchive, build_layer, user_cache_folder, zip_folder
@@ -97,8 +97,10 @@ class LocalStack:
 
     @property
     def not_emulated(self) -> tuple[NotEmulated, ...]:
-        """What this stack does not prove about the template."""
-        return not_emulated(self._template)
+        """What this stack does not prove about the template, or changes for this machine."""
+        changed = changed_parameters(self._template, self.parameters)
+        ticks = (TICKED,) if self._options.tick_track_runs else ()
+        return not_emulated(self._template) + changed + ticks
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -125,45 +127,21 @@ class LocalStack:
     def _start(self) -> StackConnection:
         sweep_stale_folders()
         folder = self._cleanup.enter_context(own_folder())
-        listener = self._cleanup.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = listener.getsockname()[1]
-        endpoint = f"http://127.0.0.1:{port}"
-        # Both start while the packages are made.
-        emulator = self._spawn(
-            "ministack",
-            ["local_stack.ministack_server", str(listener.fileno())],
-            folder=folder,
-            env=server_environment(os.environ, folder=folder, port=port),
-            pass_fds=(listener.fileno(),),
-        )
-        listener.close()
-        double = self._spawn(
-            "bedrock-double",
-            [BEDROCK_DOUBLE, *self._double_arguments(endpoint)],
-            folder=folder,
-            # It calls the emulator: events, and what jobs read and write.
-            env=scrub(os.environ, home=folder) | CALLER,
-        )
+        # Both children start while the packages are made.
+        emulator, endpoint = self._spawn_emulator(folder)
+        double = self._spawn_double(folder, endpoint)
         layers = self._build_layers(folder)
         archives = {name: layer.content for name, layer in layers.items()}
-        for name, source in self._template.code_folders(FUNCTION).items():
-            archives[name] = zip_folder(source)
-
+        archives |= {
+            name: zip_folder(source)
+            for name, source in self._template.code_folders(FUNCTION).items()
+        }
         clients = LoopbackClients(endpoint)
-        clients.client("s3")  # takes time that the children need too
+        clients.client("s3")  # loads for 0.2 s, which the children need too
+
         ready = double.first_line(timeout_seconds=_START_SECONDS)
-        bedrock_endpoint = f"http://127.0.0.1:{ready['port']}"
-        emulator.send_line(
-            {
-                "layers": {
-                    layer.sha256: [str(path) for path in layer.folders] for layer in layers.values()
-                },
-                "environment": {
-                    "AWS_ENDPOINT_URL_BEDROCK": bedrock_endpoint,
-                    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock_endpoint,
-                },
-            }
-        )
+        bedrock = f"http://127.0.0.1:{ready['port']}"
+        emulator.send_line(_emulator_settings(layers.values(), bedrock))
         _wait_until_healthy(emulator, endpoint)
         stack = deploy(
             clients,
@@ -172,10 +150,43 @@ class LocalStack:
             stack_name=STACK_NAME,
             parameters=self.parameters,
         )
-        connection = StackConnection(endpoint, bedrock_endpoint, stack.outputs, os.getpid(), folder)
+        connection = StackConnection(endpoint, bedrock, stack.outputs, os.getpid(), folder)
         if self._options.tick_track_runs:
             self._cleanup.enter_context(ticking_track_runs(connection))
         return connection
+
+    def _spawn_emulator(self, folder: Path) -> tuple[ChildProcess, str]:
+        """Start ministack on a socket bound here: no other process can get its port between."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            child = self._spawn(
+                "ministack",
+                ["local_stack.ministack_server", str(listener.fileno())],
+                folder=folder,
+                env=server_environment(os.environ, folder=folder, port=port),
+                pass_fds=(listener.fileno(),),
+            )
+        return child, f"http://127.0.0.1:{port}"
+
+    def _spawn_double(self, folder: Path, emulator: str) -> ChildProcess:
+        """Start the Bedrock double, which reads and writes S3 and puts events in the emulator."""
+        options = self._options
+        values = {
+            "--port": 0,
+            "--s3-endpoint": emulator,
+            "--events-endpoint": emulator,
+            "--mean-latency-ms": options.mean_latency_ms,
+            "--requests-per-minute": options.requests_per_minute,
+            "--malformed-rate": options.malformed_rate,
+            "--job-seconds": options.job_seconds,
+            "--deployment-seconds": options.deployment_seconds,
+            "--seed": options.seed,
+        }
+        arguments = [text for name, value in values.items() for text in (name, str(value))]
+        environment = scrub(os.environ, home=folder) | CALLER
+        return self._spawn(
+            "bedrock-double", [BEDROCK_DOUBLE, *arguments], folder=folder, env=environment
+        )
 
     def _spawn(
         self,
@@ -205,20 +216,16 @@ class LocalStack:
             for name, source in self._template.code_folders(LAYER).items()
         }
 
-    def _double_arguments(self, endpoint: str) -> list[str]:
-        options = self._options
-        values = {
-            "--port": 0,
-            "--s3-endpoint": endpoint,
-            "--events-endpoint": endpoint,
-            "--mean-latency-ms": options.mean_latency_ms,
-            "--requests-per-minute": options.requests_per_minute,
-            "--malformed-rate": options.malformed_rate,
-            "--job-seconds": options.job_seconds,
-            "--deployment-seconds": options.deployment_seconds,
-            "--seed": options.seed,
-        }
-        return [text for name, value in values.items() for text in (name, str(value))]
+
+def _emulator_settings(layers: Iterable[LayerArchive], bedrock: str) -> dict[str, object]:
+    """Return the line that `ministack_server` waits for."""
+    return {
+        "layers": {layer.sha256: [str(path) for path in layer.folders] for layer in layers},
+        "environment": {
+            "AWS_ENDPOINT_URL_BEDROCK": bedrock,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock,
+        },
+    }
 
 
 def _wait_until_healthy(emulator: ChildProcess, endpoint: str) -> None:

@@ -71,8 +71,12 @@ class ChildProcess:
     def send_line(self, message: Mapping[str, object]) -> None:
         """Write one JSON line to the process, whose stdin stays open."""
         stdin = self._stdin()
-        stdin.write(json.dumps(message).encode() + b"\n")
-        stdin.flush()
+        try:
+            stdin.write(json.dumps(message).encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:
+            self._process.wait()
+            self.require_alive()
 
     def first_line(self, *, timeout_seconds: float) -> dict[str, Any]:
         """Wait for the JSON line that the process prints when it is ready."""

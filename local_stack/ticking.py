@@ -17,6 +17,7 @@ from local_stack.environment import CALLER
 from local_stack.processes import LocalStackError
 
 _OUTPUT = "TrackRunsFunctionName"
+_JOIN_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
@@ -32,7 +33,8 @@ def ticking_track_runs(connection: StackConnection, *, seconds: float = 1.0) -> 
         yield
     finally:
         ended.set()
-        thread.join()
+        # A run that hangs must not hold up the end.
+        thread.join(_JOIN_SECONDS)
 
 
 def _tick(connection: StackConnection, seconds: float, ended: threading.Event) -> None:
@@ -42,6 +44,8 @@ def _tick(connection: StackConnection, seconds: float, ended: threading.Event) -
         try:
             reply = lambda_.invoke(FunctionName=function, Payload=json.dumps(_scheduled_event()))
         except (BotoCoreError, ClientError) as error:
+            if ended.is_set():
+                return
             _logger.warning("track_runs could not be invoked", extra={"reason": str(error)})
             continue
         if "FunctionError" in reply:

@@ -124,6 +124,7 @@ def test_a_handler_may_do_only_what_its_role_allows(stack: StackConnection) -> N
     assert answer["forbidden_put"] == "AccessDeniedException"
     assert answer["foreign_event"] == "AccessDeniedException"  # by the condition events:source
     assert answer["own_event"] == ""
+    assert answer["own_messages"] == ""  # a batch call needs sqs:SendMessage and no more
 
 
 def test_a_handler_sees_the_layer_and_nothing_of_this_machine(stack: StackConnection) -> None:
@@ -140,6 +141,14 @@ def test_a_handler_sees_the_layer_and_nothing_of_this_machine(stack: StackConnec
     assert not set(AMBIENT.values()) & set(environment.values())
     assert "/layer-" in answer["boto3"]
     assert not answer["sees_emulator"]
+
+
+@pytest.mark.parametrize("qualifier", ["$LATEST", "live"])
+def test_reserved_concurrency_holds_for_aliases_too(stack: StackConnection, qualifier: str) -> None:
+    lambda_ = stack.client("lambda")
+
+    with pytest.raises(lambda_.exceptions.TooManyRequestsException):
+        lambda_.invoke(FunctionName=stack.outputs["StoppedFunctionName"], Qualifier=qualifier)
 
 
 def test_function_urls_want_a_signature(stack: StackConnection) -> None:
@@ -176,7 +185,8 @@ def test_a_schedule_fires_with_its_own_target(stack: StackConnection) -> None:
         },
     )
 
-    eventually(lambda: len(seen(stack, "tick")) > ticks)
+    # Unpatched, the emulator looks every ten seconds.
+    eventually(lambda: len(seen(stack, "tick")) > ticks, seconds=4)
 
 
 def test_track_runs_can_be_ticked_faster_than_its_schedule(stack: StackConnection) -> None:

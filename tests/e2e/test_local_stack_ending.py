@@ -82,7 +82,7 @@ def places(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     options = LocalStackOptions(template=sample_template)
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [sys.executable, "-m", "local_stack", to_json(options)], env=places, cwd=PROJECT
     )
     runtime = runtime_folder(places)
@@ -128,10 +128,12 @@ def test_kill_9_leaves_a_folder_that_the_next_start_removes(
     assert running_stacks(runtime_folder(places)) == []
 
     next_one = start_in_background(LocalStackOptions(template=sample_template), places)
-    assert [path.name for path in owner.temp.iterdir()] == [next_one.folder.name]
-    assert next_one.client("sqs").list_queues()["QueueUrls"]
-    stop_in_background(next_one)
-    os.waitpid(next_one.pid, 0)
+    try:
+        assert [path.name for path in owner.temp.iterdir()] == [next_one.folder.name]
+        assert next_one.client("sqs").list_queues()["QueueUrls"]
+    finally:
+        stop_in_background(next_one)
+        os.waitpid(next_one.pid, 0)
     assert list(owner.temp.iterdir()) == []
     assert not is_open(next_one.endpoint)
 

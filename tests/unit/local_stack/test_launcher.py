@@ -44,6 +44,19 @@ def test_given_parameters_win(template: Path, monkeypatch: pytest.MonkeyPatch) -
     }
 
 
+def test_what_is_changed_for_this_machine_is_said(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    options = LocalStackOptions(template=template, requests_per_minute=600, tick_track_runs=True)
+
+    said = {item.what: item.how for item in LocalStack(options).not_emulated}
+
+    assert said["Parameter RequestsPerMinute"] == "600 instead of 2000"
+    assert "Parameter Architecture" not in said
+    assert "Schedule of track_runs" in said
+
+
 def test_undeclared_parameters_are_not_invented(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {Queue: {Type: AWS::SQS::Queue}}")

@@ -22,7 +22,7 @@ DEAD_PID = 2**22 + 1
 
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or waits for its new parent to notice."""
-    state = subprocess.run(  # noqa: S603
+    state = subprocess.run(
         ["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout
     return not state.strip() or state.startswith("Z")
@@ -60,6 +60,15 @@ def test_a_child_that_dies_early_shows_the_end_of_its_log(tmp_path: Path) -> Non
 
     with pytest.raises(LocalStackError, match=r"child ended with exit code 1:\nno such thing"):
         child.first_line(timeout_seconds=10)
+    child.stop()
+
+
+def test_a_child_that_does_not_listen_any_more_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    child = spawn(tmp_path, "import os, sys; os.close(0); sys.exit('cannot go on')")
+    child._process.wait()
+
+    with pytest.raises(LocalStackError, match="cannot go on"):
+        child.send_line({"setting": 1})
     child.stop()
 
 

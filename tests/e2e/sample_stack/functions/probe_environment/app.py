@@ -22,6 +22,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         "forbidden_put": _error_of(_put_into_forbidden_table),
         "foreign_event": _error_of(lambda: _put_event("search-router")),
         "own_event": _error_of(lambda: _put_event("sample")),
+        "own_messages": _error_of(_send_two_messages),
     }
 
 
@@ -41,3 +42,9 @@ def _put_into_forbidden_table() -> None:
 def _put_event(source: str) -> None:
     entry: Any = {"Source": source, "DetailType": "Probed", "Detail": "{}"}
     boto3.client("events").put_events(Entries=[entry])
+
+
+def _send_two_messages() -> None:
+    entries: Any = [{"Id": name, "MessageBody": name} for name in ("one", "two")]
+    url = os.environ["PROBE_QUEUE_URL"]
+    boto3.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
