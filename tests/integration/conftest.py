@@ -1,82 +1,43 @@
-"""The AWS that handlers meet in these tests: moto, with the stack's resources and environment."""
+"""The AWS that handlers meet in these tests: moto and the Bedrock double, with the stack's names.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+moto's resources are made once per test module and emptied before each test; the double, which
+lives on loopback and in virtual time, is a new one for each test.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.config import DefaultConfig
 
+from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChangeEvent
 from search_router.dependencies import dependencies
-from search_router.domain.uploads import ObjectRef
+from tests.conftest import FakeLambdaContext
+from tests.fakes import VirtualClock
+from tests.integration.stack import Stack
+from tests.integration.world import (
+    ACCOUNT,
+    CACHE,
+    DATA,
+    ENVIRONMENT,
+    REGION,
+    STATE,
+    UPLOADS,
+    Bedrock,
+    World,
+    create_queue,
+)
 
-REGION = "us-east-1"
-UPLOADS, DATA, STATE, CACHE, SPLITS = "uploads", "data", "state", "cache", "splits"
-ACCOUNT = "123456789012"
-
-ENVIRONMENT = {
-    "STAGE": "dev",
-    "AWS_REGION": REGION,
-    "UPLOAD_BUCKET": UPLOADS,
-    "DATA_BUCKET": DATA,
-    "STATE_TABLE": STATE,
-    "CACHE_TABLE": CACHE,
-    "EVENT_BUS_NAME": "default",
-    "MODALITIES": "visual,audio,transcription,metadata",
-    "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
-    "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
-    "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",
-    "HOLDOUT_FRACTION": "0.1",
-    "REQUESTS_PER_MINUTE": "2000",
-    "BATCH_QUOTA_SHARE": "0.8",
-    "ROUTE_CONCURRENCY": "2",
-    "MAX_OUTPUT_TOKENS": "200",
-    "CACHE_TTL_DAYS": "30",
-    "POWERTOOLS_SERVICE_NAME": "search-router",
-    "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
-}
+LOOPBACK_URL = r"http://127\.0\.0\.1:"
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """The resources of one stack, empty at first."""
-
-    s3: Any
-    dynamodb: Any
-    sqs: Any
-    queue_url: str
-
-    def upload(self, key: str, body: bytes) -> ObjectRef:
-        """Put a file where users put them."""
-        reply = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=body)
-        return ObjectRef(UPLOADS, key, reply["VersionId"])
-
-    def data_objects(self) -> dict[str, bytes]:
-        """Return every object in the data bucket."""
-        listing = self.s3.list_objects_v2(Bucket=DATA).get("Contents", [])
-        return {
-            entry["Key"]: self.s3.get_object(Bucket=DATA, Key=entry["Key"])["Body"].read()
-            for entry in listing
-        }
-
-    def clear(self) -> None:
-        """Forget what the functions wrote; uploads stay."""
-        for key in self.data_objects():
-            self.s3.delete_object(Bucket=DATA, Key=key)
-        for item in self.items(STATE):
-            self.dynamodb.delete_item(TableName=STATE, Key={n: item[n] for n in ("pk", "sk")})
-
-    def items(self, table: str) -> list[dict[str, Any]]:
-        """Return every item of a table, in key order."""
-        items = self.dynamodb.scan(TableName=table)["Items"]
-        return sorted(items, key=lambda item: (item["pk"]["S"], item.get("sk", {}).get("S", "")))
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Make the stack's resources in moto and point the handlers' environment at them."""
-    with mock_aws():
+@pytest.fixture(scope="module")
+def aws() -> Iterator[World]:
+    """Make the stack's resources in moto and set the handlers' environment."""
+    passthrough: DefaultConfig = {"core": {"passthrough": {"urls": [LOOPBACK_URL]}}}
+    with mock_aws(config=passthrough), pytest.MonkeyPatch.context() as environment:
         s3, sqs = boto3.client("s3", REGION), boto3.client("sqs", REGION)
         dynamodb = boto3.client("dynamodb", REGION)
         for bucket in (UPLOADS, DATA):
@@ -84,12 +45,58 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
         _create_table(dynamodb, STATE, "pk", "sk")
         _create_table(dynamodb, CACHE, "pk")
-        queue_url = sqs.create_queue(QueueName=SPLITS)["QueueUrl"]
+        queue_url = create_queue(sqs)
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
-            monkeypatch.setenv(name, value)
-        dependencies.cache_clear()
+            environment.setenv(name, value)
         yield World(s3, dynamodb, sqs, queue_url)
-        dependencies.cache_clear()
+
+
+@pytest.fixture
+def world(aws: World) -> Iterator[World]:
+    """Return the stack's resources, empty, and let the handlers wire themselves anew."""
+    aws.clear()
+    dependencies.cache_clear()
+    yield aws
+    dependencies.cache_clear()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """Return the time that handlers and the double share."""
+    return VirtualClock()
+
+
+@pytest.fixture
+def bedrock(
+    world: World, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bedrock]:
+    """Start a double whose jobs read the data bucket, and point the handlers at it."""
+    sent: list[StateChangeEvent] = []
+    settings = DoubleSettings(requests_per_minute=0, account=ACCOUNT)
+    with BedrockDouble(
+        settings, clock=clock, publish=sent.append, read_object=world.read_uri
+    ) as double:
+        for service in ("BEDROCK", "BEDROCK_RUNTIME"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", double.url)
+        yield Bedrock(double, clock, sent)
+
+
+@pytest.fixture
+def stack(
+    world: World,
+    bedrock: Bedrock,
+    load_event: Callable[[str], dict[str, Any]],
+    lambda_context: FakeLambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Stack]:
+    """Return the ten functions, wired as the template wires them.
+
+    The quota is so large that the pace never waits, which would make latencies differ.
+    """
+    monkeypatch.setenv("REQUESTS_PER_MINUTE", "60000")
+    dependencies().clock = bedrock.clock  # type: ignore[assignment]
+    with Stack.wired(world, bedrock, load_event, lambda_context) as wired:
+        yield wired
 
 
 def _create_table(dynamodb: Any, name: str, *keys: str) -> None:

@@ -739,7 +739,7 @@ def test_many_threads_are_answered_at_once(bench: Bench) -> None:
 def process() -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "local_stack.bedrock_double", "--port", "0", "--job-seconds=1"]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(  # noqa: S603 - our own module
+    with subprocess.Popen(
         command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         yield process

@@ -14,7 +14,7 @@ from search_router.domain.errors import TransientError
 from tests.aws_calls import AwsCalls, Crash, Fault, aws_calls
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
-from tests.integration.conftest import STATE, UPLOADS, World
+from tests.integration.world import STATE, UPLOADS, World
 
 QUERIES = [{"query": f"query number {n} about topic {n % 7}"} for n in range(160)]
 FILE = "".join(json.dumps(row) + "\n" for row in QUERIES).encode() + b'{"query": ""}\nnot json\n'

@@ -1,0 +1,226 @@
+"""The ten functions with this process in the place of EventBridge, SQS and the schedule.
+
+Which function gets which event is what the template says. Every event is a golden one with its ids
+and details replaced; `deliveries` says how often each is delivered.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from search_router.dependencies import dependencies
+from search_router.domain import naming
+from search_router.domain.champions import Champion
+from search_router.domain.query_logs import QueryLog
+from search_router.domain.runs import Run
+from search_router.domain.uploads import PROMPTS_PREFIX, ObjectRef
+from tests.aws_calls import AwsCalls, aws_calls
+from tests.conftest import FakeLambdaContext
+from tests.integration.world import Bedrock, World
+
+CONSUMERS = {
+    "PromptsSharded": "start_distillation",
+    "ModelDeployed": "evaluate_model",
+    "ModelEvaluated": "promote_model",
+    "QueryLogPartsComplete": "finish_query_log",
+}
+WRITES = frozenset(
+    {
+        "PutObject",
+        "PutItem",
+        "UpdateItem",
+        "TransactWriteItems",
+        "BatchWriteItem",
+        "PutEvents",
+        "SendMessageBatch",
+        "CreateModelCustomizationJob",
+        "CreateCustomModelDeployment",
+        "DeleteCustomModelDeployment",
+        "Converse",
+    }
+)
+
+
+@dataclass(slots=True)
+class Stack:
+    """Delivers what the functions put on the bus and the queue, until there is nothing left."""
+
+    world: World
+    bedrock: Bedrock
+    calls: AwsCalls
+    load_event: Callable[[str], dict[str, Any]]
+    context: FakeLambdaContext
+    deliveries: int = 1
+    _seen: int = field(default=0)
+
+    @classmethod
+    @contextmanager
+    def wired(
+        cls,
+        world: World,
+        bedrock: Bedrock,
+        load_event: Callable[[str], dict[str, Any]],
+        context: FakeLambdaContext,
+    ) -> Iterator["Stack"]:
+        """Record the functions' AWS calls in the block: that is how their events are seen."""
+        with aws_calls() as calls:
+            yield cls(world, bedrock, calls, load_event, context)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def upload_event(self, function: str, source: ObjectRef) -> dict[str, Any]:
+        """Return S3's event for an object version."""
+        event = self.load_event(function)
+        event["detail"]["bucket"]["name"] = source.bucket
+        event["detail"]["object"] |= {"key": source.key, "version-id": source.version_id}
+        return event
+
+    def event(self, function: str, **detail: Any) -> dict[str, Any]:
+        """Return a function's golden event with fields of its detail replaced."""
+        event = self.load_event(function)
+        event["detail"] |= detail
+        return event
+
+    def queue_event(self, *messages: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the event source mapping makes of received messages."""
+        event = self.load_event("route_queries")
+        golden = event["Records"][0]
+        event["Records"] = [
+            golden
+            | {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": golden["attributes"] | message["Attributes"],
+            }
+            for message in messages
+        ]
+        return event
+
+    def http_event(self, body: str | None, **request: Any) -> dict[str, Any]:
+        """Return a request to the function URL; `method` and `path` are POST /route."""
+        event = self.load_event("route_api")
+        path, method = request.pop("path", "/route"), request.pop("method", "POST")
+        event["requestContext"]["http"] |= {"path": path, "method": method}
+        return {**event, "rawPath": path, "body": body, **request}
+
+    # --- invocations ----------------------------------------------------------------------------
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        """Import a function when it is first used, as Lambda does, and invoke it once."""
+        handler = importlib.import_module(f"functions.{function}.app").lambda_handler
+        return handler(event, self.context)
+
+    def deliver(self, function: str, event: dict[str, Any]) -> Any:
+        """Invoke a function as often as everything is delivered; return its last reply."""
+        reply = None
+        for _ in range(self.deliveries):
+            reply = self.invoke(function, event)
+        return reply
+
+    def upload(self, key: str, body: bytes) -> ObjectRef:
+        """Upload a file and tell the function that waits for it."""
+        source = self.world.upload(key, body)
+        function = "shard_prompts" if key.startswith(PROMPTS_PREFIX) else "split_query_log"
+        self.deliver(function, self.upload_event(function, source))
+        return source
+
+    def deliver_events(self) -> None:
+        """Deliver our events to their consumers, also those that this leads to."""
+        while published := self.published()[self._seen :]:
+            self._seen += len(published)
+            for name, detail in published:
+                if name in CONSUMERS:
+                    self.deliver(CONSUMERS[name], self.event(CONSUMERS[name], **detail))
+
+    def end_jobs(self) -> None:
+        """Let an hour pass and deliver what Bedrock says about its jobs."""
+        self.bedrock.clock.advance(timedelta(hours=1))
+        self.bedrock.double.settle()
+        for sent in self.bedrock.sent:
+            self.deliver("deploy_model", self.event("deploy_model", **sent.detail))
+        self.bedrock.sent.clear()
+
+    def tick(self) -> None:
+        """Let the schedule's five minutes pass."""
+        self.bedrock.clock.advance(timedelta(minutes=5))
+        self.deliver("track_runs", self.load_event("track_runs"))
+
+    def train(self, key: str, body: bytes) -> Run:
+        """Take a prompt file through the whole chain and return its run at the end."""
+        source = self.upload(key, body)
+        self.deliver_events()
+        self.end_jobs()
+        self.tick()
+        self.deliver_events()
+        return self.run_of(source)
+
+    def handle(self, message: dict[str, Any]) -> bool:
+        """Hand a message to route_queries and delete it if that succeeded, as the mapping does."""
+        reply = self.deliver("route_queries", self.queue_event(message))
+        finished: bool = reply == {"batchItemFailures": []}
+        if finished:
+            self.world.sqs.delete_message(
+                QueueUrl=self.world.queue_url, ReceiptHandle=message["ReceiptHandle"]
+            )
+        return finished
+
+    def route_queued(self) -> int:
+        """Handle messages until none is visible; return how many failed."""
+        failed = 0
+        while messages := self.world.messages():
+            failed += sum(not self.handle(message) for message in messages)
+        return failed
+
+    def route_log(self, key: str, body: bytes) -> QueryLog:
+        """Take a query log through its chain and return its head at the end."""
+        source = self.upload(key, body)
+        self.route_queued()
+        self.deliver_events()
+        return self.log_of(source)
+
+    def ask(self, query: str) -> dict[str, Any]:
+        """Ask the API; return status and decoded body."""
+        return self.request(self.http_event(json.dumps({"query": query})))
+
+    def request(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Send one HTTP request; return its status and decoded body."""
+        reply = self.deliver("route_api", event)
+        return {"status": reply["statusCode"], "body": json.loads(reply["body"])}
+
+    # --- what came of it ------------------------------------------------------------------------
+
+    def published(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return type and detail of every event put on the bus, in order."""
+        return [
+            (entry["DetailType"], json.loads(entry["Detail"]))
+            for call in self.calls.made
+            if call.operation == "PutEvents"
+            for entry in call.parameters["Entries"]
+        ]
+
+    def calls_of(self, *operations: str) -> list[dict[str, Any]]:
+        """Return the parameters of every call of these operations."""
+        return [call.parameters for call in self.calls.made if call.operation in operations]
+
+    def run_of(self, source: ObjectRef) -> Run:
+        """Return the run of an uploaded prompt file."""
+        run = dependencies().runs.get(naming.run_id(*source))
+        assert run is not None
+        return run
+
+    def log_of(self, source: ObjectRef) -> QueryLog:
+        """Return the head of an uploaded query log."""
+        log = dependencies().ledger.get(naming.log_id(*source))
+        assert log is not None
+        return log
+
+    def champion(self) -> Champion:
+        """Return the champion."""
+        champion = dependencies().champions.current()
+        assert champion is not None
+        return champion

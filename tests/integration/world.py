@@ -1,0 +1,114 @@
+"""The resources of one stack in moto, and the Bedrock double beside it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from local_stack.bedrock_double import BedrockDouble, StateChangeEvent
+from search_router.domain.uploads import ObjectRef
+from tests.fakes import VirtualClock
+
+REGION = "us-east-1"
+UPLOADS, DATA, STATE, CACHE, SPLITS = "uploads", "data", "state", "cache", "splits"
+ACCOUNT = "123456789012"
+
+ENVIRONMENT = {
+    "STAGE": "dev",
+    "AWS_REGION": REGION,
+    "UPLOAD_BUCKET": UPLOADS,
+    "DATA_BUCKET": DATA,
+    "STATE_TABLE": STATE,
+    "CACHE_TABLE": CACHE,
+    "EVENT_BUS_NAME": "default",
+    "MODALITIES": "visual,audio,transcription,metadata",
+    "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
+    "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
+    "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",
+    "HOLDOUT_FRACTION": "0.1",
+    "REQUESTS_PER_MINUTE": "2000",
+    "BATCH_QUOTA_SHARE": "0.8",
+    "ROUTE_CONCURRENCY": "2",
+    "MAX_OUTPUT_TOKENS": "200",
+    "CACHE_TTL_DAYS": "30",
+    "POWERTOOLS_SERVICE_NAME": "search-router",
+    "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
+}
+
+
+VISIBILITY_SECONDS = 5_400
+
+
+def create_queue(sqs: Any) -> str:
+    """Make the queue of splits and return its URL, which is the same each time."""
+    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+    url: str = sqs.create_queue(QueueName=SPLITS, Attributes=attributes)["QueueUrl"]
+    return url
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The resources of one stack, empty at first."""
+
+    s3: Any
+    dynamodb: Any
+    sqs: Any
+    queue_url: str
+
+    def upload(self, key: str, body: bytes) -> ObjectRef:
+        """Put a file where users put them."""
+        reply = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=body)
+        return ObjectRef(UPLOADS, key, reply["VersionId"])
+
+    def erase(self, source: ObjectRef) -> None:
+        """Delete one uploaded version for good."""
+        self.s3.delete_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
+
+    def data_objects(self) -> dict[str, bytes]:
+        """Return every object in the data bucket."""
+        listing = self.s3.list_objects_v2(Bucket=DATA).get("Contents", [])
+        return {
+            entry["Key"]: self.s3.get_object(Bucket=DATA, Key=entry["Key"])["Body"].read()
+            for entry in listing
+        }
+
+    def read_uri(self, uri: str) -> bytes:
+        """Return the object of an S3 URI, for whom it was named; LookupError if there is none."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            body: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except self.s3.exceptions.NoSuchKey as error:
+            raise LookupError(uri) from error
+        return body
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Receive what is visible in the queue, at most ten messages."""
+        reply = self.sqs.receive_message(
+            QueueUrl=self.queue_url,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        messages: list[dict[str, Any]] = reply.get("Messages", [])
+        return messages
+
+    def clear(self) -> None:
+        """Forget what the functions wrote; uploads stay."""
+        for entry in self.s3.list_objects_v2(Bucket=DATA).get("Contents", []):
+            self.s3.delete_object(Bucket=DATA, Key=entry["Key"])
+        for table, keys in ((STATE, ("pk", "sk")), (CACHE, ("pk",))):
+            for item in self.items(table):
+                self.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in keys})
+        self.sqs.delete_queue(QueueUrl=self.queue_url)  # messages in flight go with it
+        create_queue(self.sqs)
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """Return every item of a table, in key order."""
+        items = self.dynamodb.scan(TableName=table)["Items"]
+        return sorted(items, key=lambda item: (item["pk"]["S"], item.get("sk", {}).get("S", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Bedrock:
+    """The double in the stack's virtual time, and the events that it has sent."""
+
+    double: BedrockDouble
+    clock: VirtualClock
+    sent: list[StateChangeEvent] = field(default_factory=list)
