@@ -376,6 +376,15 @@ def test_runs_wait_for_a_job_once_each(port: Ports) -> None:
     assert list(port.runs.all()) == []
 
 
+def test_all_runs_are_yielded_oldest_first(port: Ports) -> None:
+    ids = ("run-00000000000c", "run-00000000000a", "run-00000000000b")
+    runs = [a_run(run_id=name, created_at=START + n * timedelta(1)) for n, name in enumerate(ids)]
+    for run in reversed(runs):
+        port.runs.create(run)
+
+    assert list(port.runs.all()) == runs
+
+
 # --- the champion pointer ------------------------------------------------------------------------
 
 

@@ -71,9 +71,10 @@ class DynamoRunRepository:
         return [item["sk"]["S"] for item in items]
 
     def all(self) -> Iterator[Run]:
-        """Yield every run, by id."""
-        for item in query_items(self._client, self._table, _RUNS):
-            yield Run.model_validate_json(document_of(item))
+        """Yield every run, oldest first; the ids they are stored by are hashes."""
+        items = query_items(self._client, self._table, _RUNS)
+        runs = [Run.model_validate_json(document_of(item)) for item in items]
+        yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
 
 
 def run_item(run: Run) -> Item:
