@@ -791,6 +791,18 @@ def test_a_model_is_deployed_once_under_a_name(foundry: Foundry) -> None:
     assert len(arns) == 1
 
 
+def test_what_was_torn_down_can_be_deployed_again(foundry: Foundry) -> None:
+    # GIVEN a loser whose deployment is gone
+    model = foundry.model("search-router-1")
+    lost = foundry.customizer.deploy("router-serving", model)
+    foundry.end_deployment("router-serving")
+    foundry.customizer.tear_down(lost)
+    # WHEN the same bytes are uploaded again
+    arn = foundry.customizer.deploy("router-serving", model)
+    # THEN there is a deployment that works
+    assert foundry.customizer.deployment(arn).status == "Creating"
+
+
 def test_an_eleventh_deployment_finds_no_place(foundry: Foundry) -> None:
     model = foundry.model("search-router-1")
     for number in range(10):

@@ -1,7 +1,8 @@
 """Bedrock's control plane: distillation jobs, custom models and their on-demand deployments.
 
-Every create call carries a request token derived from its name, so a repeated call is the same
-call; a name that is taken is adopted.
+A repeated create call finds its name taken and adopts what has it. A job's request token is its name
+too, so that it is never paid twice; a deployment's is the SDK's own, which only joins the SDK's
+retries, because a name that was torn down must be free to be deployed again.
 """
 
 from contextlib import suppress
@@ -87,9 +88,7 @@ class BedrockModelCustomizer:
         try:
             with translated("deploy the model"):
                 reply = self._client.create_custom_model_deployment(
-                    modelDeploymentName=deployment_name,
-                    modelArn=model_arn,
-                    clientRequestToken=deployment_name,
+                    modelDeploymentName=deployment_name, modelArn=model_arn
                 )
         except (ConflictError, InvalidInputError):
             with suppress(NotFoundError):  # a name that is taken has no error code of its own
