@@ -26,12 +26,19 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "TooManyRequestsException": ThrottledError,
     "ProvisionedThroughputExceededException": ThrottledError,
     "RequestLimitExceeded": ThrottledError,
+    "RequestThrottled": ThrottledError,  # SQS says so with status 403
+    "KmsThrottled": ThrottledError,
     "SlowDown": ThrottledError,
     "ModelNotReadyException": ThrottledError,
     "ModelTimeoutException": UnavailableError,
     "ModelErrorException": UnavailableError,
+    "RequestTimeout": UnavailableError,  # S3: our bytes came too slowly; status 400
     "ConditionalRequestConflict": UnavailableError,
+    "OperationAborted": UnavailableError,
+    "NoSuchUpload": UnavailableError,  # it was completed or swept away: start again
+    "TransactionConflictException": UnavailableError,
     "TransactionInProgressException": UnavailableError,
+    "ReplicatedWriteConflictException": UnavailableError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "TooManyTagsException": InvalidInputError,
     "NoSuchKey": NotFoundError,

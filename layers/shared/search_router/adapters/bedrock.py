@@ -1,8 +1,8 @@
 """Bedrock's control plane: distillation jobs, custom models and their on-demand deployments.
 
-A repeated create call finds its name taken and adopts what has it. A job's request token is its name
-too, so that it is never paid twice; a deployment's is the SDK's own, which only joins the SDK's
-retries, because a name that was torn down must be free to be deployed again.
+A repeated create call finds its name taken and adopts what has it. A job's request token is its
+name too, so that it is never paid twice; a deployment's is the SDK's own, which only joins the
+SDK's retries, because a name that was torn down must be free to be deployed again.
 """
 
 from contextlib import suppress
