@@ -10,7 +10,7 @@ from search_router.domain.compression import gunzip
 from search_router.domain.errors import InvalidInputError, NotFoundError
 from search_router.domain.events import Ignored, PromptsSharded, RunFailed
 from search_router.domain.intake import Intake, IntakeBuilder
-from search_router.domain.lines import split_lines
+from search_router.domain.lines import Line, split_lines
 from search_router.domain.prompts import (
     MAX_RECORD_BYTES,
     RejectedLine,
@@ -80,8 +80,8 @@ def read_prompts(
     Raises InvalidInputError when the file as a whole cannot be read: damaged gzip or over 1 GiB.
     """
     data = gunzip(chunks, MAX_FILE_BYTES) if packed else chunks
-    for line in split_lines(_without_bom(data), MAX_RECORD_BYTES):
-        record = read_record(line, modalities)
+    for line in split_lines(data, MAX_RECORD_BYTES):
+        record = read_record(_without_bom(line), modalities)
         if record is not None:
             builder.add(record)
         if isinstance(record, RejectedLine):
@@ -174,8 +174,8 @@ def _write(run_id: str, intake: Intake, source: ObjectRef, objects: ObjectStore)
     return training_sha256
 
 
-def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    first = True
-    for chunk in chunks:
-        yield chunk.removeprefix(_BOM) if first else chunk
-        first = False
+def _without_bom(line: Line) -> Line:
+    """Drop a byte order mark from the very first line; its offset stays that of the file."""
+    if line.offset or line.data is None:
+        return line
+    return line._replace(data=line.data.removeprefix(_BOM))

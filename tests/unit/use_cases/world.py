@@ -1,0 +1,265 @@
+"""All ports in memory and the use cases wired to them: the whole system in one process."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.errors import SearchRouterError, TransientError
+from search_router.domain.events import Ignored
+from search_router.domain.query_logs import QueryLog, SplitMessage
+from search_router.domain.results import PartStats
+from search_router.domain.routing import Decision, ModelReply
+from search_router.domain.runs import Run, RunState
+from search_router.domain.uploads import ObjectRef
+from search_router.domain.weights import Modalities
+from search_router.use_cases.deploy_model import deploy_model
+from search_router.use_cases.evaluate_model import evaluate_model
+from search_router.use_cases.finish_query_log import finish_query_log
+from search_router.use_cases.promote_model import promote_model
+from search_router.use_cases.route_api import route_query
+from search_router.use_cases.route_queries import route_queries
+from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
+from search_router.use_cases.split_query_log import SplitRules, split_query_log
+from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
+from search_router.use_cases.track_runs import track_runs
+from tests.fakes import (
+    FakeModel,
+    InMemoryCaches,
+    InMemoryChampions,
+    InMemoryCustomizer,
+    InMemoryEvents,
+    InMemoryLedger,
+    InMemoryObjects,
+    InMemoryQueue,
+    InMemoryRuns,
+    InMemoryUploads,
+    VirtualClock,
+    reply,
+)
+from tests.records import MODALITIES, STUDENT, TEACHER, conversation, jsonl, label
+
+AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
+
+
+PLAN = DistillationPlan(
+    TEACHER, STUDENT, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+)
+
+
+def truth(query: str) -> tuple[float, ...]:
+    """Return the label that the files of these tests give a query."""
+    return AUDIO if "bark" in query else VISUAL
+
+
+def labelled_rows(count: int, name: str = "query") -> list[dict[str, Any]]:
+    """Return records of distinct queries with their true labels."""
+    queries = [f"{name} {n} {'bark' if n % 2 else 'red'}" for n in range(count)]
+    return [conversation(query, label(*truth(query))) for query in queries]
+
+
+def student(serving: ServingModel, query: str) -> ModelReply:
+    """Answer well on a deployment; the base student always answers the same."""
+    distilled = "custom-model-deployment" in serving.model_id
+    return reply(label(*(truth(query) if distilled else (0.4, 0.2, 0.2, 0.2))))
+
+
+@dataclass
+class World:
+    """Ports as attributes, use cases as methods."""
+
+    modalities: Modalities = MODALITIES
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    uploads: InMemoryUploads = field(default_factory=InMemoryUploads)
+    objects: InMemoryObjects = field(default_factory=InMemoryObjects)
+    runs: InMemoryRuns = field(default_factory=InMemoryRuns)
+    champions: InMemoryChampions = field(init=False)
+    ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
+    queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    events: InMemoryEvents = field(default_factory=InMemoryEvents)
+    customizer: InMemoryCustomizer = field(default_factory=InMemoryCustomizer)
+    caches: InMemoryCaches = field(default_factory=InMemoryCaches)
+    model: FakeModel = field(default_factory=lambda: FakeModel(student))
+    plan: DistillationPlan = PLAN
+
+    def __post_init__(self) -> None:
+        self.champions = InMemoryChampions(self.runs)
+
+    def shard(self, source: ObjectRef) -> Run | Ignored:
+        return shard_prompts(
+            source,
+            rules=IntakeRules(self.modalities, 0.1),
+            uploads=self.uploads,
+            objects=self.objects,
+            runs=self.runs,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def start(self, run_id: str) -> Run | Ignored:
+        return start_distillation(
+            run_id,
+            plan=self.plan,
+            runs=self.runs,
+            customizer=self.customizer,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def deploy(self, job_arn: str) -> list[Run] | Ignored:
+        return deploy_model(
+            job_arn,
+            runs=self.runs,
+            customizer=self.customizer,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def track(self) -> tuple[Counter[str], list[SearchRouterError]]:
+        return track_runs(
+            runs=self.runs,
+            ledger=self.ledger,
+            customizer=self.customizer,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def evaluate(self, run_id: str) -> Run | Ignored:
+        return evaluate_model(
+            run_id,
+            student=STUDENT,
+            max_output_tokens=200,
+            runs=self.runs,
+            champions=self.champions,
+            objects=self.objects,
+            model=self.model,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def promote(self, run_id: str) -> Run | Ignored:
+        return promote_model(
+            run_id,
+            student=STUDENT,
+            max_output_tokens=200,
+            runs=self.runs,
+            champions=self.champions,
+            customizer=self.customizer,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def split(self, source: ObjectRef) -> QueryLog | Ignored:
+        return split_query_log(
+            source,
+            rules=SplitRules(1_600, 2),
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            ledger=self.ledger,
+            queue=self.queue,
+            clock=self.clock,
+        )
+
+    def route(self, message: SplitMessage, model: FakeModel | None = None) -> PartStats | None:
+        return route_queries(
+            message,
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            caches=self.caches,
+            model=model or self.model,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def finish(self, log_id: str) -> PartStats | Ignored:
+        return finish_query_log(
+            log_id,
+            objects=self.objects,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    def ask(self, query: str) -> tuple[Decision, Champion]:
+        return route_query(query, champions=self.champions, caches=self.caches, model=self.model)
+
+    def run(self, run_id: str) -> Run:
+        """Read a run that must be there."""
+        run = self.runs.get(run_id)
+        assert run is not None
+        return run
+
+    def log(self, log_id: str) -> QueryLog:
+        """Read a log that must be there."""
+        log = self.ledger.get(log_id)
+        assert log is not None
+        return log
+
+    def text(self, key: str) -> Any:
+        """Read one of our JSON objects."""
+        return json.loads(self.objects.get(key))
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """Read one of our JSON Lines objects."""
+        return [json.loads(line) for line in self.objects.get(key).splitlines()]
+
+    def sharded(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Upload a prompt file and take it in."""
+        content = jsonl(labelled_rows(150)) if body is None else body
+        return ran(self.shard(self.uploads.upload(key, content)))
+
+    def training(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Bring a run to TRAINING."""
+        return ran(self.start(self.sharded(body, key).run_id))
+
+    def deploying(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Bring a run to DEPLOYING."""
+        run = self.training(body, key)
+        self.customizer.end_job(run.job_name)
+        self.deploy(run.job_arn)
+        return self.run(run.run_id)
+
+    def evaluating(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Bring a run to EVALUATING, not measured yet."""
+        run = self.deploying(body, key)
+        self.customizer.end_deployment(run.deployment_name)
+        self.track()
+        return self.run(run.run_id)
+
+    def evaluated(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Bring a run to EVALUATING, with its scores."""
+        return ran(self.evaluate(self.evaluating(body, key).run_id))
+
+    def promoted(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
+        """Bring a run to PROMOTED."""
+        run = ran(self.promote(self.evaluated(body, key).run_id))
+        assert run.state is RunState.PROMOTED, run.reason
+        return run
+
+    def splitted(self, body: bytes, key: str = "query-logs/searches.jsonl") -> QueryLog:
+        """Upload a query log and queue its splits."""
+        log = self.split(self.uploads.upload(key, body))
+        assert isinstance(log, QueryLog)
+        return log
+
+
+def ran(outcome: Run | Ignored) -> Run:
+    """Take a run out of an outcome."""
+    assert isinstance(outcome, Run), outcome
+    return outcome
+
+
+def ignored(outcome: object) -> str:
+    """Take the reason out of an outcome."""
+    assert isinstance(outcome, Ignored), outcome
+    return outcome.reason
+
+
+def unreachable(error: TransientError) -> Callable[[ServingModel, str], TransientError]:
+    """Answer every query with an error."""
+    return lambda _serving, _query: error
