@@ -1,6 +1,6 @@
 """What is checked before Bedrock is asked: the pair, and that both models still live."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -48,8 +48,8 @@ def test_any_other_pair_is_refused_with_what_would_work(
 
 
 @pytest.mark.parametrize("end", [None, START + timedelta(seconds=1)])
-def test_a_model_that_still_lives_is_accepted(end: object) -> None:
-    check_lifecycle(ModelLifecycle(TEACHER, "ACTIVE", end), START)  # type: ignore[arg-type]
+def test_a_model_that_still_lives_is_accepted(end: datetime | None) -> None:
+    check_lifecycle(ModelLifecycle(TEACHER, "ACTIVE", end), START)
 
 
 def test_a_retired_teacher_is_named_with_its_date_and_a_way_out() -> None:
