@@ -25,6 +25,7 @@ from search_router.ports import (
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 PATIENCE = timedelta(minutes=20)  # longer than any of our functions may run
+_UNFINISHED_LOGS = frozenset({LogState.PLANNED, LogState.ROUTING})
 
 
 def track_runs(
@@ -76,4 +77,4 @@ def _repeat_event(run: Run, events: EventPublisher) -> None:
 
 def _is_stuck(log: QueryLog, now: datetime) -> bool:
     overdue = now - log.updated_at >= PATIENCE
-    return log.state is LogState.ROUTING and log.is_complete and overdue
+    return log.state in _UNFINISHED_LOGS and log.is_complete and overdue
