@@ -1,0 +1,172 @@
+"""Starting a job: once for what is bought, never for what Bedrock would refuse."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from search_router.domain.distillation import ModelLifecycle
+from search_router.domain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    QuotaExceededError,
+    UnavailableError,
+)
+from search_router.domain.events import RunFailed
+from search_router.domain.runs import RunState
+from tests.fakes import START, InMemoryCustomizer, InMemoryRuns
+from tests.records import STUDENT, TEACHER, jsonl
+from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
+
+
+def test_a_sharded_run_gets_its_job(world: World) -> None:
+    run = world.sharded()
+
+    started = ran(world.start(run.run_id))
+
+    [job] = world.customizer.started
+    assert (started.state, started.job_name, started.job_status) == (
+        RunState.TRAINING,
+        job.name,
+        "InProgress",
+    )
+    assert started.job_arn == world.customizer.jobs[job.name].arn
+    assert (job.teacher, job.student, job.role_arn) == (TEACHER, STUDENT, world.plan.role_arn)
+    assert job.training_uri == f"s3://data/runs/{run.run_id}/training.jsonl"
+    assert job.output_uri == f"s3://data/runs/{run.run_id}/distillation"
+    assert dict(job.tags) == {"UseCase": "search-router", "Stage": "dev", "Run": run.run_id}
+    assert world.runs.runs_of_job(job.name) == [run.run_id]
+    assert world.run(run.run_id) == started
+
+
+def test_an_unknown_run_is_ignored(world: World) -> None:
+    assert ignored(world.start("run-000000000000")) == "unknown run"
+    assert world.customizer.calls == 0
+
+
+def test_a_repeated_event_starts_no_second_job(world: World) -> None:
+    run = world.training()
+    calls = world.customizer.calls
+
+    assert ignored(world.start(run.run_id)) == "the run is TRAINING already"
+    assert world.customizer.calls == calls
+    assert world.run(run.run_id) == run
+
+
+def test_too_few_rows_never_reach_bedrock(world: World) -> None:
+    run = world.sharded(jsonl(labelled_rows(99)))
+
+    assert ignored(world.start(run.run_id)) == "the run is FAILED already"
+    assert world.customizer.calls == 0
+
+
+def test_the_same_bytes_uploaded_twice_are_one_job(world: World) -> None:
+    one, other = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
+
+    assert one.run_id != other.run_id
+    assert one.job_arn == other.job_arn
+    assert len(world.customizer.started) == 1
+    assert world.runs.runs_of_job(one.job_name) == sorted([one.run_id, other.run_id])
+
+
+def test_other_bytes_or_another_student_are_another_job(world: World) -> None:
+    first = world.training()
+    second = world.training(jsonl(labelled_rows(151)))
+    world.plan = replace(world.plan, student="amazon.nova-lite-v1:0:300k")
+    third = world.training(key="prompts/again.jsonl")
+
+    assert len({first.job_name, second.job_name, third.job_name}) == 3
+
+
+def test_a_retired_teacher_fails_the_run_before_a_job_is_asked_for(world: World) -> None:
+    world.customizer.lifecycles[TEACHER] = ModelLifecycle(TEACHER, "LEGACY", START)
+    run = world.sharded()
+
+    failed = ran(world.start(run.run_id))
+
+    assert failed.state is RunState.FAILED
+    assert "retired: it reached its end of life on 2026-12-01" in failed.reason
+    assert world.customizer.started == []
+    assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=failed.reason)]
+
+
+def test_a_retired_student_fails_the_run_too(world: World) -> None:
+    world.customizer.lifecycles[STUDENT] = ModelLifecycle(
+        STUDENT, "LEGACY", START + timedelta(days=9)
+    )
+
+    assert "lifecycle state LEGACY" in ran(world.start(world.sharded().run_id)).reason
+
+
+def test_an_impossible_pair_fails_without_any_call(world: World) -> None:
+    world.plan = replace(world.plan, teacher="amazon.nova-micro-v1:0")
+
+    failed = ran(world.start(world.sharded().run_id))
+
+    assert (failed.state, world.customizer.calls) == (RunState.FAILED, 0)
+    assert "is not a teacher" in failed.reason
+
+
+@pytest.mark.parametrize(
+    "error", [AccessDeniedError("no iam:PassRole"), QuotaExceededError("two jobs are running")]
+)
+def test_bedrocks_refusal_is_the_runs_reason(world: World, error: Exception) -> None:
+    assert isinstance(error, AccessDeniedError | QuotaExceededError)
+    world.customizer.refusing = error
+
+    failed = ran(world.start(world.sharded().run_id))
+
+    assert (failed.state, failed.reason) == (RunState.FAILED, str(error))
+
+
+def test_an_outage_leaves_the_run_for_the_retry(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = world.sharded()
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryCustomizer, "start_job", _unavailable)
+        with pytest.raises(UnavailableError):
+            world.start(run.run_id)
+    assert world.run(run.run_id) == run
+
+    assert ran(world.start(run.run_id)).state is RunState.TRAINING
+
+
+def test_a_job_that_was_started_before_a_crash_is_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = world.sharded()
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryRuns, "replace", _unavailable)
+        with pytest.raises(UnavailableError):
+            world.start(run.run_id)
+
+    started = ran(world.start(run.run_id))
+
+    assert started.state is RunState.TRAINING
+    assert len(world.customizer.started) == 1
+
+
+def _unavailable(*_: object) -> None:
+    raise UnavailableError("not now")
+
+
+def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = world.sharded()
+    winner = ran(world.start(run.run_id))
+    monkeypatch.setattr(InMemoryRuns, "get", lambda *_: run)  # read before the winner wrote
+    monkeypatch.setattr(InMemoryRuns, "check", _lost)
+
+    with pytest.raises(ConflictError):
+        world.start(run.run_id)
+
+    monkeypatch.undo()
+    assert world.run(run.run_id) == winner
+    assert len(world.customizer.started) == 1
+    assert world.events.of(RunFailed) == []
+
+
+def _lost(*_: object) -> None:
+    raise ConflictError("move a run: somebody was first")
