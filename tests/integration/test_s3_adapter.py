@@ -12,13 +12,14 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
+from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
 
 from search_router.adapters.s3 import CHUNK_BYTES, PART_BYTES, S3ObjectStore, S3UploadStore
 from search_router.domain.errors import InvalidInputError, SearchRouterError, UnavailableError
 from search_router.domain.uploads import ObjectRef
 from tests.aws_calls import AwsCall, AwsCalls, Fault, aws_calls
-from tests.integration.world import DATA, REGION, World
+from tests.integration.world import ACCOUNT, DATA, REGION, World
 
 SOURCE = ObjectRef("uploads", "query-logs/a.jsonl", "v7")
 BODY = bytes(range(256)) * 4 * 1024  # 1 MiB, four chunks
@@ -132,6 +133,16 @@ def test_progress_renews_patience(uploads: S3UploadStore, hanging_up: HangingUpS
     assert len(hanging_up.asked) == 9
 
 
+def test_a_body_that_was_changed_on_the_way_is_refused(world: World) -> None:
+    # GIVEN an object whose bytes are not those of its checksum
+    source = world.upload("prompts/a.jsonl", b"as it was uploaded")
+    stored: Any = get_backend("s3")[ACCOUNT]["aws"]
+    stored.get_object(source.bucket, source.key, source.version_id).value = b"as it never was..."
+    # THEN reading it raises one of our errors, whatever the SDK's is
+    with pytest.raises(UnavailableError):
+        list(S3UploadStore(world.s3).read(source))
+
+
 # --- large objects -------------------------------------------------------------------------------
 
 
@@ -192,6 +203,18 @@ def test_a_failing_request_aborts_the_upload(world: World, broken: str) -> None:
         assert _operations(calls.made)[-2:] == [broken, "AbortMultipartUpload"]
 
     _assert_nothing_is_left(world)
+
+
+def test_an_abort_that_fails_too_does_not_hide_the_reason(world: World) -> None:
+    # GIVEN lines that break off while S3 cannot be reached any more
+    store = S3ObjectStore(world.s3, DATA)
+    with (
+        aws_calls(3, Fault.CONNECTION_ERROR) as calls,
+        # THEN the error is the first one
+        pytest.raises(InvalidInputError, match="truncated"),
+    ):
+        store.put_lines("runs/r/rejected.jsonl", _truncated_lines())
+    assert _operations(calls.made)[-1] == "AbortMultipartUpload"
 
 
 def _assert_nothing_is_left(world: World) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -10,7 +11,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
 from search_router.adapters.aws_errors import translated
-from search_router.domain.errors import ConflictError, UnavailableError
+from search_router.domain.errors import ConflictError, SearchRouterError, UnavailableError
 from search_router.domain.uploads import ObjectRef
 from search_router.ports import ObjectInfo
 
@@ -37,6 +38,10 @@ class S3UploadStore:
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Stream [start, end); a body that breaks off is resumed where it stopped."""
+        with translated("read the upload"):  # a checksum may still fail at the last byte
+            yield from self._resumed(source, start, end)
+
+    def _resumed(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
         position, stalled = start, 0
         while stalled < _STALLED_READS:
             before = position
@@ -142,7 +147,9 @@ class S3ObjectStore:
             with translated("complete a multipart upload"):
                 self._client.complete_multipart_upload(**address, MultipartUpload={"Parts": done})
         except Exception:
-            self._client.abort_multipart_upload(**address)
+            # What cannot be aborted now, the bucket's lifecycle rule sweeps away.
+            with suppress(SearchRouterError), translated("abort a multipart upload"):
+                self._client.abort_multipart_upload(**address)
             raise
 
 
