@@ -210,7 +210,7 @@ class World:
 
     def sharded(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
         """Upload a prompt file and take it in."""
-        content = jsonl(labelled_rows(150)) if body is None else body
+        content = jsonl(labelled_rows(300)) if body is None else body
         return ran(self.shard(self.uploads.upload(key, content)))
 
     def training(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:

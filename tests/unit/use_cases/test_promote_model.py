@@ -1,0 +1,212 @@
+"""Promotion: exactly one champion, always compared with the one it replaces."""
+
+import pytest
+
+from search_router.domain.champions import Champion
+from search_router.domain.errors import ConflictError
+from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejected
+from search_router.domain.runs import Run, RunState
+from tests.fakes import FakeModel, InMemoryChampions, always
+from tests.records import STUDENT, SYSTEM_PROMPT, a_champion, jsonl, label
+from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
+
+OTHER = jsonl(labelled_rows(300, "search"))
+
+
+def test_the_first_good_model_becomes_the_champion(world: World) -> None:
+    run = world.evaluated()
+
+    promoted = ran(world.promote(run.run_id))
+
+    assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
+    assert "against" in promoted.reason
+    assert world.champions.current() == world.champions.version(1) == Champion(
+        version=1,
+        run_id=run.run_id,
+        deployment_arn=run.deployment_arn,
+        system_prompt=SYSTEM_PROMPT,
+        modalities=run.modalities,
+        max_output_tokens=200,
+        prior=run.prior,
+        student_model_id=STUDENT,
+        promoted_at=world.clock.now(),
+    )  # fmt: skip
+    assert world.run(run.run_id) == promoted
+    assert world.events.of(ModelPromoted) == [ModelPromoted(run_id=run.run_id, champion_version=1)]
+
+
+def test_a_better_model_replaces_the_champion_which_stays_deployed(world: World) -> None:
+    first, second = world.promoted(), world.promoted(OTHER)
+
+    champion = world.champions.current()
+    assert champion is not None
+    assert (champion.version, champion.run_id) == (2, second.run_id)
+    kept = world.champions.version(1)
+    assert kept is not None
+    assert kept.run_id == first.run_id
+    assert world.customizer.torn_down == []
+
+
+def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> None:
+    world.promoted()
+    champion = world.champions.current()
+    right = world.model
+    world.model = FakeModel(
+        lambda serving, query: (
+            right.answering(serving, query)
+            if champion and serving.model_id == champion.deployment_arn
+            else always(label(0.3, 0.3, 0.2, 0.2))(serving, query)
+        )
+    )
+    run = world.evaluated(OTHER)
+
+    rejected = ran(world.promote(run.run_id))
+
+    assert rejected.state is RunState.REJECTED
+    assert world.champions.current() == champion
+    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.events.of(ModelRejected) == [
+        ModelRejected(run_id=run.run_id, reason=rejected.reason)
+    ]
+
+
+def test_an_unknown_or_unmeasured_run_is_ignored(world: World) -> None:
+    run = world.evaluating()
+
+    assert ignored(world.promote("run-000000000000")) == "unknown run"
+    assert ignored(world.promote(run.run_id)) == "the run is EVALUATING, not evaluated"
+    assert world.champions.current() is None
+
+
+def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
+    run = world.promoted()
+
+    assert ignored(world.promote(run.run_id)) == "the run is PROMOTED, not evaluated"
+    assert world.champions.version(2) is None
+    assert len(world.events.of(ModelPromoted)) == 1
+
+
+def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> None:
+    world.model = FakeModel(always("no idea"))
+    run = ran(world.promote(world.evaluated().run_id))
+
+    assert run.state is RunState.REJECTED
+    world.promote(run.run_id)
+    assert len(world.customizer.torn_down) == 1
+
+
+def two_evaluated(world: World) -> tuple[Run, Run]:
+    """Bring two runs of other bytes to the end at the same time, before any champion."""
+    one, other = world.evaluating(), world.evaluating(OTHER)
+    return ran(world.evaluate(one.run_id)), ran(world.evaluate(other.run_id))
+
+
+def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_again(
+    world: World,
+) -> None:
+    one, other = two_evaluated(world)
+
+    world.promote(one.run_id)
+    world.events.published.clear()
+    again = ran(world.promote(other.run_id))
+
+    champion = world.champions.current()
+    assert champion is not None
+    assert (champion.version, champion.run_id) == (1, one.run_id)
+    assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
+    assert world.events.published == [ModelDeployed(run_id=other.run_id)]
+
+    world.model.asked.clear()
+    measured = ran(world.evaluate(other.run_id))
+    assert measured.evaluation is not None
+    assert measured.evaluation.champion_version == 1
+    assert {model for model, _ in world.model.asked} == {champion.deployment_arn}
+    assert ran(world.promote(other.run_id)).champion_version == 2
+
+
+def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two_evaluated(world)
+    world.promote(one.run_id)
+    before = world.run(other.run_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryChampions, "current", lambda _: None)  # as it was read
+        with pytest.raises(ConflictError):
+            world.promote(other.run_id)
+
+    champion = world.champions.current()
+    assert champion is not None
+    assert (champion.version, champion.run_id) == (1, one.run_id)
+    assert world.run(other.run_id) == before, "all of the write or none"
+    assert len(world.events.of(ModelPromoted)) == 1
+    assert ran(world.promote(other.run_id)).evaluation is None, "the retry measures again"
+
+
+def test_the_same_event_delivered_twice_at_once_promotes_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = world.evaluated()
+    world.promote(run.run_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryChampions, "current", lambda _: None)
+        patch.setattr(type(world.runs), "get", lambda *_: run)
+        with pytest.raises(ConflictError):
+            world.promote(run.run_id)
+
+    assert world.champions.version(2) is None
+    assert world.run(run.run_id).state is RunState.PROMOTED
+
+
+def test_a_champion_of_other_modalities_is_no_rival(world: World) -> None:
+    world.champions.install(a_champion(3, modalities=("mood", "licence"), prior=(0.5, 0.5)))
+
+    promoted = world.promoted()
+
+    assert promoted.champion_version == 4
+    assert "of the base student" in promoted.reason
+
+
+def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
+    one = world.promoted()
+    twin = world.promoted(key="prompts/again.jsonl")
+
+    assert twin.run_id != one.run_id
+    assert twin.champion_version == one.champion_version == 1
+    assert twin.reason == "the same model serves already as version 1"
+    assert world.champions.version(2) is None
+    assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
+    assert world.events.of(ModelPromoted) == [
+        ModelPromoted(run_id=one.run_id, champion_version=1),
+        ModelPromoted(run_id=twin.run_id, champion_version=1),
+    ]
+
+
+def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) -> None:
+    world.model = FakeModel(always("no idea"))
+    one, twin = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
+    world.customizer.end_job(one.job_name)
+    world.deploy(one.job_arn)
+    world.customizer.end_deployment(f"{one.job_name}-serving")
+    world.track()
+    for run_id in (one.run_id, twin.run_id):
+        world.evaluate(run_id)
+
+    assert ran(world.promote(one.run_id)).state is RunState.REJECTED
+    assert world.customizer.torn_down == []
+
+    assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
+    assert world.customizer.torn_down == [world.run(one.run_id).deployment_arn]
+
+
+def test_a_former_champions_deployment_outlives_its_rejected_twin(world: World) -> None:
+    first = world.promoted()
+    world.promoted(OTHER)
+    world.model = FakeModel(always("no idea"))
+    twin = world.evaluated(key="prompts/again.jsonl")
+    assert twin.deployment_arn == first.deployment_arn
+
+    assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
+    assert world.customizer.torn_down == []
