@@ -139,6 +139,18 @@ def test_what_is_left_over_three_times_is_let_go(clock: VirtualClock) -> None:
     assert len(table.stored) == 15
 
 
+@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.CONNECTION_ERROR, Fault.LOST_REPLY])
+def test_an_answer_that_could_not_be_kept_is_no_error(
+    caches: DynamoAnswerCaches, fault: Fault
+) -> None:
+    """Whoever asked has the answer already: losing what is kept of it is harmless."""
+    with aws_calls(0, fault) as calls:
+        caches.of(1).remember({f"query {n}": a_decision() for n in range(50)})
+
+    assert calls.fired == 1
+    assert len(calls.made) == 2
+
+
 def test_a_cache_that_may_not_be_written_is_an_error(caches: DynamoAnswerCaches) -> None:
     with aws_calls(0, Fault.ACCESS_DENIED), pytest.raises(AccessDeniedError):
         caches.of(1).remember({"a query": a_decision()})

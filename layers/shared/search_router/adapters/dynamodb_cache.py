@@ -5,12 +5,14 @@ as absent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
+from search_router.domain.errors import TransientError
 from search_router.domain.routing import (
     Decision,
     cached_value,
@@ -61,7 +63,7 @@ class DynamoAnswerCache:
         return known
 
     def remember(self, decisions: Mapping[str, Decision]) -> None:
-        """Keep these decisions."""
+        """Keep these decisions; what cannot be written now is let go: who asked has the answer."""
         expires_at = int((self.caches.clock.now() + self.caches.time_to_live).timestamp())
         puts = [
             {
@@ -76,7 +78,8 @@ class DynamoAnswerCache:
             for query, decision in decisions.items()
         ]
         for batch in _batches(puts, _PUT_ITEMS):
-            self._put(batch)
+            with suppress(TransientError):
+                self._put(batch)
 
     def _key(self, query: str) -> str:
         return f"{self.champion_version}#{query_digest(query)}"
