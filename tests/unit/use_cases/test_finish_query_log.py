@@ -1,0 +1,149 @@
+"""Closing a log: once, and never while ledger and parts disagree."""
+
+from collections.abc import Callable
+
+import pytest
+
+from search_router.domain.errors import ConflictError
+from search_router.domain.events import QueryLogRouted
+from search_router.domain.query_logs import LogState
+from search_router.domain.results import PartStats
+from tests.fakes import InMemoryLedger
+from tests.records import jsonl
+from tests.unit.use_cases.world import World, ignored
+
+ROWS = [{"query": f"query {n % 50}", "pad": "x" * 500} for n in range(300)]
+BODY = jsonl(ROWS) + b"broken\n"
+
+
+@pytest.fixture
+def complete(serving_world: World) -> World:
+    """A log whose two parts are in the ledger."""
+    serving_world.splitted(BODY)
+    for message in serving_world.queue.sent:
+        serving_world.route(message)
+    serving_world.events.published.clear()
+    return serving_world
+
+
+def log_id(world: World) -> str:
+    return world.queue.sent[0].log_id
+
+
+def test_a_complete_log_is_summed_up_and_closed(complete: World) -> None:
+    world, folder = complete, f"logs/{log_id(complete)}"
+
+    total = world.finish(log_id(world))
+
+    assert isinstance(total, PartStats)
+    assert (total.rows_in, total.routed, total.rejected) == (301, 300, 1)
+    summary = world.text(f"{folder}/summary.json")
+    assert (summary["rows_in"], summary["parts"], summary["champion_version"]) == (301, 2, 1)
+    assert summary["source"] == "s3://uploads/query-logs/searches.jsonl"
+    assert summary["latency_ms"]["p50"] == pytest.approx(800, rel=0.05)
+    assert set(summary["weight_histograms"]) == {"visual", "audio", "transcription", "metadata"}
+    manifest = world.text(f"{folder}/manifest.json")
+    assert [part["key"] for part in manifest["parts"]] == [
+        f"{folder}/parts/part-00000.jsonl",
+        f"{folder}/parts/part-00001.jsonl",
+    ]
+    assert sum(part["rows"] for part in manifest["parts"]) == 300
+    assert all(part["bytes"] == len(world.objects.get(part["key"])) for part in manifest["parts"])
+    assert world.log(log_id(world)).state is LogState.ROUTED
+    assert world.events.published == [QueryLogRouted(log_id=log_id(world))]
+
+
+def test_sums_over_the_rows_are_the_summary(complete: World) -> None:
+    total = complete.finish(log_id(complete))
+    rows = [row for split in (0, 1) for row in complete.rows(
+        f"logs/{log_id(complete)}/parts/part-0000{split}.jsonl")]  # fmt: skip
+
+    assert isinstance(total, PartStats)
+    assert total.cost_usd == pytest.approx(sum(row["cost_usd"] for row in rows))
+    assert total.input_tokens == sum(row["input_tokens"] for row in rows)
+    assert total.model_calls == len(complete.model.asked) == 50
+
+
+def test_a_repeated_event_changes_nothing(complete: World) -> None:
+    complete.finish(log_id(complete))
+    writes = dict(complete.objects.writes)
+
+    assert ignored(complete.finish(log_id(complete))) == "the log is closed already"
+    assert complete.objects.writes == writes
+    assert len(complete.events.published) == 1
+
+
+def test_an_early_or_forged_event_closes_nothing(serving_world: World) -> None:
+    world = serving_world
+    world.splitted(BODY)
+    world.route(world.queue.sent[1])
+
+    assert ignored(world.finish(log_id(world))) == "the log is ROUTING with 1 of 2 parts"
+    assert ignored(world.finish("log-000000000000")) == "unknown log"
+    assert world.events.published == []
+
+
+def test_a_failed_log_is_not_closed(world: World) -> None:
+    log = world.splitted(BODY)
+
+    assert ignored(world.finish(log.log_id)) == "the log is FAILED with 0 of 0 parts"
+
+
+def lose_a_part(world: World) -> None:
+    del world.objects.bodies[f"logs/{log_id(world)}/parts/part-00001.jsonl"]
+
+
+def add_a_part(world: World) -> None:
+    world.objects.put(f"logs/{log_id(world)}/parts/part-00002.jsonl", b"{}\n")
+
+
+def rename_a_part(world: World) -> None:
+    lose_a_part(world)
+    add_a_part(world)
+
+
+def lose_a_marker(world: World) -> None:
+    del world.ledger._markers[(log_id(world), 0)]
+
+
+def break_a_marker(world: World) -> None:
+    [first, _] = world.ledger.markers(log_id(world))
+    broken = first.model_copy(update={"stats": first.stats.model_copy(update={"routed": 1})})
+    world.ledger._markers[(log_id(world), 0)] = broken.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lose_a_part, "1 parts for 2 splits"),
+        (add_a_part, "3 parts for 2 splits"),
+        (rename_a_part, "2 parts for 2 splits"),
+        (lose_a_marker, "1 markers for 2 splits"),
+        (break_a_marker, "split 0 does not add up"),
+    ],
+)
+def test_a_disagreement_is_raised_and_nothing_is_closed(
+    complete: World, damage: Callable[[World], None], reason: str
+) -> None:
+    damage(complete)
+
+    with pytest.raises(ConflictError, match=reason):
+        complete.finish(log_id(complete))
+
+    assert complete.log(log_id(complete)).state is LogState.ROUTING
+    assert complete.events.published == []
+    assert f"logs/{log_id(complete)}/manifest.json" not in complete.objects.bodies
+
+
+def test_of_two_deliveries_at_once_only_one_says_so(
+    complete: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = complete.log(log_id(complete))
+    complete.finish(log_id(complete))
+    first = dict(complete.objects.bodies)
+    monkeypatch.setattr(InMemoryLedger, "get", lambda *_: before)  # read before the other closed it
+
+    complete.finish(log_id(complete))
+
+    assert complete.objects.bodies == first, "the same bytes"
+    assert len(complete.events.published) == 1
