@@ -309,6 +309,19 @@ def test_a_permanent_refusal_is_raised_at_once(
     assert len(bedrock.asked) <= in_flight
 
 
+def test_what_bedrock_finds_wrong_with_a_query_is_not_repeated(
+    model: Making, bedrock: ScriptedBedrock
+) -> None:
+    """Bedrock's validation quotes the value; our errors end in logs, run reasons and events."""
+    message = "Value 'the name of a person' at 'messages.1.member' failed to satisfy constraint"
+    bedrock.answering = scripted(refuses("ValidationException", 400, message))
+
+    with pytest.raises(InvalidInputError) as caught:
+        ask_one(model())
+
+    assert str(caught.value) == "ask the model: ValidationException"
+
+
 def test_a_permanent_refusal_stops_every_thread(model: Making, bedrock: ScriptedBedrock) -> None:
     # GIVEN four threads, of which one is refused while the others wait for their answers
     refused, others_in = threading.Event(), threading.Barrier(4)

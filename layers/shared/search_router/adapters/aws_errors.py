@@ -64,19 +64,23 @@ _BY_STATUS: dict[int, type[SearchRouterError]] = {
 
 
 @contextmanager
-def translated(action: str) -> Iterator[None]:
-    """Run AWS calls and raise our errors; the message is `action`, AWS's code and its message."""
+def translated(action: str, *, with_query: bool = False) -> Iterator[None]:
+    """Run AWS calls and raise our errors; the message is `action`, AWS's code and its message.
+
+    `with_query` tells that the request holds a query: what AWS finds invalid in it is not repeated,
+    because it would be quoted.
+    """
     try:
         yield
     except ClientError as error:
-        raise _translate(action, error) from error
+        raise _translate(action, error, with_query) from error
     except ParamValidationError as error:
-        raise InvalidInputError(f"{action}: {error}") from error
+        raise InvalidInputError(action if with_query else f"{action}: {error}") from error
     except BotoCoreError as error:
         raise UnavailableError(f"{action}: {type(error).__name__}") from error
 
 
-def _translate(action: str, error: ClientError) -> SearchRouterError:
+def _translate(action: str, error: ClientError, with_query: bool) -> SearchRouterError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", ""), details.get("Message", "")
     if code == "TransactionCanceledException":
@@ -85,6 +89,8 @@ def _translate(action: str, error: ClientError) -> SearchRouterError:
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if kind is None:
         kind = UnavailableError if status >= 500 else InvalidInputError
+    if with_query and kind is InvalidInputError:
+        return kind(f"{action}: {code}")
     return kind(f"{action}: {code}: {message}")
 
 

@@ -106,7 +106,7 @@ class ConverseModel:
 
     def _converse(self, serving: ServingModel, query: str) -> ModelReply:
         started = self.clock.monotonic()
-        with translated("ask the model"):
+        with translated("ask the model", with_query=True):
             reply = self.client.converse(
                 modelId=serving.model_id,
                 system=[{"text": serving.system_prompt}],
