@@ -467,6 +467,18 @@ def test_a_query_whose_retries_meet_the_deadline_yields_its_problem(
 # --- how the functions are wired -----------------------------------------------------------------
 
 
+def test_each_caller_gets_its_share_of_the_quota(wiring: Dependencies) -> None:
+    """2,000 requests per minute: 80 % for two batch workers, the rest for API and evaluation."""
+    batch, again = wiring.batch_model(900), wiring.batch_model(900)
+    api, evaluation = wiring.api_model(), wiring.evaluation_model(900)
+
+    assert batch.pace.per_second == pytest.approx(2_000 * 0.8 / 2 / 60)
+    assert api.pace.per_second == pytest.approx(2_000 * 0.2 / 60)
+    assert batch.pace is again.pace
+    assert api.pace is evaluation.pace
+    assert (batch.in_flight, api.in_flight) == (14, 7)
+
+
 def test_a_batch_stops_asking_before_its_time_is_over(wiring: Dependencies) -> None:
     now = time.monotonic()
 

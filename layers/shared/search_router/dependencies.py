@@ -112,7 +112,7 @@ class Dependencies:
         return self._model(self._interactive_pace, API_ANSWER_SECONDS)
 
     def _model(self, pace: Pace, seconds: float) -> ConverseModel:
-        in_flight = math.ceil(pace.per_second * EXPECTED_LATENCY_SECONDS)
+        in_flight = math.ceil(round(pace.per_second * EXPECTED_LATENCY_SECONDS, 6))
         return ConverseModel(
             client=self._bedrock_runtime,
             pace=pace,
