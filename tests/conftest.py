@@ -50,7 +50,7 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "POWERTOOLS_"))]:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
-    settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
+    settings.register_profile("project", deadline=None, max_examples=40, derandomize=True)
     settings.load_profile("project")
 
 
