@@ -10,9 +10,9 @@ from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake import Intake, IntakeBuilder
+from search_router.domain.prompt_files import read_prompts
 from search_router.domain.prompts import RejectedLine
 from search_router.domain.weights import default_system_prompt, parse_modalities
-from search_router.use_cases.shard_prompts import read_prompts
 
 DEFAULT_MODALITIES = "visual,audio,transcription,metadata"
 DEFAULT_HOLDOUT_FRACTION = 0.1

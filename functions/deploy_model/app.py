@@ -5,10 +5,10 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.events import Ignored
 from search_router.inbound_events import JobEvent
 from search_router.observability import logger, metrics, tracer
 from search_router.use_cases.deploy_model import deploy_model
+from search_router.use_cases.outcomes import Ignored
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)

@@ -5,10 +5,10 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.events import Ignored
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, metrics, tracer
 from search_router.use_cases.evaluate_model import evaluate_model
+from search_router.use_cases.outcomes import Ignored
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
@@ -21,8 +21,6 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     logger.append_keys(run_id=event.detail.run_id)
     outcome = evaluate_model(
         event.detail.run_id,
-        student=deps.settings.student_model_id,
-        max_output_tokens=deps.settings.max_output_tokens,
         runs=deps.runs,
         champions=deps.champions,
         objects=deps.objects,

@@ -17,6 +17,8 @@ from search_router.use_cases.route_api import route_query
 
 app = LambdaFunctionUrlResolver(enable_validation=True)
 
+UNAVAILABLE = "no model can answer at the moment; use your own default weights"
+
 
 def _not_blank(query: str) -> str:
     if not normalised_query(query):
@@ -48,14 +50,15 @@ class RouteReply(BaseModel):
 def route(request: RouteRequest) -> RouteReply:
     """Route one query."""
     deps = dependencies()
-    decision, champion = route_query(
+    routed = route_query(
         request.query, champions=deps.champions, caches=deps.caches, model=deps.api_model()
     )
+    decision, champion = routed.decision, routed.champion
     metrics.add_dimension("Tier", decision.tier.value)
     metrics.add_metric("QueriesRouted", MetricUnit.Count, 1)
     return RouteReply(
-        weights=dict(zip(champion.modalities, decision.weights, strict=True)),
-        dominant=dominant(decision.weights, champion.modalities),
+        weights=dict(zip(champion.serving.modalities, decision.weights, strict=True)),
+        dominant=dominant(decision.weights, champion.serving.modalities),
         tier=decision.tier.value,
         status=decision.status.value,
         champion_version=champion.version,
@@ -65,9 +68,15 @@ def route(request: RouteRequest) -> RouteReply:
 
 @app.exception_handler(SearchRouterError)  # type: ignore[untyped-decorator]  # Powertools has no type for it
 def unavailable(error: SearchRouterError) -> Response[dict[str, str]]:
-    """Answer 503 with the reason; the caller falls back to its own default weights."""
-    logger.error("query not routed", error=str(error))
-    return Response(503, APPLICATION_JSON, {"message": str(error)})
+    """Answer 503; the reason is for the log, the caller falls back to its own default weights."""
+    logger.error("query not routed", kind=type(error).__name__, error=str(error))
+    return Response(503, APPLICATION_JSON, {"message": UNAVAILABLE})
+
+
+@app.exception_handler(UnicodeDecodeError)  # type: ignore[untyped-decorator]  # as above
+def unreadable(_error: UnicodeDecodeError) -> Response[dict[str, str]]:
+    """Answer 400 to bytes that are no text."""
+    return Response(400, APPLICATION_JSON, {"message": "the body is not UTF-8"})
 
 
 @logger.inject_lambda_context(

@@ -11,9 +11,10 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.errors import TransientError
+from search_router.domain.errors import SearchRouterError
 from search_router.inbound_events import SplitRecord
 from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import postponement, route_queries
 
 processor = BatchProcessor(
@@ -27,7 +28,7 @@ def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
     deps, split = dependencies(), record.body
     logger.append_keys(log_id=split.log_id, split=split.split)
     try:
-        stats = route_queries(
+        outcome = route_queries(
             split,
             uploads=deps.uploads,
             objects=deps.objects,
@@ -38,27 +39,31 @@ def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
             events=deps.events,
             clock=deps.clock,
         )
-    except TransientError as error:
-        logger.warning("split postponed", error=str(error))
-        deps.queue.postpone(
-            record.receiptHandle, postponement(int(record.attributes.ApproximateReceiveCount))
-        )
+    except SearchRouterError:
+        receives = int(record.attributes.ApproximateReceiveCount)
+        deps.queue.postpone(record.receiptHandle, postponement(receives))
         raise
-    if stats is None:
-        logger.info("event ignored", reason="the log is gone or has failed")
+    if isinstance(outcome, Ignored):
+        logger.info("event ignored", reason=outcome.reason)
         return
-    metrics.add_metric("RowsRouted", MetricUnit.Count, stats.routed)
-    metrics.add_metric("RowsFallback", MetricUnit.Count, stats.fallback)
-    metrics.add_metric("RowsRejected", MetricUnit.Count, stats.rejected)
-    metrics.add_metric("ModelCalls", MetricUnit.Count, stats.model_calls)
-    logger.info("split routed", **stats.model_dump(exclude={"latency", "weights"}))
+    metrics.add_metric("RowsRouted", MetricUnit.Count, outcome.routed)
+    metrics.add_metric("RowsFallback", MetricUnit.Count, outcome.fallback)
+    metrics.add_metric("RowsRejected", MetricUnit.Count, outcome.rejected)
+    metrics.add_metric("ModelCalls", MetricUnit.Count, outcome.model_calls)
+    logger.info("split routed", **outcome.model_dump(exclude={"latency", "weights"}))
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics(capture_cold_start_metric=True)
 @tracer.capture_lambda_handler(capture_response=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Route the splits of one batch and report those that failed."""
-    return process_partial_response(
+    """Route the splits of one batch; what failed is reported to SQS, and said aloud."""
+    response = process_partial_response(
         event=event, record_handler=record_handler, processor=processor, context=context
     )
+    for kind, error, _ in processor.exceptions:
+        # Only our own messages are known to quote no text.
+        text = str(error) if isinstance(error, SearchRouterError) else ""
+        logger.error("split failed", kind=kind.__name__ if kind else "", error=text)
+    metrics.add_metric("SplitsFailed", MetricUnit.Count, len(processor.exceptions))
+    return response

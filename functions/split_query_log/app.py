@@ -5,9 +5,9 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.events import Ignored
 from search_router.inbound_events import S3TestEvent, UploadEvent
 from search_router.observability import logger, metrics, tracer
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 
 

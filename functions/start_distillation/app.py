@@ -5,9 +5,9 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.events import Ignored
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, metrics, tracer
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
 
 
@@ -24,6 +24,7 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
         plan=DistillationPlan(
             teacher=deps.settings.teacher_model_id,
             student=deps.settings.student_model_id,
+            max_output_tokens=deps.settings.max_output_tokens,
             role_arn=deps.settings.distillation_role_arn,
             data_bucket=deps.settings.data_bucket,
             stage=deps.settings.stage,

@@ -22,26 +22,33 @@ from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
-from search_router.domain.pacing import Pace
+from search_router.domain.pacing import (
+    API_ANSWER_SECONDS,
+    API_READ_SECONDS,
+    BATCH_READ_SECONDS,
+    CLOSING_SECONDS,
+    CONNECT_SECONDS,
+    EXPECTED_LATENCY_SECONDS,
+    MAX_IN_FLIGHT,
+    Pace,
+)
 from search_router.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-EXPECTED_LATENCY_SECONDS = 1.05  # the seed's 833 ms mean, with room: 14 in flight for 800 a minute
-MAX_IN_FLIGHT = 32
-CLOSING_SECONDS = 20.0  # left of a run for writing what was learnt
-API_ANSWER_SECONDS = 8.0
-
 _STANDARD_RETRIES = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=20
 )
-_NO_RETRIES = Config(
-    retries={"mode": "standard", "total_max_attempts": 1},
-    connect_timeout=3,
-    read_timeout=30,
-    max_pool_connections=MAX_IN_FLIGHT,
-)
+
+
+def _without_retries(read_seconds: float) -> Config:
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        max_pool_connections=MAX_IN_FLIGHT,
+    )
 
 
 class Dependencies:
@@ -101,20 +108,22 @@ class Dependencies:
 
     def batch_model(self, remaining_seconds: float) -> ConverseModel:
         """The model at one batch worker's share of the quota."""
-        return self._model(self._batch_pace, remaining_seconds - CLOSING_SECONDS)
+        seconds = remaining_seconds - CLOSING_SECONDS
+        return self._model(self._patient_runtime, self._batch_pace, seconds)
 
     def evaluation_model(self, remaining_seconds: float) -> ConverseModel:
-        """The model at what batch leaves of the quota."""
-        return self._model(self._interactive_pace, remaining_seconds - CLOSING_SECONDS)
+        """The model at an evaluation's share of the quota."""
+        seconds = remaining_seconds - CLOSING_SECONDS
+        return self._model(self._patient_runtime, self._evaluation_pace, seconds)
 
     def api_model(self) -> ConverseModel:
         """The model for one query that somebody waits for."""
-        return self._model(self._interactive_pace, API_ANSWER_SECONDS)
+        return self._model(self._prompt_runtime, self._api_pace, API_ANSWER_SECONDS)
 
-    def _model(self, pace: Pace, seconds: float) -> ConverseModel:
+    def _model(self, runtime: Any, pace: Pace, seconds: float) -> ConverseModel:
         in_flight = math.ceil(round(pace.per_second * EXPECTED_LATENCY_SECONDS, 6))
         return ConverseModel(
-            client=self._bedrock_runtime,
+            client=runtime,
             pace=pace,
             in_flight=min(in_flight, MAX_IN_FLIGHT),
             deadline=self.clock.monotonic() + seconds,
@@ -126,8 +135,12 @@ class Dependencies:
         return Pace(self.settings.batch_worker_rate)
 
     @cached_property
-    def _interactive_pace(self) -> Pace:
-        return Pace(self.settings.interactive_rate)
+    def _evaluation_pace(self) -> Pace:
+        return Pace(self.settings.evaluation_rate)
+
+    @cached_property
+    def _api_pace(self) -> Pace:
+        return Pace(self.settings.api_rate)
 
     @cached_property
     def _s3(self) -> Any:
@@ -139,8 +152,12 @@ class Dependencies:
         return client
 
     @cached_property
-    def _bedrock_runtime(self) -> Any:
-        return self._client("bedrock-runtime", _NO_RETRIES)
+    def _patient_runtime(self) -> Any:
+        return self._client("bedrock-runtime", _without_retries(BATCH_READ_SECONDS))
+
+    @cached_property
+    def _prompt_runtime(self) -> Any:
+        return self._client("bedrock-runtime", _without_retries(API_READ_SECONDS))
 
     def _client(self, service: str, config: Config = _STANDARD_RETRIES) -> Any:
         make_client: Any = boto3.client  # one call for all services; each adapter has its own type

@@ -146,8 +146,8 @@ class QueryLogLedger(Protocol):
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""
 
-    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
-        """Move a log on from the state it was read in; False if somebody else did it first."""
+    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
+        """Move a log on to a state; False if it is there already, or beyond."""
 
     def all(self) -> Iterator[QueryLog]:
         """Yield every log."""
@@ -193,7 +193,7 @@ class ModelCustomizer(Protocol):
 
 
 class AnswerCaches(Protocol):
-    """Hands out the cache of one champion version."""
+    """Hands out the cache of one champion version, as seen by one asker."""
 
-    def of(self, champion_version: int) -> AnswerCache:
-        """Return the cache whose keys hold this version."""
+    def of(self, champion_version: int, asker: str) -> AnswerCache:
+        """Return the cache whose keys hold this version; an asker gets its own calls back."""

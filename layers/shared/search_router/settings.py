@@ -1,7 +1,6 @@
 """The environment, read once into one frozen object: the only reader of `os.environ`."""
 
 import os
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,7 +14,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Settings(BaseModel):
     """Everything a function is told by the template; the names are the variables in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     stage: str
     aws_region: str
@@ -47,11 +46,23 @@ class Settings(BaseModel):
         return worker_rate(self.requests_per_minute, self.batch_quota_share, self.route_concurrency)
 
     @property
-    def interactive_rate(self) -> float:
-        """Requests per second left for the API and for evaluation."""
-        return worker_rate(self.requests_per_minute, 1 - self.batch_quota_share, workers=1)
+    def evaluation_rate(self) -> float:
+        """Requests per second of an evaluation: half of what batch leaves, the API has the rest."""
+        return worker_rate(self.requests_per_minute, 1 - self.batch_quota_share, workers=2)
+
+    @property
+    def api_rate(self) -> float:
+        """Requests per second of one API container, which asks one query at a time anyway."""
+        return worker_rate(self.requests_per_minute, share=1.0, workers=1)
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raises pydantic.ValidationError naming what is missing or wrong."""
-    return Settings.model_validate({name.lower(): value for name, value in environ.items()})
+def read_settings() -> Settings:
+    """Read the settings; raises pydantic.ValidationError naming what is missing or wrong.
+
+    Only our own variables are looked at: an error must not quote Lambda's credentials.
+    """
+    names = {name: name.upper() for name in Settings.model_fields}
+    known = {
+        name: os.environ[variable] for name, variable in names.items() if variable in os.environ
+    }
+    return Settings.model_validate(known)

@@ -17,7 +17,7 @@ from search_router.domain.distillation import (
     ModelLifecycle,
 )
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from search_router.domain.prices import foundation_model_id
+from search_router.domain.model_ids import foundation_model_id
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -67,8 +67,10 @@ class BedrockModelCustomizer:
                     jobTags=tags,
                     customModelTags=tags,
                 )
-        except ConflictError:
-            return self.job(job.name).arn
+        except (ConflictError, InvalidInputError):
+            with suppress(NotFoundError):
+                return self.job(job.name).arn
+            raise
         return reply["jobArn"]
 
     def job(self, identifier: str) -> JobView:

@@ -4,17 +4,17 @@ The SDK's own retries are off for this client: each attempt must take its slot f
 408 and 424 are not retried by the SDK at all.
 """
 
-import itertools
 import queue
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.domain.champions import ServingModel
-from search_router.domain.errors import ThrottledError, TransientError
+from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
 from search_router.domain.pacing import Pace
 from search_router.domain.routing import ModelReply
 from search_router.ports import Clock
@@ -27,7 +27,8 @@ MAX_ATTEMPTS = 5
 _FIRST_BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 10.0
 
-_Answer = tuple[str, ModelReply | TransientError]
+_Reply = ModelReply | InvalidInputError | TransientError
+_Answer = tuple[str, _Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,14 @@ class ConverseModel:
     deadline: float
     clock: Clock
 
-    def ask(self, serving: ServingModel, queries: Sequence[str]) -> Iterator[_Answer]:
-        """Yield a reply or the last transient error per query, in order of completion."""
-        threads = min(self.in_flight, len(queries))
-        if threads <= 1:
-            yield from self._ask_in_turn(serving, iter(queries))
+    def ask(self, serving: ServingModel, queries: Iterable[str]) -> Iterator[_Answer]:
+        """Yield a reply, a refusal or the last transient error per query, as they come."""
+        remaining = iter(queries)
+        first = list(islice(remaining, 2))
+        if len(first) < 2 or self.in_flight == 1:
+            yield from self._ask_in_turn(serving, chain(first, remaining))
         else:
-            yield from self._ask_at_once(serving, queries, threads)
+            yield from self._ask_at_once(serving, chain(first, remaining))
 
     def _ask_in_turn(self, serving: ServingModel, queries: Iterator[str]) -> Iterator[_Answer]:
         for query in queries:
@@ -55,24 +57,32 @@ class ConverseModel:
                 return
             yield query, answer
 
-    def _ask_at_once(
-        self, serving: ServingModel, queries: Sequence[str], threads: int
-    ) -> Iterator[_Answer]:
-        """Let threads draw from one list; the first permanent error stops them all."""
+    def _ask_at_once(self, serving: ServingModel, queries: Iterator[str]) -> Iterator[_Answer]:
+        """Let threads draw from one iterator; the first error that is nobody's answer stops them.
+
+        None is left running: what Lambda freezes in mid-call would wake up in another run.
+        """
         crew = _Crew(queries)
-        for _ in range(threads):
-            threading.Thread(target=self._work, args=(serving, crew), daemon=True).start()
+        threads = [
+            threading.Thread(target=self._work, args=(serving, crew), daemon=True)
+            for _ in range(self.in_flight)
+        ]
+        for thread in threads:
+            thread.start()
         try:
-            while threads:
+            working = len(threads)
+            while working:
                 item = crew.answers.get()
                 if isinstance(item, BaseException):
                     raise item
                 if item is None:
-                    threads -= 1
+                    working -= 1
                 else:
                     yield item
         finally:
             crew.stop.set()
+            for thread in threads:
+                thread.join()
 
     def _work(self, serving: ServingModel, crew: "_Crew") -> None:
         try:
@@ -85,8 +95,8 @@ class ConverseModel:
             crew.answers.put(error)
         crew.answers.put(None)
 
-    def _ask_one(self, serving: ServingModel, query: str) -> ModelReply | TransientError | None:
-        """Ask with our own retries; None when no time is left to start another attempt."""
+    def _ask_one(self, serving: ServingModel, query: str) -> _Reply | None:
+        """Ask with our own retries; None when no time was left for any attempt."""
         problem: TransientError | None = None
         for attempt in range(MAX_ATTEMPTS):
             wait = self.pace.reserve(self.clock.monotonic())
@@ -98,6 +108,8 @@ class ConverseModel:
                 self.clock.sleep(wait)
             try:
                 return self._converse(serving, query)
+            except InvalidInputError as refusal:
+                return refusal
             except TransientError as error:
                 problem = error
                 if isinstance(error, ThrottledError):
@@ -126,16 +138,16 @@ class ConverseModel:
 class _Crew:
     """What the threads of one `ask` share; None among the answers says that one has finished."""
 
-    def __init__(self, queries: Sequence[str]) -> None:
+    def __init__(self, queries: Iterator[str]) -> None:
         self._queries = queries
-        self._places = itertools.count()  # `next` on it is atomic
+        self._drawing = threading.Lock()
         self.answers: queue.SimpleQueue[_Answer | BaseException | None] = queue.SimpleQueue()
         self.stop = threading.Event()
 
     def draw(self) -> str | None:
         """Return the next query, or None when all are taken."""
-        place = next(self._places)
-        return self._queries[place] if place < len(self._queries) else None
+        with self._drawing:
+            return next(self._queries, None)
 
 
 def _text(reply: "ConverseResponseTypeDef") -> str:

@@ -38,9 +38,9 @@ class DynamoAnswerCaches:
     time_to_live: timedelta
     clock: Clock
 
-    def of(self, champion_version: int) -> "DynamoAnswerCache":
-        """Return the cache whose keys hold this version."""
-        return DynamoAnswerCache(self, champion_version)
+    def of(self, champion_version: int, asker: str) -> "DynamoAnswerCache":
+        """Return the cache whose keys hold this version, as seen by one asker."""
+        return DynamoAnswerCache(self, champion_version, asker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,19 @@ class DynamoAnswerCache:
 
     caches: DynamoAnswerCaches
     champion_version: int
+    asker: str
 
     def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
-        """Return what is known of these normalised queries."""
+        """Return what is known of these normalised queries; nothing while it cannot be read."""
         by_key = {self._key(query): query for query in queries}
         now = self.caches.clock.now().timestamp()
         known: dict[str, Decision] = {}
         for keys in _batches(list(by_key), _GET_ITEMS):
-            for item in self._get(keys):
-                if float(item["expires_at"]["N"]) > now:
-                    query = by_key[item["pk"]["S"]]
-                    known[query] = decision_from_cache(item["answer"]["S"])
+            with suppress(TransientError):
+                for item in self._get(keys):
+                    if float(item["expires_at"]["N"]) > now:
+                        query = by_key[item["pk"]["S"]]
+                        known[query] = decision_from_cache(item["answer"]["S"], self.asker)
         return known
 
     def remember(self, decisions: Mapping[str, Decision]) -> None:
@@ -70,7 +72,7 @@ class DynamoAnswerCache:
                 "PutRequest": {
                     "Item": {
                         "pk": {"S": self._key(query)},
-                        "answer": {"S": cached_value(decision)},
+                        "answer": {"S": cached_value(decision, self.asker)},
                         "expires_at": {"N": str(expires_at)},
                     }
                 }

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
-from search_router.adapters.dynamodb_items import Item, document_item, document_of, get_item
+from search_router.adapters.dynamodb_items import Item, document_item, get_item, read_document
 from search_router.adapters.dynamodb_runs import revision_condition, run_item
 from search_router.domain.champions import Champion
 from search_router.domain.runs import Run
@@ -48,7 +48,7 @@ class DynamoChampionRepository:
 
     def _read(self, sk: str) -> Champion | None:
         item = get_item(self._client, self._table, _CHAMPION, sk)
-        return Champion.model_validate_json(document_of(item)) if item else None
+        return read_document(item, Champion) if item else None
 
 
 def _version_key(version: int) -> str:

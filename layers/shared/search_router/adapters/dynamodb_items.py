@@ -6,23 +6,25 @@
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     LOGS               <log-id>      a query log's head, with the number of parts entered
-    LOG#<log-id>       PART#00000    one part's marker
+    LOG#<log-id>       PART#00000000 one part's marker
 
 What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
 numbers are no floats.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from search_router.adapters.aws_errors import translated
+from search_router.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Item = dict[str, Any]
+RecordT = TypeVar("RecordT", bound=BaseModel)
 DOCUMENT = "document"
 
 
@@ -40,9 +42,16 @@ def document_item(pk: str, sk: str, record: BaseModel, **attributes: str | int) 
     return {**key(pk, sk), **native, DOCUMENT: {"S": record.model_dump_json()}}
 
 
-def document_of(item: Item) -> str:
-    """Return an item's JSON document."""
-    return str(item[DOCUMENT]["S"])
+def read_document(item: Item, kind: type[RecordT]) -> RecordT:
+    """Read an item's record; fields that a newer version added are ignored.
+
+    Raises InvalidInputError for a record that this version cannot read at all.
+    """
+    try:
+        return kind.model_validate_json(item[DOCUMENT]["S"])
+    except ValidationError as error:
+        fields = ", ".join(str(problem["loc"]) for problem in error.errors()[:3])
+        raise InvalidInputError(f"a stored {kind.__name__} cannot be read: {fields}") from None
 
 
 def number_of(item: Item, name: str) -> int:

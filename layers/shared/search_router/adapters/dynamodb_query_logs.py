@@ -8,14 +8,14 @@ from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
     Item,
     document_item,
-    document_of,
     get_item,
     key,
     number_of,
     query_items,
+    read_document,
 )
 from search_router.domain.errors import ConflictError, NotFoundError
-from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.query_logs import LOG_PREDECESSORS, LogState, QueryLog
 from search_router.domain.results import PartMarker
 
 if TYPE_CHECKING:
@@ -84,20 +84,24 @@ class DynamoQueryLogLedger:
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""
         for item in query_items(self._client, self._table, f"LOG#{log_id}"):
-            yield PartMarker.model_validate_json(document_of(item))
+            yield read_document(item, PartMarker)
 
-    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
-        """Move a log on from the state it was read in; False if somebody else did it first."""
+    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
+        """Move a log on to a state; False if it is there already, or beyond."""
+        before: Item = {
+            f":from{number}": {"S": predecessor.value}
+            for number, predecessor in enumerate(sorted(LOG_PREDECESSORS[state]))
+        }
         try:
             with translated("move a query log"):
                 self._client.update_item(
                     TableName=self._table,
-                    Key=key(_LOGS, log.log_id),
+                    Key=key(_LOGS, log_id),
                     UpdateExpression="SET #state = :to, reason = :reason, updated_at = :now",
-                    ConditionExpression="#state = :from",
+                    ConditionExpression=f"#state IN ({', '.join(before)})",
                     ExpressionAttributeNames={"#state": "state"},
                     ExpressionAttributeValues={
-                        ":from": {"S": log.state.value},
+                        **before,
                         ":to": {"S": state.value},
                         ":reason": {"S": reason},
                         ":now": {"S": now.isoformat()},
@@ -133,7 +137,7 @@ def _head_item(log: QueryLog) -> Item:
 
 def _head_of(item: Item) -> QueryLog:
     """Read a head: what moves is in attributes, what is fixed in the document."""
-    created = QueryLog.model_validate_json(document_of(item))
+    created = read_document(item, QueryLog)
     return created.model_copy(
         update={
             "state": LogState(item["state"]["S"]),

@@ -7,10 +7,10 @@ from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
     Item,
     document_item,
-    document_of,
     get_item,
     key,
     query_items,
+    read_document,
 )
 from search_router.domain.errors import ConflictError
 from search_router.domain.runs import Run
@@ -47,7 +47,7 @@ class DynamoRunRepository:
     def get(self, run_id: str) -> Run | None:
         """Read a run as it is now."""
         item = get_item(self._client, self._table, _RUNS, run_id)
-        return Run.model_validate_json(document_of(item)) if item else None
+        return read_document(item, Run) if item else None
 
     def replace(self, run: Run) -> None:
         """Store a run's next revision; our own repeated write is no conflict."""
@@ -73,7 +73,7 @@ class DynamoRunRepository:
     def all(self) -> Iterator[Run]:
         """Yield every run, oldest first; the ids they are stored by are hashes."""
         items = query_items(self._client, self._table, _RUNS)
-        runs = [Run.model_validate_json(document_of(item)) for item in items]
+        runs = [read_document(item, Run) for item in items]
         yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
 
 

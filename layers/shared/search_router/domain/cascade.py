@@ -5,12 +5,13 @@ up on its own: what could not be asked in time comes back as `pending`, and the 
 whether to wait (batch), to serve the prior (API) or to fail (evaluation).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from search_router.domain.champions import ServingModel
-from search_router.domain.errors import TransientError
+from search_router.domain.errors import InvalidInputError, TransientError
 from search_router.domain.routing import (
     Decision,
     ModelReply,
@@ -18,16 +19,18 @@ from search_router.domain.routing import (
     decide,
     normalised_query,
     prior_decision,
+    query_digest,
 )
 
-REMEMBER_BATCH = 25  # DynamoDB BatchWriteItem takes 25 items
+CHUNK = 100  # queries looked up, and answers remembered, at a time
+_GOLDEN_RATIO = 0.618
 
 
 class AnswerCache(Protocol):
-    """Remembers decisions by normalised query, for one champion version."""
+    """Remembers decisions by normalised query, for one champion version and one asker."""
 
     def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
-        """Return what is known of these normalised queries."""
+        """Return what is known of these normalised queries; nothing while it cannot be read."""
 
     def remember(self, decisions: Mapping[str, Decision]) -> None:
         """Keep these decisions; losing some is harmless."""
@@ -37,11 +40,12 @@ class Model(Protocol):
     """Asks a model, many queries at a time."""
 
     def ask(
-        self, serving: ServingModel, queries: Sequence[str]
-    ) -> Iterator[tuple[str, ModelReply | TransientError]]:
-        """Yield a reply or the last transient error per query, in any order.
+        self, serving: ServingModel, queries: Iterable[str]
+    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+        """Yield a reply, a refusal or the last transient error per query, in any order.
 
-        Queries that no time was left for are not yielded. Raises PermanentError at once.
+        Queries are drawn only when they can be asked; those that no time was left for are not
+        yielded. Raises NotFoundError or OperatorError at once: the model cannot be asked at all.
         """
 
 
@@ -51,7 +55,6 @@ class Routing:
 
     decisions: dict[str, Decision] = field(default_factory=dict)
     pending: list[str] = field(default_factory=list)
-    model_calls: int = 0
     problem: TransientError | None = None
 
 
@@ -64,31 +67,32 @@ def distinct_queries(queries: Sequence[str]) -> dict[str, str]:
 
 
 def route(
-    queries: Mapping[str, str], serving: ServingModel, model: Model, cache: AnswerCache | None
+    queries: Mapping[str, str],
+    serving: ServingModel,
+    model: Model,
+    cache: AnswerCache,
+    place: int = 0,
 ) -> Routing:
     """Answer distinct queries (normalised → as written), each by the first tier that can.
 
-    Raises PermanentError when the model cannot be asked at all; what was learnt before is cached.
+    Workers that route at the same time pass different places: each begins elsewhere in one common
+    order and looks into the cache as it goes, so that they meet each other's answers instead of
+    asking twice. Raises NotFoundError or OperatorError; what was learnt before is cached.
     """
     routing = Routing()
-    if cache is not None:
-        routing.decisions.update(cache.recall(list(queries)))
-    unknown = {text: key for key, text in queries.items() if key not in routing.decisions}
     memory = _Memory(cache)
+    keys = {text: key for key, text in queries.items()}
     try:
-        for text, reply in model.ask(serving, list(unknown)):
-            key = unknown.pop(text)
+        for text, reply in model.ask(serving, _unknown(queries, place, cache, routing)):
             if isinstance(reply, TransientError):
-                routing.pending.append(key)
                 routing.problem = reply
                 continue
-            routing.model_calls += 1
-            decision = decide(reply, serving)
-            routing.decisions[key] = decision
-            memory.keep(key, decision)
+            decision = _decided(reply, serving)
+            routing.decisions[keys[text]] = decision
+            memory.keep(keys[text], decision)
     finally:
         memory.flush()
-    routing.pending.extend(unknown.values())
+    routing.pending = [key for key in queries if key not in routing.decisions]
     return routing
 
 
@@ -99,20 +103,50 @@ def give_up(routing: Routing, serving: ServingModel, problem: str) -> None:
     routing.pending.clear()
 
 
-class _Memory:
-    """Hands decisions to the cache in batches; a fallback is never kept."""
+def _unknown(
+    queries: Mapping[str, str], place: int, cache: AnswerCache, routing: Routing
+) -> Iterator[str]:
+    """Yield what the cache does not know, looked up chunk by chunk as it is drawn."""
+    ordered = sorted(queries, key=query_digest)
+    start = int(place * _GOLDEN_RATIO % 1 * len(ordered))
+    remaining = iter(ordered[start:] + ordered[:start])
+    while chunk := list(islice(remaining, CHUNK)):
+        known = cache.recall(chunk)
+        routing.decisions.update(known)
+        yield from (queries[key] for key in chunk if key not in known)
 
-    def __init__(self, cache: AnswerCache | None) -> None:
+
+def _decided(reply: ModelReply | InvalidInputError, serving: ServingModel) -> Decision:
+    if isinstance(reply, InvalidInputError):
+        return prior_decision(serving.prior, "the model refused the query")
+    return decide(reply, serving)
+
+
+class _Memory:
+    """Hands decisions to the cache in chunks; a fallback is never kept."""
+
+    def __init__(self, cache: AnswerCache) -> None:
         self._cache = cache
         self._learnt: dict[str, Decision] = {}
 
     def keep(self, key: str, decision: Decision) -> None:
         if decision.status is not Status.FALLBACK:
             self._learnt[key] = decision
-        if len(self._learnt) >= REMEMBER_BATCH:
+        if len(self._learnt) >= CHUNK // 4:
             self.flush()
 
     def flush(self) -> None:
-        if self._cache is not None and self._learnt:
+        if self._learnt:
             self._cache.remember(self._learnt)
         self._learnt = {}
+
+
+class NoCache:
+    """Knows nothing and keeps nothing: an evaluation measures the model itself."""
+
+    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:  # noqa: ARG002
+        """Return nothing."""
+        return {}
+
+    def remember(self, decisions: Mapping[str, Decision]) -> None:
+        """Forget them."""

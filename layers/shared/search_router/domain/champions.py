@@ -11,26 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from search_router.domain.weights import Modalities, Weights
 
 
-class Champion(BaseModel):
-    """One promoted model; `version` counts promotions from 1 and is part of every cache key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int
-    run_id: str
-    deployment_arn: str
-    system_prompt: str
-    modalities: Modalities
-    max_output_tokens: int
-    prior: Weights
-    student_model_id: str
-    promoted_at: datetime
-
-
 class ServingModel(BaseModel):
-    """What one model is asked with: a deployment or base model, its prompt and its bound."""
+    """What one model is asked with.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `model_id` is a deployment ARN or a foundation model's id, `priced_as` the foundation model that
+    its tokens are billed as, `prior` the mean training label.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     model_id: str
     priced_as: str
@@ -40,13 +28,12 @@ class ServingModel(BaseModel):
     prior: Weights
 
 
-def serving_model(champion: Champion) -> ServingModel:
-    """Return how the champion is to be asked."""
-    return ServingModel(
-        model_id=champion.deployment_arn,
-        priced_as=champion.student_model_id,
-        system_prompt=champion.system_prompt,
-        modalities=champion.modalities,
-        max_output_tokens=champion.max_output_tokens,
-        prior=champion.prior,
-    )
+class Champion(BaseModel):
+    """One promoted model; `version` counts promotions from 1 and is part of every cache key."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int
+    run_id: str
+    serving: ServingModel
+    promoted_at: datetime

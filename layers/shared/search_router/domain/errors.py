@@ -4,14 +4,16 @@
     ├── PermanentError            a retry would fail the same way
     │   ├── InvalidInputError     the data or the request is wrong
     │   ├── NotFoundError         the thing asked for does not exist (any more)
-    │   ├── ConflictError         somebody else was first, or the content differs
+    │   └── ConflictError         somebody else was first, or the content differs
+    ├── OperatorError             somebody has to act, then a retry succeeds
     │   ├── AccessDeniedError     a permission is missing
-    │   └── QuotaExceededError    an account limit that waiting does not lift
+    │   └── QuotaExceededError    an account limit that waiting alone does not lift
     └── TransientError            a retry may succeed
         ├── ThrottledError        too fast: slow down, then retry
         └── UnavailableError      timeout, connection or server error
 
-Adapters decide once which branch an AWS error belongs to; nobody else looks at error codes.
+Adapters decide once which branch an AWS error belongs to; nobody else looks at error codes. Only a
+PermanentError ends a run or a log: what money was spent on must survive a missing permission.
 """
 
 
@@ -35,12 +37,16 @@ class ConflictError(PermanentError):
     """A conditional write lost: somebody else was first, or the content differs."""
 
 
-class AccessDeniedError(PermanentError):
+class OperatorError(SearchRouterError):
+    """Somebody has to act, then a retry succeeds."""
+
+
+class AccessDeniedError(OperatorError):
     """The role lacks a permission, or the resource refuses it."""
 
 
-class QuotaExceededError(PermanentError):
-    """An account limit that waiting does not lift."""
+class QuotaExceededError(OperatorError):
+    """An account limit that waiting alone does not lift."""
 
 
 class TransientError(SearchRouterError):

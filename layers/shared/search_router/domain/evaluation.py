@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 class Latency(BaseModel):
     """Milliseconds over all model calls."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     mean: float
     p50: float
@@ -32,7 +32,7 @@ class Scores(BaseModel):
     weights within 0.05, 0.10); `rubric` is the mean of 1 to 5; tokens and dollars are totals.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: str
     n: int
@@ -56,7 +56,7 @@ class Evaluation(BaseModel):
     comparison stale.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     candidate: Scores
     base: Scores

@@ -4,7 +4,7 @@ An event is a hint: anyone in the account can put one, any may be lost, doubled 
 uses only the id in it and re-reads everything else from its owner.
 """
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,12 +19,6 @@ class RouterEvent(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     detail_type: ClassVar[str]
-
-
-class Ignored(NamedTuple):
-    """An event that needs no action, and why; logged, never retried."""
-
-    reason: str
 
 
 class PromptsSharded(RouterEvent):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
+from search_router.domain.histograms import weight_histograms
 from search_router.domain.prompts import (
     PromptRecord,
     RejectedLine,
@@ -35,7 +36,6 @@ MIN_TRAINING_ROWS = 100  # Bedrock quota: prompts per distillation job
 MAX_TRAINING_ROWS = 15_000  # the same quota's upper end
 MAX_HOLDOUT_ROWS = 1_000  # prompts per Bedrock evaluation job
 SHARD_ROWS = 1_000
-HISTOGRAM_BINS = 20
 _UNLABELLED = "unlabelled"
 _HASH_RANGE = 2**64
 
@@ -43,7 +43,7 @@ _HASH_RANGE = 2**64
 class IntakeCounts(BaseModel):
     """The accounting of one prompt file, in rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     rows_in: int = 0
     accepted: int = 0
@@ -145,12 +145,9 @@ class Intake:
         return {name: counts[name] for name in (*self.modalities, _UNLABELLED)}
 
     def histograms(self) -> dict[str, list[int]]:
-        """Count the training labels per modality in 20 equal bins of [0, 1]."""
-        bins = {name: [0] * HISTOGRAM_BINS for name in self.modalities}
-        for row in self.training:
-            for name, weight in zip(self.modalities, row.weights or (), strict=False):
-                bins[name][min(int(weight * HISTOGRAM_BINS + 1e-9), HISTOGRAM_BINS - 1)] += 1
-        return bins
+        """Count the training labels per modality."""
+        labels = (row.weights for row in self.training if row.weights is not None)
+        return weight_histograms(labels, self.modalities)
 
     def _lines(self, rows: Sequence[Row]) -> Iterator[bytes]:
         for row in rows:

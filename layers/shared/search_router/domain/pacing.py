@@ -58,6 +58,16 @@ class Pace:
             self._calm_since = now
 
 
+# How long one call may take, and what must be left of a run after the last one was started.
+CONNECT_SECONDS = 3.0
+BATCH_READ_SECONDS = 15.0
+API_READ_SECONDS = 4.0
+CLOSING_SECONDS = 40.0
+API_ANSWER_SECONDS = 8.0
+EXPECTED_LATENCY_SECONDS = 1.05  # the seed's 833 ms mean, with room
+MAX_IN_FLIGHT = 32
+
+
 def worker_rate(requests_per_minute: int, share: float, workers: int) -> float:
     """Divide the account's quota: requests per second that one of `workers` may start."""
     return requests_per_minute * share / workers / 60

@@ -4,8 +4,9 @@ Source: the Bedrock pricing page as of 2026-11-20. A distilled Nova Micro deploy
 billed at Nova Micro's own rates (AWS ML blog, 2026-04-17).
 """
 
-import re
 from typing import NamedTuple
+
+from search_router.domain.model_ids import foundation_model_id
 
 
 class Price(NamedTuple):
@@ -21,14 +22,6 @@ PRICES = {
     "amazon.nova-pro-v1:0": Price(0.80, 3.20),
     "amazon.nova-premier-v1:0": Price(2.50, 12.50),
 }
-
-_CONTEXT_SUFFIX = re.compile(r":\d+k$")
-_GEOGRAPHY_PREFIX = re.compile(r"^(us|eu|apac|global)\.")
-
-
-def foundation_model_id(model_id: str) -> str:
-    """Strip what only customization (`:128k`) or inference profiles (`us.`) add to a model id."""
-    return _GEOGRAPHY_PREFIX.sub("", _CONTEXT_SUFFIX.sub("", model_id))
 
 
 def cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> float:

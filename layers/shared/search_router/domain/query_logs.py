@@ -39,7 +39,7 @@ class LogFormat(StrEnum):
 class Dialect(BaseModel):
     """What a reader must know of a log, found once by the planner."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: LogFormat
     query_field: str
@@ -48,7 +48,7 @@ class Dialect(BaseModel):
 class LogPlan(BaseModel):
     """How one log is cut; `plan.json`, written once."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     log_id: str
     bucket: str
@@ -69,7 +69,7 @@ class LogPlan(BaseModel):
 class SplitMessage(BaseModel):
     """The SQS message for one split: a pointer with everything fixed, never query text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     log_id: str
     split: int
@@ -96,10 +96,18 @@ class LogState(StrEnum):
     FAILED = "FAILED"
 
 
+LOG_PREDECESSORS: dict[LogState, frozenset[LogState]] = {
+    LogState.PLANNED: frozenset(),
+    LogState.ROUTING: frozenset({LogState.PLANNED}),
+    LogState.ROUTED: frozenset({LogState.PLANNED, LogState.ROUTING}),
+    LogState.FAILED: frozenset({LogState.PLANNED, LogState.ROUTING}),
+}
+
+
 class QueryLog(BaseModel):
     """The ledger's head: how many splits there are and how many have been entered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     log_id: str
     state: LogState

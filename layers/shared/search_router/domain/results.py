@@ -3,8 +3,9 @@
     rows_in = routed + fallback + rejected
 
 A distinct query costs one model call: its first row carries tier, tokens and dollars of that call,
-its repetitions in the split are answered from memory and count as `cache`. So sums over rows are
-sums of money.
+its repetitions in the split are answered from memory and count as `cache`. An answer that an
+earlier attempt at the same split paid for is this split's call. So sums over rows are sums of
+money.
 """
 
 import base64
@@ -18,11 +19,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from search_router.domain.histograms import BINS, weight_bin
 from search_router.domain.query_logs import LogRow
 from search_router.domain.routing import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Modalities, dominant
 
-HISTOGRAM_BINS = 10
 _LATENCY_BASE = 1.1  # buckets of 10 %: a percentile read back is off by at most 5 %
 _OWN_COLUMNS = (
     "row_id",
@@ -43,10 +44,10 @@ class PartStats(BaseModel):
     """Counts and histograms of one part; adding them up gives those of the log.
 
     `latency` counts model calls by bucket n, which holds milliseconds around 1.1 ** n; `weights`
-    counts rows per modality in 10 equal bins of [0, 1].
+    counts rows per modality and bin.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     rows_in: int = 0
     routed: int = 0
@@ -92,7 +93,7 @@ class PartMarker(BaseModel):
     In JSON the statistics are packed: at most 1 KB for what a split holds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     log_id: str
     split: int
@@ -206,7 +207,7 @@ class _Tally:
         self._tiers: Counter[str] = Counter()
         self._statuses: Counter[Status] = Counter()
         self._latency: Counter[int] = Counter()
-        self._weights = {name: [0] * HISTOGRAM_BINS for name in modalities}
+        self._weights = {name: [0] * BINS for name in modalities}
         self._calls = self._input_tokens = self._output_tokens = 0
         self._cost = 0.0
 
@@ -214,7 +215,7 @@ class _Tally:
         self._tiers[decision.tier.value] += 1
         self._statuses[decision.status] += 1
         for bins, weight in zip(self._weights.values(), decision.weights, strict=True):
-            bins[min(int(weight * HISTOGRAM_BINS + 1e-9), HISTOGRAM_BINS - 1)] += 1
+            bins[weight_bin(weight)] += 1
         if decision.latency_ms:
             self._calls += 1
             self._latency[latency_bucket(decision.latency_ms)] += 1
@@ -262,7 +263,7 @@ def _add_bins(
     left: Mapping[str, list[int]], right: Mapping[str, list[int]]
 ) -> dict[str, list[int]]:
     names = [*left, *(name for name in right if name not in left)]
-    empty = [0] * HISTOGRAM_BINS
+    empty = [0] * BINS
     return {
         name: [a + b for a, b in zip(left.get(name, empty), right.get(name, empty), strict=True)]
         for name in names

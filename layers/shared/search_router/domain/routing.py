@@ -130,12 +130,32 @@ def parse_answer(text: str, modalities: Modalities) -> tuple[Weights, bool]:
     return normalise(weights), surrounded or off
 
 
-def cached_value(decision: Decision) -> str:
-    """Serialise what the cache keeps of a decision."""
-    return json.dumps({"w": decision.weights, "s": decision.status.value, "m": decision.model})
+def cached_value(decision: Decision, asker: str) -> str:
+    """Serialise what the cache keeps: the answer, what it cost, and for whom it was asked."""
+    return json.dumps(
+        {
+            "weights": decision.weights,
+            "status": decision.status.value,
+            "model": decision.model,
+            "asker": asker,
+            "call": [
+                decision.latency_ms,
+                decision.input_tokens,
+                decision.output_tokens,
+                decision.cost_usd,
+            ],
+        }
+    )
 
 
-def decision_from_cache(value: str) -> Decision:
-    """Read back what `cached_value` wrote; it costs nothing and took no model call."""
+def decision_from_cache(value: str, asker: str) -> Decision:
+    """Read back what `cached_value` wrote.
+
+    For anybody it costs nothing and took no call. For the asker itself, who lost the answer to a
+    crash or a deadline, it is the call that was paid for, so that no attempt's money is forgotten.
+    """
     kept = json.loads(value)
-    return Decision(tuple(kept["w"]), Tier.CACHE, Status(kept["s"]), kept["m"])
+    weights, status, model = tuple(kept["weights"]), Status(kept["status"]), kept["model"]
+    if asker and kept["asker"] == asker:
+        return Decision(weights, Tier.DISTILLED, status, model, *kept["call"])
+    return Decision(weights, Tier.CACHE, status, model)

@@ -8,9 +8,11 @@ Bedrock's own words are kept for Bedrock's own statuses (`job_status`, `deployme
 
 from datetime import datetime
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
+from search_router.domain.champions import ServingModel
 from search_router.domain.errors import ConflictError
 from search_router.domain.evaluation import Evaluation
 from search_router.domain.intake import IntakeCounts
@@ -68,10 +70,34 @@ OPEN_STATES = frozenset(
 )
 
 
-class Run(BaseModel):
-    """Everything known about one run; replaced as a whole by conditional writes on `revision`."""
+class RunChanges(TypedDict, total=False):
+    """What a step may change of a run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    reason: str
+    teacher: str
+    student: str
+    max_output_tokens: int
+    job_name: str
+    job_arn: str
+    job_status: str
+    model_arn: str
+    deployment_name: str
+    deployment_arn: str
+    deployment_status: str
+    torn_down: bool
+    evaluating_until: datetime | None
+    evaluation: Evaluation | None
+    champion_version: int
+
+
+class Run(BaseModel):
+    """Everything known about one run; replaced as a whole by conditional writes on `revision`.
+
+    `teacher`, `student` and `max_output_tokens` are fixed when the job starts: what is evaluated
+    and promoted later is what was trained, whatever the settings say by then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     run_id: str
     state: RunState
@@ -90,6 +116,9 @@ class Run(BaseModel):
     prior: Weights = ()
     training_sha256: str = ""
 
+    teacher: str = ""
+    student: str = ""
+    max_output_tokens: int = 0
     job_name: str = ""
     job_arn: str = ""
     job_status: str = ""
@@ -97,7 +126,9 @@ class Run(BaseModel):
     deployment_name: str = ""
     deployment_arn: str = ""
     deployment_status: str = ""
+    torn_down: bool = False
 
+    evaluating_until: datetime | None = None
     evaluation: Evaluation | None = None
     champion_version: int | None = None
 
@@ -111,13 +142,30 @@ class Run(BaseModel):
         """Tell whether this run's model became the champion."""
         return self.state is RunState.PROMOTED
 
-    def moved(self, state: RunState, now: datetime, **changes: object) -> "Run":
+    @property
+    def serving(self) -> ServingModel:
+        """How this run's model is to be asked, once it is deployed."""
+        return ServingModel(
+            model_id=self.deployment_arn,
+            priced_as=self.student,
+            system_prompt=self.system_prompt,
+            modalities=self.modalities,
+            max_output_tokens=self.max_output_tokens,
+            prior=self.prior,
+        )
+
+    def moved(self, state: RunState, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
         """Return the run in another state; raises ConflictError for an illegal step."""
         if state not in TRANSITIONS[self.state]:
             raise ConflictError(f"a run cannot go from {self.state} to {state}")
-        return self.noted(now, state=state, **changes)
+        return self._next(now, {**changes, "state": state})
 
-    def noted(self, now: datetime, **changes: object) -> "Run":
+    def noted(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
         """Return the run with more known about it, one revision on."""
-        update = {**changes, "updated_at": now, "revision": self.revision + 1}
-        return self.model_copy(update=update)
+        return self._next(now, {**changes})
+
+    def _next(self, now: datetime, changes: dict[str, object]) -> "Run":
+        revision = self.revision + 1
+        return Run.model_validate(
+            {**dict(self), **changes, "updated_at": now, "revision": revision}
+        )

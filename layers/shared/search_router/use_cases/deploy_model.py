@@ -2,9 +2,9 @@
 
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.events import Ignored
 from search_router.domain.runs import Run
 from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 

@@ -1,18 +1,20 @@
 """A model is deployed: measure it on the holdout, beside the base student and the champion."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime, timedelta
+from itertools import islice
 
 from pydantic import TypeAdapter
 
 from search_router.domain import naming
-from search_router.domain.cascade import Model, route
-from search_router.domain.champions import Champion, ServingModel, serving_model
+from search_router.domain.cascade import Model, NoCache, route
+from search_router.domain.champions import Champion, ServingModel
 from search_router.domain.errors import NotFoundError, PermanentError, UnavailableError
 from search_router.domain.evaluation import Evaluation, Scores, score
-from search_router.domain.events import Ignored, ModelEvaluated
 from search_router.domain.lines import split_lines
-from search_router.domain.prices import foundation_model_id
+from search_router.domain.model_ids import foundation_model_id
 from search_router.domain.prompts import MAX_RECORD_BYTES, PromptRecord, read_record
 from search_router.domain.routing import Decision, normalised_query
 from search_router.domain.runs import Run, RunState
@@ -24,18 +26,20 @@ from search_router.ports import (
     ObjectStore,
     RunRepository,
 )
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 CANDIDATE, BASE, CHAMPION = "candidate", "base", "champion"
+ANSWERS_PER_OBJECT = 100
+CLAIM = timedelta(minutes=16)  # longer than the function may run
+
 _References = dict[str, Weights]
-_DECISION = TypeAdapter(Decision)
+_DECISIONS = TypeAdapter(dict[str, Decision])
 
 
 def evaluate_model(
     run_id: str,
     *,
-    student: str,
-    max_output_tokens: int,
     runs: RunRepository,
     champions: ChampionRepository,
     objects: ObjectStore,
@@ -45,43 +49,64 @@ def evaluate_model(
 ) -> Run | Ignored:
     """Score the run's candidate and its rivals and record the evaluation on the run.
 
-    Answers are kept per model as soon as they are complete, so that a retry asks only what is
-    missing. Raises TransientError when a model could not answer everything in time.
+    Answers are kept by the hundred, written once, so that a retry asks only what is missing and
+    every attempt scores the same answers. One attempt at a time works on a run. Raises
+    TransientError when a model could not answer everything in time.
     """
     run = runs.get(run_id)
     if run is None:
         return Ignored("unknown run")
+    lifecycle = RunLifecycle(runs, events, clock)
     if run.state is not RunState.EVALUATING:
         return Ignored(f"the run is {run.state}, not EVALUATING")
     if run.evaluation is not None:
-        events.publish(ModelEvaluated(run_id=run_id))
+        lifecycle.announce(run)
         return run
-    lifecycle = RunLifecycle(runs, events, clock)
+    if _is_claimed(run, clock.now()):
+        return Ignored("the run is being evaluated")
+    claimed = lifecycle.note(run, evaluating_until=clock.now() + CLAIM)
+    try:
+        evaluation = _evaluate(claimed, champions.current(), objects, model)
+    except PermanentError as error:
+        return lifecycle.move(claimed, RunState.FAILED, reason=str(error))
+    except Exception:
+        lifecycle.note(claimed, evaluating_until=None)
+        raise
+    if evaluation is None:
+        return lifecycle.move(claimed, RunState.REJECTED, reason="the holdout has no labelled row")
+    evaluated = lifecycle.note(claimed, evaluation=evaluation, evaluating_until=None)
+    lifecycle.announce(evaluated)
+    return evaluated
+
+
+def _is_claimed(run: Run, now: datetime) -> bool:
+    return run.evaluating_until is not None and now < run.evaluating_until
+
+
+def _evaluate(
+    run: Run, champion: Champion | None, objects: ObjectStore, model: Model
+) -> Evaluation | None:
     references = _references(run, objects)
     if not references:
-        return lifecycle.reject(run, "the holdout has no labelled row")
-    champion = _rival(run, champions.current())
-    contenders = _contenders(run, champion, student, max_output_tokens)
-    try:
-        scores = {
-            name: _measure(run_id, name, serving, references, objects, model)
-            for name, serving in contenders.items()
-        }
-    except PermanentError as error:
-        return lifecycle.fail(run, str(error))
-    evaluation = Evaluation(
+        return None
+    rival = _rival(run, champion)
+    rival_name = f"{CHAMPION}-{rival.version}" if rival else CHAMPION
+    contenders = {
+        CANDIDATE: run.serving,
+        BASE: run.serving.model_copy(update={"model_id": foundation_model_id(run.student)}),
+    }
+    if rival is not None:
+        contenders[rival_name] = rival.serving
+    scores = {
+        name: _measure(run.run_id, name, serving, references, objects, model)
+        for name, serving in contenders.items()
+    }
+    return Evaluation(
         candidate=scores[CANDIDATE],
         base=scores[BASE],
-        champion=scores.get(_champion_name(champion)),
-        champion_version=champion.version if champion else None,
+        champion=scores.get(rival_name),
+        champion_version=rival.version if rival else None,
     )
-    objects.put(
-        naming.run_key(run_id, "evaluation", "scores.json"),
-        evaluation.model_dump_json(indent=2).encode("utf-8") + b"\n",
-    )
-    evaluated = lifecycle.note(run, evaluation=evaluation)
-    events.publish(ModelEvaluated(run_id=run_id))
-    return evaluated
 
 
 def _references(run: Run, objects: ObjectStore) -> _References:
@@ -96,31 +121,9 @@ def _references(run: Run, objects: ObjectStore) -> _References:
 
 def _rival(run: Run, champion: Champion | None) -> Champion | None:
     """Return the champion if it can be compared: other modalities cannot, itself need not be."""
-    if champion is None or champion.deployment_arn == run.deployment_arn:
+    if champion is None or champion.serving.model_id == run.deployment_arn:
         return None
-    return champion if champion.modalities == run.modalities else None
-
-
-def _champion_name(champion: Champion | None) -> str:
-    return f"{CHAMPION}-{champion.version}" if champion else CHAMPION
-
-
-def _contenders(
-    run: Run, champion: Champion | None, student: str, max_output_tokens: int
-) -> dict[str, ServingModel]:
-    candidate = ServingModel(
-        model_id=run.deployment_arn,
-        priced_as=student,
-        system_prompt=run.system_prompt,
-        modalities=run.modalities,
-        max_output_tokens=max_output_tokens,
-        prior=run.prior,
-    )
-    base = candidate.model_copy(update={"model_id": foundation_model_id(student)})
-    contenders = {CANDIDATE: candidate, BASE: base}
-    if champion is not None:
-        contenders[_champion_name(champion)] = serving_model(champion)
-    return contenders
+    return champion if champion.serving.modalities == run.modalities else None
 
 
 def _measure(
@@ -131,35 +134,36 @@ def _measure(
     objects: ObjectStore,
     model: Model,
 ) -> Scores:
-    key = naming.run_key(run_id, "evaluation", f"{name}.jsonl")
-    decisions = _kept_answers(key, objects)
-    if decisions is None:
-        decisions = _ask(serving, references, model)
-        objects.put(key, _render_answers(decisions, references))
+    decisions: dict[str, Decision] = {}
+    for index, queries in enumerate(_batches(references)):
+        key = naming.run_key(run_id, "evaluation", name, f"answers-{index:05d}.json")
+        decisions.update(_kept(key, objects) or _asked(key, queries, serving, objects, model))
     ordered = [decisions[query] for query in references]
     return score(serving.model_id, ordered, list(references.values()))
 
 
-def _ask(serving: ServingModel, references: _References, model: Model) -> dict[str, Decision]:
-    by_key = {normalised_query(query): query for query in references}
-    routing = route(by_key, serving, model, cache=None)
+def _asked(
+    key: str, queries: list[str], serving: ServingModel, objects: ObjectStore, model: Model
+) -> dict[str, Decision]:
+    """Ask one batch of queries and keep the answers, or take those that were kept first."""
+    by_key = {normalised_query(query): query for query in queries}
+    routing = route(by_key, serving, model, NoCache())
     if routing.pending:
         raise routing.problem or UnavailableError("no time was left to ask every query")
-    return {query: routing.decisions[normalised_query(query)] for query in references}
+    answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
+    body = json.dumps({query: asdict(answers[query]) for query in queries}, ensure_ascii=False)
+    objects.put_once(key, body.encode("utf-8"), metadata={})
+    return _kept(key, objects) or answers
 
 
-def _render_answers(decisions: dict[str, Decision], references: _References) -> bytes:
-    rows = [
-        {"query": query, "reference": reference, "decision": asdict(decisions[query])}
-        for query, reference in references.items()
-    ]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
-
-
-def _kept_answers(key: str, objects: ObjectStore) -> dict[str, Decision] | None:
+def _kept(key: str, objects: ObjectStore) -> dict[str, Decision] | None:
     try:
-        lines = objects.get(key).split(b"\n")
+        return _DECISIONS.validate_json(objects.get(key))
     except NotFoundError:
         return None
-    rows = [json.loads(line) for line in lines if line]
-    return {row["query"]: _DECISION.validate_python(row["decision"]) for row in rows}
+
+
+def _batches(references: _References) -> Iterator[list[str]]:
+    queries = iter(references)
+    while batch := list(islice(queries, ANSWERS_PER_OBJECT)):
+        yield batch

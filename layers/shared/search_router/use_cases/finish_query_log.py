@@ -4,10 +4,11 @@ import json
 
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError
-from search_router.domain.events import Ignored, QueryLogRouted
+from search_router.domain.events import QueryLogRouted
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.results import PartMarker, PartStats, latency_summary, total_stats
 from search_router.ports import Clock, EventPublisher, ObjectStore, QueryLogLedger
+from search_router.use_cases.outcomes import Ignored
 
 
 def finish_query_log(
@@ -18,38 +19,42 @@ def finish_query_log(
     events: EventPublisher,
     clock: Clock,
 ) -> PartStats | Ignored:
-    """Write the manifest and the summary of a complete log and close it.
+    """Write the manifest and the summary of a complete log, announce it and close it.
 
-    Raises ConflictError when ledger and parts disagree: then something was lost, and nothing is
-    closed.
+    The announcement comes before the closing write: a crash between them repeats it, none loses it.
+    Raises ConflictError, after the log was recorded as FAILED, when ledger and parts disagree: then
+    something was lost.
     """
     log = ledger.get(log_id)
     if log is None:
         return Ignored("unknown log")
-    if log.state is LogState.ROUTED:
-        return Ignored("the log is closed already")
-    if log.state is LogState.FAILED or not log.is_complete:
+    if log.state in (LogState.ROUTED, LogState.FAILED) or not log.is_complete:
         return Ignored(f"the log is {log.state} with {log.parts} of {log.splits} parts")
     markers = list(ledger.markers(log_id))
     sizes = dict(objects.list(naming.log_key(log_id, "parts/")))
-    _check(log, markers, sizes)
+    try:
+        _check(log, markers, sizes)
+    except ConflictError as error:
+        ledger.move(log_id, LogState.FAILED, clock.now(), str(error))
+        raise
     total = total_stats(marker.stats for marker in markers)
     objects.put(naming.log_key(log_id, "manifest.json"), _manifest(log, markers, sizes))
     objects.put(naming.log_key(log_id, "summary.json"), _json(summary(log, total)))
-    if ledger.move(log, LogState.ROUTED, clock.now()):
-        events.publish(QueryLogRouted(log_id=log_id))
+    events.publish(QueryLogRouted(log_id=log_id))
+    ledger.move(log_id, LogState.ROUTED, clock.now())
     return total
 
 
 def summary(log: QueryLog, total: PartStats) -> dict[str, object]:
-    """Sum a log up; `distinct` adds up what is distinct within each split."""
-    counts = total.model_dump(exclude={"latency", "weights"})
+    """Sum a log up; a query that occurs in two splits is counted in both."""
+    counts = total.model_dump(exclude={"latency", "weights", "distinct"})
     return {
         "log_id": log.log_id,
         "source": f"s3://{log.source_bucket}/{log.source_key}",
         "champion_version": log.champion_version,
         "parts": log.splits,
         **counts,
+        "distinct_per_split": total.distinct,
         "latency_ms": latency_summary(total.latency),
         "weight_histograms": total.weights,
     }

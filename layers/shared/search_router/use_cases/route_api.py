@@ -1,23 +1,35 @@
 """One query, asked by a search request that is waiting for the answer."""
 
+from dataclasses import dataclass
+
 from search_router.domain.cascade import Model, distinct_queries, give_up, route
-from search_router.domain.champions import Champion, serving_model
+from search_router.domain.champions import Champion
 from search_router.domain.errors import NotFoundError
 from search_router.domain.routing import Decision, normalised_query
 from search_router.ports import AnswerCaches, ChampionRepository
 
+_NOBODY = ""  # the API never asks for the same query again on purpose
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedQuery:
+    """The decision for one query, and the champion that made it."""
+
+    decision: Decision
+    champion: Champion
+
 
 def route_query(
     query: str, *, champions: ChampionRepository, caches: AnswerCaches, model: Model
-) -> tuple[Decision, Champion]:
+) -> RoutedQuery:
     """Answer one non-blank query by the cascade; an outage is answered with the prior.
 
-    Raises NotFoundError when no model was ever promoted.
+    Raises NotFoundError when no model was ever promoted, or the champion's deployment is gone.
     """
     champion = champions.current()
     if champion is None:
         raise NotFoundError("no model serves yet")
-    serving = serving_model(champion)
-    routing = route(distinct_queries([query]), serving, model, caches.of(champion.version))
-    give_up(routing, serving, "the model could not be reached in time")
-    return routing.decisions[normalised_query(query)], champion
+    cache = caches.of(champion.version, _NOBODY)
+    routing = route(distinct_queries([query]), champion.serving, model, cache)
+    give_up(routing, champion.serving, "the model could not be reached in time")
+    return RoutedQuery(routing.decisions[normalised_query(query)], champion)

@@ -1,8 +1,8 @@
 """One split of a query log: route its rows, write its part once, enter it in the ledger once."""
 
 from search_router.domain import naming
-from search_router.domain.cascade import AnswerCache, Model, Routing, distinct_queries, route
-from search_router.domain.champions import Champion, serving_model
+from search_router.domain.cascade import Model, Routing, distinct_queries, route
+from search_router.domain.champions import Champion
 from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
 from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.query_logs import (
@@ -32,6 +32,7 @@ from search_router.ports import (
     QueryLogLedger,
     UploadStore,
 )
+from search_router.use_cases.outcomes import Ignored
 
 _STATS = "stats"
 _FIRST_POSTPONEMENT = 30
@@ -49,14 +50,14 @@ def route_queries(
     ledger: QueryLogLedger,
     events: EventPublisher,
     clock: Clock,
-) -> PartStats | None:
-    """Route one split and return its statistics, or None if there was nothing left to do.
+) -> PartStats | Ignored:
+    """Route one split and return its statistics.
 
     Raises TransientError when not every query could be asked; what was learnt stays in the cache.
     """
     log = ledger.get(message.log_id)
     if log is None or log.state is LogState.FAILED:
-        return None
+        return Ignored("the log is unknown or has failed")
     marker = _stored_marker(message, objects)
     if marker is None:
         champion = champions.version(message.champion_version)
@@ -65,8 +66,9 @@ def route_queries(
         try:
             rows = _rows(message, uploads)
         except NotFoundError as error:
-            ledger.move(log, LogState.FAILED, clock.now(), str(error))
-            return None
+            if not ledger.move(log.log_id, LogState.FAILED, clock.now(), str(error)):
+                raise UnavailableError("the log was closed meanwhile") from None
+            return Ignored("the uploaded log is gone")
         marker = _route(message, rows, champion, caches, model, objects)
     _enter(marker, ledger, events, clock)
     return marker.stats
@@ -87,9 +89,10 @@ def _route(
     model: Model,
     objects: ObjectStore,
 ) -> PartMarker:
-    cache: AnswerCache = caches.of(champion.version)
+    asker = f"{message.log_id}/{message.split}"
+    cache = caches.of(champion.version, asker)
     queries = distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
-    routing = route(queries, serving_model(champion), model, cache)
+    routing = route(queries, champion.serving, model, cache, place=message.split)
     if routing.pending:
         raise routing.problem or UnavailableError("no time was left to ask every query")
     return _write(message, rows, routing, champion, objects)
@@ -102,7 +105,7 @@ def _write(
     champion: Champion,
     objects: ObjectStore,
 ) -> PartMarker:
-    part = PartBuilder(message.log_id, champion.modalities)
+    part = PartBuilder(message.log_id, champion.serving.modalities)
     rejections = []
     for row in rows:
         if isinstance(row, RejectedRow):

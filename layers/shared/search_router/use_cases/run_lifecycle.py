@@ -1,12 +1,25 @@
-"""The steps of a run that several functions take: they move it, and then say so on the bus."""
+"""The steps of a run that several functions take: they move it, and then say so on the bus.
+
+A step that finds itself done, because the event came twice or the function died after the write,
+says so again: what is announced is announced at least once.
+"""
 
 from dataclasses import dataclass
+from typing import Unpack
 
 from search_router.domain import naming
 from search_router.domain.distillation import DeploymentView, JobView
 from search_router.domain.errors import QuotaExceededError
-from search_router.domain.events import ModelDeployed, ModelRejected, RunFailed
-from search_router.domain.runs import DeploymentStatus, JobStatus, Run, RunState
+from search_router.domain.events import (
+    ModelDeployed,
+    ModelEvaluated,
+    ModelPromoted,
+    ModelRejected,
+    PromptsSharded,
+    RouterEvent,
+    RunFailed,
+)
+from search_router.domain.runs import DeploymentStatus, JobStatus, Run, RunChanges, RunState
 from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
 
 _ENDED_JOBS = {
@@ -23,39 +36,36 @@ class RunLifecycle:
     events: EventPublisher
     clock: Clock
 
-    def move(self, run: Run, state: RunState, **changes: object) -> Run:
-        """Store the run in another state."""
+    def move(self, run: Run, state: RunState, **changes: Unpack[RunChanges]) -> Run:
+        """Store the run in another state and announce it."""
         moved = run.moved(state, self.clock.now(), **changes)
         self.runs.replace(moved)
+        self.announce(moved)
         return moved
 
-    def note(self, run: Run, **changes: object) -> Run:
+    def note(self, run: Run, **changes: Unpack[RunChanges]) -> Run:
         """Store more about the run in the state it is in."""
         noted = run.noted(self.clock.now(), **changes)
         self.runs.replace(noted)
         return noted
 
-    def fail(self, run: Run, reason: str, state: RunState = RunState.FAILED, **changes: str) -> Run:
-        """End a run without a model."""
-        ended = self.move(run, state, reason=reason, **changes)
-        self.events.publish(RunFailed(run_id=run.run_id, reason=reason))
-        return ended
-
-    def reject(self, run: Run, reason: str) -> Run:
-        """End a run whose model must not serve."""
-        rejected = self.move(run, RunState.REJECTED, reason=reason)
-        self.events.publish(ModelRejected(run_id=run.run_id, reason=reason))
-        return rejected
+    def announce(self, run: Run) -> None:
+        """Publish what the run's state means to others, if anything."""
+        event = announcement(run)
+        if event is not None:
+            self.events.publish(event)
 
     def follow_job(self, run: Run, job: JobView, customizer: ModelCustomizer) -> Run:
-        """Move a TRAINING run to where its job is; any other run, or an unknown status, stays."""
+        """Move a TRAINING run to where its job is; an unknown status changes nothing."""
+        if run.state in (RunState.FAILED, RunState.STOPPED):
+            self.announce(run)
         if run.state is not RunState.TRAINING:
             return run
         if job.status == JobStatus.COMPLETED:
             return self._deploy(run, job, customizer)
         if job.status in _ENDED_JOBS:
             reason = job.failure or f"the distillation job is {job.status}"
-            return self.fail(run, reason, _ENDED_JOBS[job.status], job_status=job.status)
+            return self.move(run, _ENDED_JOBS[job.status], reason=reason, job_status=job.status)
         return run if job.status == run.job_status else self.note(run, job_status=job.status)
 
     def follow_deployment(self, run: Run, deployment: DeploymentView) -> Run:
@@ -63,13 +73,26 @@ class RunLifecycle:
         if run.state is not RunState.DEPLOYING:
             return run
         if deployment.status == DeploymentStatus.ACTIVE:
-            moved = self.move(run, RunState.EVALUATING, deployment_status=deployment.status)
-            self.events.publish(ModelDeployed(run_id=run.run_id))
-            return moved
+            return self.move(run, RunState.EVALUATING, deployment_status=deployment.status)
         if deployment.status == DeploymentStatus.FAILED:
             reason = deployment.failure or "the deployment failed"
-            return self.fail(run, reason, deployment_status=deployment.status)
+            return self.move(
+                run, RunState.FAILED, reason=reason, deployment_status=deployment.status
+            )
         return run
+
+    def tear_down_rejected(self, run: Run, customizer: ModelCustomizer) -> Run:
+        """Delete a loser's deployment, unless another run of the same bytes may still need it.
+
+        The model is kept. It comes after the rejection; `track_runs` repeats it until it is noted.
+        """
+        if run.state is not RunState.REJECTED or run.torn_down or not run.deployment_arn:
+            return run
+        others = (self.runs.get(other) for other in self.runs.runs_of_job(run.job_name))
+        if any(other.is_open or other.promoted for other in others if other is not None):
+            return run
+        customizer.tear_down(run.deployment_arn)
+        return self.note(run, torn_down=True)
 
     def _deploy(self, run: Run, job: JobView, customizer: ModelCustomizer) -> Run:
         name = naming.deployment_name(job.name)
@@ -87,3 +110,22 @@ class RunLifecycle:
             deployment_arn=arn,
             deployment_status=DeploymentStatus.CREATING.value,
         )
+
+
+def announcement(run: Run) -> RouterEvent | None:
+    """Return the event that a run's state stands for; TRAINING and DEPLOYING have none."""
+    match run.state:
+        case RunState.SHARDED:
+            return PromptsSharded(run_id=run.run_id)
+        case RunState.EVALUATING if run.evaluation is None:
+            return ModelDeployed(run_id=run.run_id)
+        case RunState.EVALUATING:
+            return ModelEvaluated(run_id=run.run_id)
+        case RunState.PROMOTED:
+            version = run.champion_version or 0
+            return ModelPromoted(run_id=run.run_id, champion_version=version)
+        case RunState.REJECTED:
+            return ModelRejected(run_id=run.run_id, reason=run.reason)
+        case RunState.FAILED | RunState.STOPPED:
+            return RunFailed(run_id=run.run_id, reason=run.reason)
+    return None

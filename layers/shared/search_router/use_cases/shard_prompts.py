@@ -1,22 +1,14 @@
 """A prompt file was uploaded: validate it, split it, shard it, and record the run."""
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from search_router.domain import naming
-from search_router.domain.compression import gunzip
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.events import Ignored, PromptsSharded, RunFailed
 from search_router.domain.intake import Intake, IntakeBuilder
-from search_router.domain.lines import Line, split_lines
-from search_router.domain.prompts import (
-    MAX_RECORD_BYTES,
-    RejectedLine,
-    read_record,
-    rejected_line,
-)
+from search_router.domain.prompt_files import MAX_FILE_BYTES, manifest, read_prompts
+from search_router.domain.prompts import rejected_line
 from search_router.domain.runs import Run, RunState
 from search_router.domain.uploads import (
     PROMPT_SUFFIXES,
@@ -26,9 +18,8 @@ from search_router.domain.uploads import (
 )
 from search_router.domain.weights import Modalities, default_system_prompt
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
-
-MAX_FILE_BYTES = 1024**3  # AWS's own dataset validator: 1 GiB in all
-_BOM = b"\xef\xbb\xbf"
+from search_router.use_cases.outcomes import Ignored
+from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,47 +51,8 @@ def shard_prompts(
     run = runs.get(run_id)
     if run is None:
         run = runs.create(_new_run(run_id, source, rules, uploads, objects, clock.now()))
-    announce(run, events)
+    RunLifecycle(runs, events, clock).announce(run)
     return run
-
-
-def announce(run: Run, events: EventPublisher) -> None:
-    """Publish what a freshly recorded run means to others; repeating it is harmless."""
-    if run.state is RunState.SHARDED:
-        events.publish(PromptsSharded(run_id=run.run_id))
-    elif run.state is RunState.FAILED:
-        events.publish(RunFailed(run_id=run.run_id, reason=run.reason))
-
-
-def read_prompts(
-    chunks: Iterable[bytes], packed: bool, builder: IntakeBuilder, modalities: Modalities
-) -> Iterator[RejectedLine]:
-    """Read a whole prompt file into the builder and yield what is refused, in one pass.
-
-    Raises InvalidInputError when the file as a whole cannot be read: damaged gzip or over 1 GiB.
-    """
-    data = gunzip(chunks, MAX_FILE_BYTES) if packed else chunks
-    for line in split_lines(data, MAX_RECORD_BYTES):
-        record = read_record(_without_bom(line), modalities)
-        if record is not None:
-            builder.add(record)
-        if isinstance(record, RejectedLine):
-            yield record
-
-
-def manifest(intake: Intake, source: ObjectRef, training_sha256: str) -> dict[str, object]:
-    """Describe an intake: the accounting, and what a person should know before paying."""
-    return {
-        "source": source._asdict(),
-        "counts": intake.counts.model_dump(),
-        "refusal": intake.refusal,
-        "modalities": intake.modalities,
-        "system_prompt": intake.system_prompt,
-        "balance": intake.balance(),
-        "prior": intake.prior(),
-        "weight_histograms": intake.histograms(),
-        "training_sha256": training_sha256,
-    }
 
 
 def _ignored(key: str) -> str | None:
@@ -158,6 +110,7 @@ def _read(
         rules.modalities, default_system_prompt(rules.modalities), rules.holdout_fraction
     )
     packed = source.key.endswith(".gz")
+    # Writing what is rejected draws the lines through the builder: one pass, bounded memory.
     rejections = read_prompts(uploads.read(source), packed, builder, rules.modalities)
     objects.put_lines(naming.run_key(run_id, "rejected.jsonl"), map(rejected_line, rejections))
     return builder.build()
@@ -172,10 +125,3 @@ def _write(run_id: str, intake: Intake, source: ObjectRef, objects: ObjectStore)
     text = json.dumps(manifest(intake, source, training_sha256), indent=2, ensure_ascii=False)
     objects.put(naming.run_key(run_id, "manifest.json"), text.encode("utf-8") + b"\n")
     return training_sha256
-
-
-def _without_bom(line: Line) -> Line:
-    """Drop a byte order mark from the very first line; its offset stays that of the file."""
-    if line.offset or line.data is None:
-        return line
-    return line._replace(data=line.data.removeprefix(_BOM))

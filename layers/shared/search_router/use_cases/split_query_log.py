@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.events import Ignored
 from search_router.domain.query_logs import (
     SAMPLE_BYTES,
     LogPlan,
@@ -28,6 +27,7 @@ from search_router.ports import (
     SplitQueue,
     UploadStore,
 )
+from search_router.use_cases.outcomes import Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,15 @@ def split_query_log(
     log = ledger.get(log_id)
     if log is not None and log.state is not LogState.PLANNED:
         return Ignored(f"the log is {log.state} already")
-    try:
-        plan = _plan(log_id, source, rules, uploads, objects, champions)
-    except (InvalidInputError, NotFoundError) as error:
-        return ledger.create(_head(log_id, source, clock, LogState.FAILED, reason=str(error)))
-    log = ledger.create(
+    plan = _written_plan(log_id, objects)
+    if plan is None:
+        try:
+            plan = _new_plan(log_id, source, rules, uploads, champions)
+        except (InvalidInputError, NotFoundError) as error:
+            reason = str(error)
+            return ledger.create(_head(log_id, source, clock, LogState.FAILED, reason=reason))
+        plan = _write_plan(plan, objects)
+    ledger.create(
         _head(
             log_id,
             source,
@@ -74,8 +78,8 @@ def split_query_log(
         )
     )
     queue.send(split_messages(plan))
-    ledger.move(log, LogState.ROUTING, clock.now())
-    return log.model_copy(update={"state": LogState.ROUTING})
+    ledger.move(log_id, LogState.ROUTING, clock.now())
+    return ledger.get(log_id) or Ignored("the log is gone")
 
 
 def _head(
@@ -102,20 +106,23 @@ def _head(
     )
 
 
-def _plan(
-    log_id: str,
-    source: ObjectRef,
-    rules: SplitRules,
-    uploads: UploadStore,
-    objects: ObjectStore,
-    champions: ChampionRepository,
-) -> LogPlan:
-    key = naming.log_key(log_id, "plan.json")
-    plan = _new_plan(log_id, source, rules, uploads, champions)
+def _written_plan(log_id: str, objects: ObjectStore) -> LogPlan | None:
+    try:
+        return LogPlan.model_validate_json(objects.get(_plan_key(log_id)))
+    except NotFoundError:
+        return None
+
+
+def _write_plan(plan: LogPlan, objects: ObjectStore) -> LogPlan:
+    """Write the plan, or take the one that another attempt wrote meanwhile."""
     body = plan.model_dump_json(indent=2).encode("utf-8") + b"\n"
-    if objects.put_once(key, body, metadata={}):
+    if objects.put_once(_plan_key(plan.log_id), body, metadata={}):
         return plan
-    return LogPlan.model_validate_json(objects.get(key))
+    return _written_plan(plan.log_id, objects) or plan
+
+
+def _plan_key(log_id: str) -> str:
+    return naming.log_key(log_id, "plan.json")
 
 
 def _new_plan(

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.distillation import DistillationJob, check_lifecycle, check_pair
-from search_router.domain.errors import PermanentError
-from search_router.domain.events import Ignored
+from search_router.domain.errors import PermanentError, QuotaExceededError
 from search_router.domain.runs import JobStatus, Run, RunState
 from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
@@ -17,6 +17,7 @@ class DistillationPlan:
 
     teacher: str
     student: str
+    max_output_tokens: int
     role_arn: str
     data_bucket: str
     stage: str
@@ -34,24 +35,33 @@ def start_distillation(
     """Move a run from SHARDED to TRAINING, or to FAILED with Bedrock's or our reason.
 
     The job's name and request token are derived from what is bought, so a repeated call, or the
-    same bytes uploaded again, meet the job that is already there.
+    same bytes uploaded again, meet the job that is already there. Raises AccessDeniedError, which
+    leaves the run as it is until somebody grants what is missing.
     """
     run = runs.get(run_id)
     if run is None:
         return Ignored("unknown run")
+    lifecycle = RunLifecycle(runs, events, clock)
+    if run.state is RunState.FAILED:
+        lifecycle.announce(run)
     if run.state is not RunState.SHARDED:
         return Ignored(f"the run is {run.state} already")
-    lifecycle = RunLifecycle(runs, events, clock)
     try:
         _preflight(plan, customizer, clock)
         job = _job(run, plan)
         runs.enter_job(job.name, run_id)
         arn = customizer.start_job(job)
     except PermanentError as error:
-        return lifecycle.fail(run, str(error))
+        return lifecycle.move(run, RunState.FAILED, reason=str(error))
+    except QuotaExceededError as error:  # track_runs tries again until a place is free
+        return lifecycle.note(run, reason=str(error))
     return lifecycle.move(
         run,
         RunState.TRAINING,
+        reason="",
+        teacher=plan.teacher,
+        student=plan.student,
+        max_output_tokens=plan.max_output_tokens,
         job_name=job.name,
         job_arn=arn,
         job_status=JobStatus.IN_PROGRESS.value,

@@ -7,12 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from search_router.domain.errors import SearchRouterError
-from search_router.domain.events import (
-    ModelDeployed,
-    ModelEvaluated,
-    PromptsSharded,
-    QueryLogPartsComplete,
-)
+from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.runs import Run, RunState
 from search_router.ports import (
@@ -62,17 +57,10 @@ def _track(run: Run, lifecycle: RunLifecycle, customizer: ModelCustomizer) -> Ru
     if run.state is RunState.DEPLOYING:
         return lifecycle.follow_deployment(run, customizer.deployment(run.deployment_arn))
     if run.is_open and lifecycle.clock.now() - run.updated_at >= PATIENCE:
-        _repeat_event(run, lifecycle.events)
-    return run
-
-
-def _repeat_event(run: Run, events: EventPublisher) -> None:
-    if run.state is RunState.SHARDED:
-        events.publish(PromptsSharded(run_id=run.run_id))
-    elif run.evaluation is None:
-        events.publish(ModelDeployed(run_id=run.run_id))
-    else:
-        events.publish(ModelEvaluated(run_id=run.run_id))
+        waiting = lifecycle.note(run)  # so that the next repetition waits as long
+        lifecycle.announce(waiting)
+        return waiting
+    return lifecycle.tear_down_rejected(run, customizer)
 
 
 def _is_stuck(log: QueryLog, now: datetime) -> bool:
