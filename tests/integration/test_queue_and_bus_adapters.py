@@ -53,7 +53,7 @@ class PickyQueue:
         assert QueueUrl == URL
         splits = {entry["Id"]: json.loads(entry["MessageBody"])["split"] for entry in Entries}
         self.batches.append(list(splits.values()))
-        refused = {name for name, split in splits.items() if self.refusals.get(split, 0)}
+        refused = [name for name, split in splits.items() if self.refusals.get(split, 0)]
         for name in refused:
             self.refusals[splits[name]] -= 1
         self.taken += [split for name, split in splits.items() if name not in refused]
