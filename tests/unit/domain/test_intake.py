@@ -138,14 +138,15 @@ def test_labels_without_any_common_ground_become_their_mean() -> None:
     assert row.weights == (0.4, 0.3, 0.3, 0.0)
 
 
-def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning(order: int) -> None:
     rows = [
         record("dogs"),
         record("dogs", LABELS[0], reasoning="since"),
         record("dogs", LABELS[0], reasoning="because"),
     ]
 
-    result = take_in(rows)
+    result = take_in(rows[::order])
 
     [row] = [*result.training, *result.holdout]
     assert (row.weights, row.reasoning) == (LABELS[0], "because")
@@ -204,6 +205,17 @@ def test_the_holdout_is_about_the_asked_fraction_and_at_most_a_thousand() -> Non
     assert large.counts.sampled_out > 100
 
 
+def test_the_holdout_is_no_slice_of_the_training_order() -> None:
+    result = take_in(many(500))
+
+    trained, held_out = (
+        [fingerprint(row.query) for row in rows] for rows in (result.training, result.holdout)
+    )
+    assert trained == sorted(trained)
+    assert min(trained) < max(held_out)
+    assert min(held_out) < max(trained)
+
+
 def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
     rare = (0.1, 0.1, 0.1, 0.7)
     rows = [record(f"query {n}", rare if n % 10 == 0 else LABELS[0]) for n in range(18_000)]
@@ -225,6 +237,8 @@ def test_sampling_fills_every_place_and_does_not_depend_on_order(
     one, other = take_in(rows), take_in(rows[::-1])
 
     assert len(one.training) == 50
+    order = [fingerprint(row.query) for row in one.training]
+    assert order == sorted(order), "not one modality after the other"
     assert bytes_of(one) == bytes_of(other)
     before = Counter(
         dominant(row.weights, MODALITIES) if row.weights else "unlabelled"

@@ -78,6 +78,7 @@ def test_ids_are_equal_only_for_the_same_object_version(
 
 def test_moving_a_character_over_a_boundary_makes_another_identity() -> None:
     assert naming.run_id("ab", "c", None) != naming.run_id("a", "bc", None)
+    assert naming.run_id("a\nb", "c", None) != naming.run_id("a", "b\nc", None)
     assert naming.run_id("a\n1:b", "c", None) != naming.run_id("a", "b\n1:c", None)
 
 

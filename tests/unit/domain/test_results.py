@@ -114,6 +114,7 @@ def test_no_column_is_lost_when_its_new_name_is_taken(columns: dict[str, object]
     result = parsed(a_row(columns=columns))
 
     assert list(result.values())[: len(columns)] == list(columns.values())
+    assert all(result[name] == value for name, value in columns.items() if name not in OURS)
 
 
 @given(COLUMNS, st.text(st.characters(codec="utf-8"), min_size=1))
@@ -129,7 +130,8 @@ def test_every_input_column_is_kept_byte_for_byte_on_one_line(
     assert result["query"] == query
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    for name in kept:
+    for name, value in kept.items():
+        assert name in OURS or result[name] == value
         assert json.dumps(name, ensure_ascii=False).encode()[1:] in line
 
 

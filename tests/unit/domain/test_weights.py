@@ -48,7 +48,8 @@ def on_grid(step: float) -> st.SearchStrategy[Weights]:
         (dict(zip(MODALITIES, (math.nan, 0, 0, 1), strict=True)), "visual is not in [0, 1]"),
         (dict(zip(MODALITIES, (math.inf, 0, 0, 1), strict=True)), "visual is not in [0, 1]"),
         (dict(zip(MODALITIES, (10**350, 0, 0, 0), strict=True)), "visual is not in [0, 1]"),
-        (dict(zip(MODALITIES, (0.5, 0.5, 0.02, 0), strict=True)), "sum to 1.0200"),
+        (dict(zip(MODALITIES, (0.5, 0.5, 0.011, 0), strict=True)), "sum to 1.0110"),
+        (dict(zip(MODALITIES, (0.5, 0.489, 0, 0), strict=True)), "sum to 0.9890"),
         (dict.fromkeys(MODALITIES, 0), "sum to 0.0000"),
     ],
 )

@@ -124,6 +124,19 @@ def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_aga
     assert ran(world.promote(other.run_id)).champion_version == 2
 
 
+def test_a_champion_that_came_between_makes_the_comparison_stale(world: World) -> None:
+    first = world.promoted()
+    run = world.evaluated(OTHER)
+    assert run.evaluation is not None
+    assert run.evaluation.champion_version == first.champion_version == 1
+    world.champions.install(a_champion(2))
+
+    again = ran(world.promote(run.run_id))
+
+    assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
+    assert world.champions.version(3) is None
+
+
 def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
