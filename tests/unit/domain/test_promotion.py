@@ -1,9 +1,9 @@
-"""The verdict: floors first, then the error against the model in use."""
+"""The decision: floors first, then the error against the model in use."""
 
 import pytest
 
 from search_router.domain.evaluation import Evaluation
-from search_router.domain.promotion import judge
+from search_router.domain.promotion import decide_promotion
 from tests.records import some_scores
 
 
@@ -26,7 +26,9 @@ def evaluation(
         (evaluation(champion=0.0451), True, "of the champion"),
         (evaluation(champion=0.0449), False, "error 0.0500 against 0.0449 of the champion"),
         (evaluation(base=0.01, champion=0.06), True, "of the champion"),
-        (evaluation(base=0.01), False, "of the base student"),
+        (evaluation(base=0.0501), True, "of the base student"),
+        (evaluation(base=0.05), False, "error 0.0500 against 0.0500 of the base student"),
+        (evaluation(base=0.049), False, "of the base student"),
         (evaluation(n=19), False, "only 19 labelled holdout rows, 20 needed"),
         (evaluation(n=20), True, "base student"),
         (evaluation(n=100, invalid=2), True, "base student"),
@@ -36,8 +38,8 @@ def evaluation(
         (evaluation(mae=0.0, n=100, invalid=100), False, "100 of 100 answers are invalid"),
     ],
 )
-def test_the_verdict_and_its_reason(case: Evaluation, promote: bool, reason: str) -> None:
-    verdict = judge(case)
+def test_the_decision_and_its_reason(case: Evaluation, promote: bool, reason: str) -> None:
+    decision = decide_promotion(case)
 
-    assert verdict.promote is promote
-    assert reason in verdict.reason
+    assert decision.promote is promote
+    assert reason in decision.reason

@@ -39,8 +39,10 @@ def decide_promotion(evaluation: Evaluation) -> PromotionDecision:
     if candidate.dominant_agreement < MIN_DOMINANT_AGREEMENT:
         reason = f"dominant modality right in only {candidate.dominant_agreement:.2f} of rows"
         return PromotionDecision(False, reason)
-    rival, name, margin = evaluation.base, "base student", 0.0
+    rival, name = evaluation.base, "base student"
+    good_enough = candidate.mae < rival.mae
     if evaluation.champion is not None:
-        rival, name, margin = evaluation.champion, "champion", NON_INFERIORITY_MARGIN
+        rival, name = evaluation.champion, "champion"
+        good_enough = candidate.mae <= rival.mae + NON_INFERIORITY_MARGIN
     comparison = f"error {candidate.mae:.4f} against {rival.mae:.4f} of the {name}"
-    return PromotionDecision(candidate.mae <= rival.mae + margin, comparison)
+    return PromotionDecision(good_enough, comparison)
