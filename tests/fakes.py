@@ -26,13 +26,18 @@ from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
-    PermanentError,
     QuotaExceededError,
+    SearchRouterError,
     TransientError,
     UnavailableError,
 )
 from search_router.domain.events import RouterEvent
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.query_logs import (
+    LOG_PREDECESSORS,
+    LogState,
+    QueryLog,
+    SplitMessage,
+)
 from search_router.domain.results import PartMarker
 from search_router.domain.routing import (
     Decision,
@@ -246,12 +251,12 @@ class InMemoryLedger:
             if place[0] == log_id:
                 yield PartMarker.model_validate_json(self._markers[place])
 
-    def move(self, log: QueryLog, state: LogState, now: datetime, reason: str = "") -> bool:
-        stored = self._logs.get(log.log_id)
-        if stored is None or stored.state is not log.state:
+    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
+        stored = self._logs.get(log_id)
+        if stored is None or stored.state not in LOG_PREDECESSORS[state]:
             return False
         change = {"state": state, "reason": reason, "updated_at": now}
-        self._logs[log.log_id] = stored.model_copy(update=change)
+        self._logs[log_id] = stored.model_copy(update=change)
         return True
 
     def all(self) -> Iterator[QueryLog]:
@@ -307,7 +312,7 @@ class InMemoryCustomizer:
     deployed: list[str] = field(default_factory=list)
     torn_down: list[str] = field(default_factory=list)
     places: int = 10
-    refusing: PermanentError | None = None
+    refusing: SearchRouterError | None = None
     calls: int = 0
 
     def lifecycle(self, model_id: str) -> ModelLifecycle:
@@ -377,28 +382,34 @@ class InMemoryCustomizer:
 class InMemoryCache:
     """The answers of one champion version, kept the way the table keeps them."""
 
+    asker: str = ""
     values: dict[str, str] = field(default_factory=dict)
     remembered: list[int] = field(default_factory=list)
+    recalled: list[int] = field(default_factory=list)
 
     def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
-        return {q: decision_from_cache(self.values[q]) for q in queries if q in self.values}
+        self.recalled.append(len(queries))
+        known = (query for query in queries if query in self.values)
+        return {query: decision_from_cache(self.values[query], self.asker) for query in known}
 
     def remember(self, decisions: Mapping[str, Decision]) -> None:
         self.remembered.append(len(decisions))
-        self.values.update({q: cached_value(decision) for q, decision in decisions.items()})
+        for query, decision in decisions.items():
+            self.values[query] = cached_value(decision, self.asker)
 
 
 @dataclass(slots=True)
 class InMemoryCaches:
-    """One cache per champion version."""
+    """The values of each champion version, seen by every asker in its own way."""
 
-    by_version: dict[int, InMemoryCache] = field(default_factory=dict)
+    by_version: dict[int, dict[str, str]] = field(default_factory=dict)
 
-    def of(self, champion_version: int) -> InMemoryCache:
-        return self.by_version.setdefault(champion_version, InMemoryCache())
+    def of(self, champion_version: int, asker: str) -> InMemoryCache:
+        return InMemoryCache(asker, self.by_version.setdefault(champion_version, {}))
 
 
-Answering = Callable[[ServingModel, str], ModelReply | TransientError]
+Reply = ModelReply | InvalidInputError | TransientError
+Answering = Callable[[ServingModel, str], Reply]
 
 
 def reply(text: str, stop_reason: str = "end_turn", latency_ms: int = 800) -> ModelReply:
@@ -413,29 +424,34 @@ def always(text: str) -> Answering:
 
 @dataclass(slots=True)
 class FakeModel:
-    """Answers by script, last query first: the port promises no order.
+    """Answers by script, three at a time and the last one first: the port promises no order.
 
     `refusing` is raised for these model ids at the first query; after `calls_left` calls the time
-    is over and what remains is not yielded.
+    is over, and what remains is neither drawn nor yielded.
     """
 
     answering: Answering
-    refusing: dict[str, PermanentError] = field(default_factory=dict)
+    refusing: dict[str, SearchRouterError] = field(default_factory=dict)
     calls_left: int | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def ask(
-        self, serving: ServingModel, queries: Sequence[str]
-    ) -> Iterator[tuple[str, ModelReply | TransientError]]:
-        for query in reversed(queries):
-            if serving.model_id in self.refusing:
-                raise self.refusing[serving.model_id]
-            if self.calls_left is not None:
-                if self.calls_left == 0:
-                    return
-                self.calls_left -= 1
-            self.asked.append((serving.model_id, query))
-            yield query, self.answering(serving, query)
+        self, serving: ServingModel, queries: Iterable[str]
+    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+        remaining = iter(queries)
+        while batch := list(itertools.islice(remaining, self._take())):
+            for query in reversed(batch):
+                if serving.model_id in self.refusing:
+                    raise self.refusing[serving.model_id]
+                self.asked.append((serving.model_id, query))
+                yield query, self.answering(serving, query)
+
+    def _take(self) -> int:
+        if self.calls_left is None:
+            return 3
+        taken = min(3, self.calls_left)
+        self.calls_left -= taken
+        return taken
 
 
 if TYPE_CHECKING:  # mypy compares every fake with its port

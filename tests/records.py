@@ -15,6 +15,7 @@ from tests.fakes import START, UPLOAD_BUCKET
 MODALITIES: Modalities = ("visual", "audio", "transcription", "metadata")
 SIXTEEN: Modalities = tuple(f"modality_{n:02d}_of_the_longest_name" for n in range(1, 17))
 PRIOR: Weights = (0.4, 0.3, 0.2, 0.1)
+DEPLOYMENT = "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 TEACHER = "amazon.nova-pro-v1:0"
 SYSTEM_PROMPT = default_system_prompt(MODALITIES)
@@ -45,31 +46,32 @@ def jsonl(rows: Sequence[object]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def a_serving_model(modalities: Modalities = MODALITIES, **changes: object) -> ServingModel:
+def a_serving_model(**changes: object) -> ServingModel:
     model = ServingModel(
-        model_id="arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion",
+        model_id=DEPLOYMENT,
         priced_as=STUDENT,
-        system_prompt=default_system_prompt(modalities),
-        modalities=modalities,
-        max_output_tokens=200,
-        prior=PRIOR if modalities == MODALITIES else (1 / len(modalities),) * len(modalities),
-    )
-    return model.model_copy(update=changes)
-
-
-def a_champion(version: int = 1, **changes: object) -> Champion:
-    champion = Champion(
-        version=version,
-        run_id="run-000000000001",
-        deployment_arn="arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion",
         system_prompt=SYSTEM_PROMPT,
         modalities=MODALITIES,
         max_output_tokens=200,
         prior=PRIOR,
-        student_model_id=STUDENT,
+    )
+    return model.model_copy(update=changes)
+
+
+def a_champion(
+    version: int = 1,
+    *,
+    run_id: str = "run-000000000001",
+    deployment_arn: str = DEPLOYMENT,
+    **serving: object,
+) -> Champion:
+    """Return a champion; what is not named here is a change of its serving model."""
+    return Champion(
+        version=version,
+        run_id=run_id,
+        serving=a_serving_model(model_id=deployment_arn, **serving),
         promoted_at=START,
     )
-    return champion.model_copy(update=changes)
 
 
 def a_run(state: RunState = RunState.SHARDED, **changes: object) -> Run:
@@ -85,6 +87,9 @@ def a_run(state: RunState = RunState.SHARDED, **changes: object) -> Run:
         system_prompt=SYSTEM_PROMPT,
         prior=PRIOR,
         training_sha256="0" * 64,
+        teacher=TEACHER,
+        student=STUDENT,
+        max_output_tokens=200,
     )
     return run.model_copy(update=changes)
 

@@ -5,20 +5,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.cascade import (
-    REMEMBER_BATCH,
+    CHUNK,
+    NoCache,
     Routing,
     distinct_queries,
     give_up,
     route,
 )
-from search_router.domain.errors import NotFoundError, ThrottledError, TransientError
-from search_router.domain.routing import ModelReply, Status, Tier, normalised_query
-from tests.fakes import FakeModel, InMemoryCache, always, reply
-from tests.records import PRIOR, a_serving_model, label
+from search_router.domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    ThrottledError,
+)
+from search_router.domain.routing import Status, Tier, normalised_query
+from tests.fakes import FakeModel, InMemoryCache, Reply, always, reply
+from tests.records import PRIOR, a_decision, a_serving_model, label
 
 SERVING = a_serving_model()
 ANSWER = (0.1, 0.6, 0.2, 0.1)
 GOOD = label(*ANSWER)
+
+
+def many(count: int) -> dict[str, str]:
+    return distinct_queries([f"query {n}" for n in range(count)])
 
 
 def test_equal_queries_are_one_and_keep_their_first_spelling() -> None:
@@ -37,8 +46,8 @@ def test_an_unknown_query_is_asked_and_then_answered_from_the_cache() -> None:
     second = route(queries, SERVING, model, cache)
 
     assert model.asked == [(SERVING.model_id, "  dogs")], "as it was written, and once"
-    assert (first.decisions["dogs"].tier, first.model_calls) == (Tier.DISTILLED, 1)
-    assert (second.decisions["dogs"].tier, second.model_calls) == (Tier.CACHE, 0)
+    assert first.decisions["dogs"].tier is Tier.DISTILLED
+    assert second.decisions["dogs"].tier is Tier.CACHE
     assert first.decisions["dogs"].weights == second.decisions["dogs"].weights == ANSWER
 
 
@@ -57,6 +66,23 @@ def test_an_invalid_answer_falls_back_to_the_prior_and_is_never_cached() -> None
     assert len(model.asked) == 2, "asked anew, because nothing was remembered"
 
 
+def test_a_query_that_the_model_refuses_costs_nothing_but_itself() -> None:
+    def refusing(_serving: object, query: str) -> Reply:
+        return InvalidInputError("ask the model: ValidationException") if query == "b" else good()
+
+    cache = InMemoryCache()
+    routing = route(distinct_queries(["a", "b", "c"]), SERVING, FakeModel(refusing), cache)
+
+    refused = routing.decisions["b"]
+    assert (refused.status, refused.weights, refused.cost_usd) == (Status.FALLBACK, PRIOR, 0.0)
+    assert refused.problem == "the model refused the query"
+    assert (set(cache.values), routing.pending) == ({"a", "c"}, [])
+
+
+def good() -> Reply:
+    return reply(GOOD)
+
+
 def test_a_repaired_answer_is_cached_as_repaired() -> None:
     model, cache = FakeModel(always(f"```json\n{GOOD}\n```")), InMemoryCache()
 
@@ -65,77 +91,126 @@ def test_a_repaired_answer_is_cached_as_repaired() -> None:
     assert cache.recall(["dogs"])["dogs"].status is Status.REPAIRED
 
 
-def test_without_a_cache_every_query_is_asked() -> None:
-    model = FakeModel(always(GOOD))
+def test_without_a_cache_every_query_is_asked_every_time() -> None:
+    model, cache = FakeModel(always(GOOD)), NoCache()
 
-    routing = route(distinct_queries(["a", "b"]), SERVING, model, cache=None)
+    for _ in range(2):
+        assert set(route(many(2), SERVING, model, cache).decisions) == set(many(2))
 
-    assert routing.model_calls == 2
-    assert set(routing.decisions) == {"a", "b"}
+    assert len(model.asked) == 4
 
 
 def test_what_the_model_could_not_be_asked_stays_pending_with_the_last_problem() -> None:
     throttled = ThrottledError("too fast")
 
-    def sometimes(_serving: object, query: str) -> ModelReply | TransientError:
-        return throttled if query == "b" else reply(GOOD)
+    def sometimes(_serving: object, query: str) -> Reply:
+        return throttled if query == "b" else good()
 
     cache = InMemoryCache()
     routing = route(distinct_queries(["a", "b", "c"]), SERVING, FakeModel(sometimes), cache)
 
     assert (routing.pending, routing.problem) == (["b"], throttled)
-    assert (set(routing.decisions), routing.model_calls) == ({"a", "c"}, 2)
-    assert set(cache.values) == {"a", "c"}
+    assert set(routing.decisions) == set(cache.values) == {"a", "c"}
 
 
 def test_what_no_time_was_left_for_stays_pending() -> None:
     model = FakeModel(always(GOOD), calls_left=2)
 
-    routing = route(distinct_queries(["a", "b", "c"]), SERVING, model, InMemoryCache())
+    routing = route(many(3), SERVING, model, InMemoryCache())
 
-    assert (routing.pending, routing.problem, routing.model_calls) == (["a"], None, 2)
+    assert (len(routing.pending), routing.problem, len(routing.decisions)) == (1, None, 2)
 
 
 def test_a_permanent_error_is_raised_but_keeps_what_was_learnt() -> None:
-    gone = NotFoundError("the deployment is gone")
+    answered: list[str] = []
 
-    def breaking(_serving: object, query: str) -> ModelReply:
-        if query == "a":
-            raise gone
-        return reply(GOOD)
+    def breaking(_serving: object, query: str) -> Reply:
+        if len(answered) == 2:
+            raise NotFoundError("the deployment is gone")
+        answered.append(query)
+        return good()
 
     cache = InMemoryCache()
     with pytest.raises(NotFoundError):
-        route(distinct_queries(["a", "b", "c"]), SERVING, FakeModel(breaking), cache)
+        route(many(3), SERVING, FakeModel(breaking), cache)
 
-    assert set(cache.values) == {"b", "c"}
+    assert list(cache.values) == answered
 
 
-def test_answers_are_remembered_in_batches_while_they_come_in() -> None:
+def test_answers_are_remembered_while_they_come_in() -> None:
     cache = InMemoryCache()
-    queries = distinct_queries([f"query {n}" for n in range(60)])
 
-    route(queries, SERVING, FakeModel(always(GOOD)), cache)
+    route(many(60), SERVING, FakeModel(always(GOOD)), cache)
 
-    assert cache.remembered == [REMEMBER_BATCH, REMEMBER_BATCH, 10]
+    assert cache.remembered == [25, 25, 10]
+
+
+def test_the_cache_is_looked_up_as_queries_are_drawn() -> None:
+    cache = InMemoryCache()
+
+    route(many(2 * CHUNK + 1), SERVING, FakeModel(always(GOOD)), cache)
+    assert cache.recalled == [CHUNK, CHUNK, 1]
+
+    cache.recalled.clear()
+    route(many(5 * CHUNK), SERVING, FakeModel(always(GOOD), calls_left=0), cache)
+    assert cache.recalled == [], "no time to ask, no need to look"
+
+
+def test_two_workers_with_the_same_queries_meet_each_others_answers() -> None:
+    """Each begins elsewhere in one common order: the second half of each is the other's first."""
+    queries, shared = many(1_000), dict[str, str]()
+    model = FakeModel(always(GOOD))
+    paused = iter(range(10**9))
+    other_done: list[Routing] = []
+
+    def interleaved(_serving: object, query: str) -> Reply:
+        if next(paused) == 400:
+            cache = InMemoryCache("log/1", shared)
+            other = FakeModel(always(GOOD), calls_left=300)
+            other_done.append(route(queries, SERVING, other, cache, place=1))
+            model.asked.extend(other.asked)
+        return good()
+
+    model.answering = interleaved
+    route(queries, SERVING, model, InMemoryCache("log/0", shared), place=0)
+
+    assert len(other_done) == 1
+    assert len(model.asked) <= 1_000 + CHUNK + 25, "twice only what was in hand"
+
+
+def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:
+    shared = dict[str, str]()
+    route(many(3), SERVING, FakeModel(always(GOOD)), InMemoryCache("log/0", shared))
+    silent = FakeModel(always("?"))
+
+    again = route(many(3), SERVING, silent, InMemoryCache("log/0", shared))
+    other = route(many(3), SERVING, silent, InMemoryCache("log/1", shared))
+
+    assert silent.asked == []
+    assert {decision.tier for decision in again.decisions.values()} == {Tier.DISTILLED}
+    assert all(decision.cost_usd > 0 for decision in again.decisions.values())
+    assert {decision.tier for decision in other.decisions.values()} == {Tier.CACHE}
+    assert all(decision.cost_usd == 0 for decision in other.decisions.values())
 
 
 def test_giving_up_answers_the_rest_with_the_prior() -> None:
-    routing = Routing(pending=["a"])
+    routing = Routing(decisions={"b": a_decision()}, pending=["a"])
 
     give_up(routing, SERVING, "outage")
 
     assert routing.pending == []
     assert (routing.decisions["a"].weights, routing.decisions["a"].problem) == (PRIOR, "outage")
+    assert routing.decisions["b"] == a_decision()
 
 
 @given(
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=40),
     st.integers(0, 20),
     st.sets(st.integers(0, 39)),
+    st.integers(0, 5),
 )
 def test_every_query_is_decided_or_pending_and_asked_at_most_once(
-    written: list[str], calls: int, known: set[int]
+    written: list[str], calls: int, known: set[int], place: int
 ) -> None:
     cache = InMemoryCache()
     queries = distinct_queries(written)
@@ -143,7 +218,7 @@ def test_every_query_is_decided_or_pending_and_asked_at_most_once(
     route(already, SERVING, FakeModel(always(GOOD)), cache)
     model = FakeModel(always(GOOD), calls_left=calls)
 
-    routing = route(queries, SERVING, model, cache)
+    routing = route(queries, SERVING, model, cache, place)
 
     assert set(routing.decisions) | set(routing.pending) == set(map(normalised_query, written))
     assert not set(routing.decisions) & set(routing.pending)

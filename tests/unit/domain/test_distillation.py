@@ -11,7 +11,8 @@ from search_router.domain.distillation import (
     check_pair,
 )
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.prices import PRICES, foundation_model_id
+from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.prices import PRICES
 from tests.fakes import START
 from tests.records import STUDENT, TEACHER
 

@@ -12,6 +12,7 @@ from search_router.domain import query_logs
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.lines import Line
 from search_router.domain.query_logs import (
+    LOG_PREDECESSORS,
     MAX_ROW_BYTES,
     MAX_SPLIT_BYTES,
     MIN_SPLIT_BYTES,
@@ -19,7 +20,9 @@ from search_router.domain.query_logs import (
     LogFormat,
     LogPlan,
     LogRow,
+    LogState,
     RejectedRow,
+    SplitMessage,
     detect_dialect,
     plan_splits,
     read_row,
@@ -223,6 +226,25 @@ def test_only_the_very_first_row_may_start_with_a_byte_order_mark() -> None:
     assert isinstance(read_row(Line(1, 0, data, len(data)), JSONL), LogRow)
     assert isinstance(read_row(Line(2, 50, data, len(data)), JSONL), RejectedRow)
     assert read_row(Line(1, 0, BOM, 3), TEXT) is None
+
+
+def test_a_log_only_moves_forward_and_its_end_is_the_end() -> None:
+    moves = {(before, after) for after, all_of in LOG_PREDECESSORS.items() for before in all_of}
+
+    assert moves == {
+        (LogState.PLANNED, LogState.ROUTING),
+        (LogState.PLANNED, LogState.ROUTED),
+        (LogState.ROUTING, LogState.ROUTED),
+        (LogState.PLANNED, LogState.FAILED),
+        (LogState.ROUTING, LogState.FAILED),
+    }
+
+
+def test_a_message_that_newer_code_sent_can_be_read_after_a_rollback() -> None:
+    [message] = split_messages(a_plan(size=1))
+    newer = {**message.model_dump(mode="json"), "added_later": 1}
+
+    assert SplitMessage.model_validate(newer) == message
 
 
 def test_a_row_may_be_as_long_as_a_sample_at_least() -> None:

@@ -166,12 +166,25 @@ def test_valid_weights_come_back_summing_to_one(weights: list[float]) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.OK, Status.REPAIRED])
-def test_the_cache_keeps_weights_status_and_model_but_no_cost(status: Status) -> None:
+def test_for_anybody_else_a_cached_answer_has_no_cost(status: Status) -> None:
+    decision = a_decision((1 / 3, 1 / 3, 1 / 3, 0.0), status=status)
+    value = cached_value(decision, "log-1/0")
+
+    for somebody_else in ("log-1/1", "log-2/0", ""):
+        assert decision_from_cache(value, somebody_else) == Decision(
+            decision.weights, Tier.CACHE, status, "champion"
+        )
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.REPAIRED])
+def test_the_asker_gets_its_own_call_back_with_all_that_it_cost(status: Status) -> None:
     decision = a_decision((1 / 3, 1 / 3, 1 / 3, 0.0), status=status)
 
-    assert decision_from_cache(cached_value(decision)) == Decision(
-        decision.weights, Tier.CACHE, status, "champion"
-    )
+    assert decision_from_cache(cached_value(decision, "log-1/0"), "log-1/0") == decision
+
+
+def test_nobodys_answers_are_everybodys() -> None:
+    assert decision_from_cache(cached_value(a_decision(), ""), "").tier is Tier.CACHE
 
 
 def test_equal_queries_are_recognised_by_form_and_white_space_but_not_by_case() -> None:

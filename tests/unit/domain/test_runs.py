@@ -14,7 +14,7 @@ from search_router.domain.runs import (
     RunState,
 )
 from tests.fakes import START
-from tests.records import a_run, an_evaluation
+from tests.records import DEPLOYMENT, a_run, a_serving_model, an_evaluation
 
 S = RunState
 DRAWN = {
@@ -73,6 +73,18 @@ def test_a_run_survives_its_storage() -> None:
     run = a_run(S.EVALUATING, evaluation=an_evaluation(), champion_version=3)
 
     assert Run.model_validate_json(run.model_dump_json()) == run
+
+
+def test_a_run_that_newer_code_wrote_can_be_read_after_a_rollback() -> None:
+    newer = {**a_run().model_dump(mode="json"), "added_later": 1}
+
+    assert Run.model_validate(newer) == a_run()
+
+
+def test_what_was_trained_is_what_is_served() -> None:
+    run = a_run(S.EVALUATING, deployment_arn=DEPLOYMENT)
+
+    assert run.serving == a_serving_model()
 
 
 def test_bedrocks_own_words_are_kept() -> None:
