@@ -41,9 +41,14 @@ def loads(raw: bytes) -> object:
         raise InvalidInputError(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
         raise InvalidInputError(f"nested deeper than {MAX_DEPTH}") from None
-    if _LONE_SURROGATE_HINT.search(raw):
+    if may_hold_half_a_surrogate(raw):
         _check_surrogates(value)
     return value
+
+
+def may_hold_half_a_surrogate(raw: bytes) -> bool:
+    """Tell whether a JSON text escapes a surrogate, alone or in a pair."""
+    return _LONE_SURROGATE_HINT.search(raw) is not None
 
 
 def _refuse_constant(name: str) -> NoReturn:
