@@ -11,7 +11,7 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
-from search_router.domain.errors import AccessDeniedError, ThrottledError, UnavailableError
+from search_router.domain.errors import AccessDeniedError, UnavailableError
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.results import PartMarker, PartStats
 from search_router.domain.runs import RunState
@@ -21,6 +21,7 @@ from tests.integration.world import CACHE, STATE, World
 from tests.records import a_champion, a_decision, a_run, an_evaluation
 
 WEEK = timedelta(days=7)
+ASKER = "log-0123456789ab/0"
 LOG = QueryLog(
     log_id="log-0123456789ab",
     state=LogState.PLANNED,
@@ -51,7 +52,7 @@ def caches(world: World, clock: VirtualClock) -> DynamoAnswerCaches:
 def test_an_expired_answer_is_absent_though_dynamodb_still_has_it(
     caches: DynamoAnswerCaches, clock: VirtualClock, world: World
 ) -> None:
-    cache = caches.of(1)
+    cache = caches.of(1, ASKER)
     cache.remember({"a query": a_decision()})
 
     clock.advance(WEEK - timedelta(seconds=1))
@@ -64,7 +65,7 @@ def test_an_expired_answer_is_absent_though_dynamodb_still_has_it(
 def test_an_item_says_when_to_delete_it_and_not_what_was_asked(
     caches: DynamoAnswerCaches, world: World
 ) -> None:
-    caches.of(7).remember({"the name of a person": a_decision()})
+    caches.of(7, ASKER).remember({"the name of a person": a_decision()})
 
     (item,) = world.items(CACHE)
     assert item["expires_at"] == {"N": str(int((START + WEEK).timestamp()))}
@@ -77,8 +78,8 @@ def test_requests_keep_to_dynamodbs_batch_sizes(
 ) -> None:
     decisions = {f"query {n}": a_decision() for n in range(201)}
 
-    caches.of(1).remember(decisions)
-    caches.of(1).recall(list(decisions))
+    caches.of(1, ASKER).remember(decisions)
+    caches.of(1, ASKER).recall(list(decisions))
 
     written = [call.parameters["RequestItems"][CACHE] for call in calls.made[:9]]
     read = [call.parameters["RequestItems"][CACHE]["Keys"] for call in calls.made[9:]]
@@ -116,7 +117,7 @@ class ReluctantTable:
 
 def test_what_a_batch_leaves_over_is_tried_again(clock: VirtualClock) -> None:
     table: Any = ReluctantTable(takes=10)
-    cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1)
+    cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1, ASKER)
     queries = [f"query {n}" for n in range(25)]
 
     cache.remember(dict.fromkeys(queries, a_decision()))
@@ -128,7 +129,7 @@ def test_what_a_batch_leaves_over_is_tried_again(clock: VirtualClock) -> None:
 
 def test_what_is_left_over_three_times_is_let_go(clock: VirtualClock) -> None:
     table: Any = ReluctantTable(takes=5)
-    cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1)
+    cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1, ASKER)
     queries = [f"query {n}" for n in range(25)]
 
     cache.remember(dict.fromkeys(queries, a_decision()))
@@ -145,7 +146,7 @@ def test_an_answer_that_could_not_be_kept_is_no_error(
 ) -> None:
     """Whoever asked has the answer already: losing what is kept of it is harmless."""
     with aws_calls(0, fault) as calls:
-        caches.of(1).remember({f"query {n}": a_decision() for n in range(50)})
+        caches.of(1, ASKER).remember({f"query {n}": a_decision() for n in range(50)})
 
     assert calls.fired == 1
     assert len(calls.made) == 2
@@ -153,12 +154,24 @@ def test_an_answer_that_could_not_be_kept_is_no_error(
 
 def test_a_cache_that_may_not_be_written_is_an_error(caches: DynamoAnswerCaches) -> None:
     with aws_calls(0, Fault.ACCESS_DENIED), pytest.raises(AccessDeniedError):
-        caches.of(1).remember({"a query": a_decision()})
+        caches.of(1, ASKER).remember({"a query": a_decision()})
 
 
-def test_a_cache_that_cannot_be_read_is_an_error(caches: DynamoAnswerCaches) -> None:
-    with aws_calls(0, Fault.THROTTLED), pytest.raises(ThrottledError):
-        caches.of(1).recall(["a query"])
+@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.CONNECTION_ERROR])
+def test_a_cache_that_cannot_be_read_knows_nothing(
+    caches: DynamoAnswerCaches, fault: Fault
+) -> None:
+    caches.of(1, ASKER).remember({f"query {n}": a_decision() for n in range(150)})
+    with aws_calls(0, fault) as calls:
+        recalled = caches.of(1, ASKER).recall([f"query {n}" for n in range(150)])
+
+    assert calls.fired == 1
+    assert len(recalled) == 50  # of the batch that could be read
+
+
+def test_a_cache_that_may_not_be_read_is_an_error(caches: DynamoAnswerCaches) -> None:
+    with aws_calls(0, Fault.ACCESS_DENIED), pytest.raises(AccessDeniedError):
+        caches.of(1, ASKER).recall(["a query"])
 
 
 # --- the state table -----------------------------------------------------------------------------

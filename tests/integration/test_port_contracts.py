@@ -56,6 +56,7 @@ from tests.records import JSONL, STUDENT, TEACHER, a_champion, a_decision, a_run
 
 LATER = START + timedelta(minutes=1)
 TEN = b"0123456789"
+ASKER = "log-0123456789ab/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +396,7 @@ def _evaluated(port: Ports, run_id: str) -> Run:
 def _promoted(run: Run, version: int) -> tuple[Champion, Run]:
     """Return the champion that a run would be, and the run after that."""
     return (
-        a_champion(version, run_id=run.run_id, deployment_arn=f"arn:of:{run.run_id}"),
+        a_champion(version, run_id=run.run_id),
         run.moved(RunState.PROMOTED, LATER, champion_version=version),
     )
 
@@ -548,29 +549,49 @@ def test_a_part_of_an_unknown_log_is_refused(port: Ports) -> None:
     assert list(port.ledger.all()) == []
 
 
-def test_only_the_first_of_two_moves_a_log(port: Ports) -> None:
+def test_a_log_moves_forward_only(port: Ports) -> None:
     planned = port.ledger.create(_log())
 
-    assert port.ledger.move(planned, LogState.ROUTING, LATER)
-    assert not port.ledger.move(planned, LogState.FAILED, LATER, "too late")
+    moves = [
+        (state, port.ledger.move(planned.log_id, state, LATER, state.value.lower()))
+        for state in (
+            LogState.ROUTING,
+            LogState.ROUTING,
+            LogState.ROUTED,
+            LogState.ROUTED,
+            LogState.FAILED,
+            LogState.ROUTING,
+        )
+    ]
 
-    assert port.ledger.get(planned.log_id) == _log(state=LogState.ROUTING, updated_at=LATER)
+    assert [state for state, moved in moves if moved] == [LogState.ROUTING, LogState.ROUTED]
+    stored = port.ledger.get(planned.log_id)
+    assert stored == _log(state=LogState.ROUTED, reason="routed", updated_at=LATER)
+
+
+@pytest.mark.parametrize("end", [LogState.ROUTED, LogState.FAILED])
+def test_a_log_may_end_before_it_is_known_to_be_routed(port: Ports, end: LogState) -> None:
+    """Its parts may be complete before split_query_log has written that all are queued."""
+    planned = port.ledger.create(_log())
+
+    assert port.ledger.move(planned.log_id, end, LATER)
+    assert not port.ledger.move(planned.log_id, LogState.ROUTING, LATER)
 
 
 def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
-    # GIVEN a head that was read before any part came
+    # GIVEN a log of which two parts have come
     planned = port.ledger.create(_log())
     port.ledger.enter(_marker(0), LATER)
     port.ledger.enter(_marker(1), LATER)
     # WHEN it is moved, and then the last part comes
-    assert port.ledger.move(planned, LogState.ROUTING, LATER, "why")
+    assert port.ledger.move(planned.log_id, LogState.ROUTING, LATER, "why")
     head = port.ledger.enter(_marker(2), LATER)
     # THEN neither has undone the other
     assert head == _log(parts=3, state=LogState.ROUTING, reason="why", updated_at=LATER)
 
 
 def test_an_unknown_log_cannot_be_moved(port: Ports) -> None:
-    assert not port.ledger.move(_log(), LogState.ROUTING, LATER)
+    assert not port.ledger.move(_log().log_id, LogState.ROUTING, LATER)
     assert port.ledger.get(_log().log_id) is None
 
 
@@ -629,18 +650,34 @@ def test_events_are_published_with_their_type_and_detail(port: Ports) -> None:
 # --- the caches ----------------------------------------------------------------------------------
 
 
-def test_a_remembered_answer_costs_nothing(port: Ports) -> None:
-    cache = port.caches.of(1)
+def test_a_remembered_answer_costs_others_nothing(port: Ports) -> None:
     answer = a_decision((1 / 3, 1 / 3, 1 / 3, 0.0), status=Status.REPAIRED)
 
-    cache.remember({"who is “she”?": answer})
+    port.caches.of(1, ASKER).remember({"who is “she”?": answer})
 
     expected = Decision(answer.weights, Tier.CACHE, Status.REPAIRED, "champion")
-    assert cache.recall(["who is “she”?", "never asked"]) == {"who is “she”?": expected}
+    for asker in ("log-0123456789ab/1", ""):
+        recalled = port.caches.of(1, asker).recall(["who is “she”?", "never asked"])
+        assert recalled == {"who is “she”?": expected}
+
+
+def test_whoever_asked_gets_the_call_back_that_was_paid_for(port: Ports) -> None:
+    answer = a_decision((0.1, 0.2, 0.3, 0.4))
+
+    port.caches.of(1, ASKER).remember({"a query": answer})
+
+    assert port.caches.of(1, ASKER).recall(["a query"]) == {"a query": answer}
+
+
+def test_nobody_in_particular_gets_no_call_back(port: Ports) -> None:
+    """The API asks for nobody: its own answer comes back as a hit."""
+    port.caches.of(1, "").remember({"a query": a_decision()})
+
+    assert port.caches.of(1, "").recall(["a query"])["a query"].tier is Tier.CACHE
 
 
 def test_the_last_answer_is_kept(port: Ports) -> None:
-    cache = port.caches.of(1)
+    cache = port.caches.of(1, ASKER)
     for weights in ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)):
         cache.remember({"a query": a_decision(weights)})
 
@@ -648,14 +685,14 @@ def test_the_last_answer_is_kept(port: Ports) -> None:
 
 
 def test_champion_versions_do_not_share_answers(port: Ports) -> None:
-    port.caches.of(1).remember({"a query": a_decision()})
+    port.caches.of(1, ASKER).remember({"a query": a_decision()})
 
-    assert port.caches.of(2).recall(["a query"]) == {}
-    assert port.caches.of(11).recall(["a query"]) == {}
+    assert port.caches.of(2, ASKER).recall(["a query"]) == {}
+    assert port.caches.of(11, ASKER).recall(["a query"]) == {}
 
 
 def test_more_than_one_batch_is_remembered_and_recalled(port: Ports) -> None:
-    cache = port.caches.of(1)
+    cache = port.caches.of(1, ASKER)
     decisions = {f"query {n}": a_decision((n / 300, 1 - n / 300, 0.0, 0.0)) for n in range(251)}
     cache.remember(decisions)
 
@@ -667,7 +704,7 @@ def test_more_than_one_batch_is_remembered_and_recalled(port: Ports) -> None:
 
 
 def test_nothing_asked_is_nothing_known(port: Ports) -> None:
-    cache = port.caches.of(1)
+    cache = port.caches.of(1, ASKER)
     cache.remember({})
 
     assert cache.recall([]) == {}
