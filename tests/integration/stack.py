@@ -15,12 +15,25 @@ from typing import Any
 from search_router.dependencies import dependencies
 from search_router.domain import naming
 from search_router.domain.champions import Champion
+from search_router.domain.distillation import DistillationJob
+from search_router.domain.prompts import training_line
 from search_router.domain.query_logs import QueryLog
-from search_router.domain.runs import Run
+from search_router.domain.runs import Run, RunState
 from search_router.domain.uploads import PROMPTS_PREFIX, ObjectRef
 from tests.aws_calls import AwsCalls, aws_calls
 from tests.conftest import FakeLambdaContext
-from tests.integration.world import Bedrock, World
+from tests.fakes import START
+from tests.integration.material import query, weights
+from tests.integration.world import CACHE, DATA, ENVIRONMENT, STATE, Bedrock, World
+from tests.records import (
+    MODALITIES,
+    STUDENT,
+    SYSTEM_PROMPT,
+    TEACHER,
+    a_champion,
+    a_run,
+    an_evaluation,
+)
 
 CONSUMERS = {
     "PromptsSharded": "start_distillation",
@@ -28,6 +41,7 @@ CONSUMERS = {
     "ModelEvaluated": "promote_model",
     "QueryLogPartsComplete": "finish_query_log",
 }
+_SEED = "seed/training.jsonl"
 WRITES = frozenset(
     {
         "PutObject",
@@ -43,6 +57,12 @@ WRITES = frozenset(
         "Converse",
     }
 )
+
+
+def invoke(function: str, event: dict[str, Any], context: FakeLambdaContext) -> Any:
+    """Import a function when it is first used, as Lambda does, and call its handler."""
+    handler = importlib.import_module(f"functions.{function}.app").lambda_handler
+    return handler(event, context)
 
 
 @dataclass(slots=True)
@@ -111,9 +131,8 @@ class Stack:
     # --- invocations ----------------------------------------------------------------------------
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
-        """Import a function when it is first used, as Lambda does, and invoke it once."""
-        handler = importlib.import_module(f"functions.{function}.app").lambda_handler
-        return handler(event, self.context)
+        """Invoke a function once."""
+        return invoke(function, event, self.context)
 
     def deliver(self, function: str, event: dict[str, Any]) -> Any:
         """Invoke a function as often as everything is delivered; return its last reply."""
@@ -131,11 +150,20 @@ class Stack:
 
     def deliver_events(self) -> None:
         """Deliver our events to their consumers, also those that this leads to."""
-        while published := self.published()[self._seen :]:
-            self._seen += len(published)
-            for name, detail in published:
-                if name in CONSUMERS:
-                    self.deliver(CONSUMERS[name], self.event(CONSUMERS[name], **detail))
+        while len(self.published()) > self._seen:
+            self.deliver_next_events()
+
+    def deliver_next_events(self) -> None:
+        """Deliver what is on the bus now, not what this leads to."""
+        published = self.published()[self._seen :]
+        self._seen += len(published)
+        for name, detail in published:
+            if name in CONSUMERS:
+                self.deliver(CONSUMERS[name], self.event(CONSUMERS[name], **detail))
+
+    def lose_events(self) -> None:
+        """Let everything that is on the bus now get lost."""
+        self._seen = len(self.published())
 
     def end_jobs(self) -> None:
         """Let an hour pass and deliver what Bedrock says about its jobs."""
@@ -155,7 +183,8 @@ class Stack:
         source = self.upload(key, body)
         self.deliver_events()
         self.end_jobs()
-        self.tick()
+        for _ in range(2):  # a job that was adopted has sent its event before
+            self.tick()
         self.deliver_events()
         return self.run_of(source)
 
@@ -192,6 +221,51 @@ class Stack:
         reply = self.deliver("route_api", event)
         return {"status": reply["statusCode"], "body": json.loads(reply["body"])}
 
+    def serve(self) -> Champion:
+        """Make a champion serve whose model exists, without telling the whole story."""
+        customizer = dependencies().customizer
+        body = b"".join(
+            training_line(query(n), SYSTEM_PROMPT, MODALITIES, tuple(weights(n).values()), None)
+            for n in range(100)
+        )
+        self.world.s3.put_object(Bucket=DATA, Key=_SEED, Body=body)
+        customizer.start_job(
+            DistillationJob(
+                name="search-router-seed",
+                teacher=TEACHER,
+                student=STUDENT,
+                role_arn=ENVIRONMENT["DISTILLATION_ROLE_ARN"],
+                training_uri=f"s3://{DATA}/{_SEED}",
+                output_uri=f"s3://{DATA}/seed",
+                tags=(),
+            )
+        )
+        self.bedrock.clock.advance(timedelta(hours=1))
+        model_arn = customizer.job("search-router-seed").model_arn
+        arn = customizer.deploy("search-router-seed-serving", model_arn)
+        self.bedrock.clock.advance(timedelta(hours=1))
+        self.world.s3.delete_object(Bucket=DATA, Key=_SEED)
+        self.bedrock.double.settle()
+        self.bedrock.sent.clear()
+        champion = a_champion(deployment_arn=arn)
+        run = a_run(RunState.EVALUATING, run_id=champion.run_id, evaluation=an_evaluation())
+        promoted = dependencies().runs.create(run).moved(RunState.PROMOTED, START)
+        dependencies().champions.promote(champion, None, promoted)
+        return champion
+
+    @contextmanager
+    def changing_nothing(self, *, announcing: bool = False) -> Iterator[None]:
+        """Expect that the block writes nothing anywhere and asks Bedrock for nothing.
+
+        With `announcing` it may say again what is so; without, it says nothing either.
+        """
+        before, made = self._everything(), len(self.calls.made)
+        yield
+        refused = WRITES - {"PutEvents"} if announcing else WRITES
+        written = [str(call) for call in self.calls.made[made:] if call.operation in refused]
+        assert written == []
+        assert self._everything() == before
+
     # --- what came of it ------------------------------------------------------------------------
 
     def published(self) -> list[tuple[str, dict[str, Any]]]:
@@ -218,6 +292,9 @@ class Stack:
         log = dependencies().ledger.get(naming.log_id(*source))
         assert log is not None
         return log
+
+    def _everything(self) -> tuple[object, ...]:
+        return (self.world.items(STATE), self.world.items(CACHE), self.world.data_objects())
 
     def champion(self) -> Champion:
         """Return the champion."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.backends import get_backend
+
 from local_stack.bedrock_double import BedrockDouble, StateChangeEvent
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import VirtualClock
@@ -39,9 +41,12 @@ VISIBILITY_SECONDS = 5_400
 
 def create_queue(sqs: Any) -> str:
     """Make the queue of splits and return its URL, which is the same each time."""
-    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
-    url: str = sqs.create_queue(QueueName=SPLITS, Attributes=attributes)["QueueUrl"]
+    url: str = sqs.create_queue(QueueName=SPLITS, Attributes=_queue_attributes())["QueueUrl"]
     return url
+
+
+def _queue_attributes() -> dict[str, str]:
+    return {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,15 @@ class World:
         return messages
 
     def clear(self) -> None:
-        """Forget what the functions wrote; uploads stay."""
-        for entry in self.s3.list_objects_v2(Bucket=DATA).get("Contents", []):
-            self.s3.delete_object(Bucket=DATA, Key=entry["Key"])
-        for table, keys in ((STATE, ("pk", "sk")), (CACHE, ("pk",))):
-            for item in self.items(table):
-                self.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in keys})
-        self.sqs.delete_queue(QueueUrl=self.queue_url)  # messages in flight go with it
-        create_queue(self.sqs)
+        """Forget what the functions wrote; uploads stay.
+
+        It reaches into moto, because a world is cleared hundreds of times and calls take long.
+        """
+        get_backend("s3")[ACCOUNT]["aws"].buckets[DATA].keys.clear()
+        for table in (STATE, CACHE):
+            get_backend("dynamodb")[ACCOUNT][REGION].tables[table].items.clear()
+        queues = get_backend("sqs")[ACCOUNT][REGION].queues
+        queues[SPLITS] = type(queues[SPLITS])(SPLITS, REGION, ACCOUNT, **_queue_attributes())
 
     def items(self, table: str) -> list[dict[str, Any]]:
         """Return every item of a table, in key order."""
