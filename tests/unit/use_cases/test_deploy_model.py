@@ -98,6 +98,17 @@ def test_a_repeated_event_deploys_nothing_twice(world: World) -> None:
     assert len(world.customizer.deployed) == 1
 
 
+def test_a_repeated_event_of_a_failed_job_says_so_again(world: World) -> None:
+    run = world.training()
+    world.customizer.end_job(run.job_name, "Failed", "bad data")
+
+    for _ in range(2):
+        [ended] = followed(world.deploy(run.job_arn))
+
+    assert ended.state is RunState.FAILED
+    assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason="bad data")] * 2
+
+
 def test_twins_share_the_job_and_the_deployment(world: World) -> None:
     one, other = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
     world.customizer.end_job(one.job_name)

@@ -6,7 +6,9 @@ import pytest
 
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import (
+    AccessDeniedError,
     ConflictError,
+    InvalidInputError,
     NotFoundError,
     ThrottledError,
     UnavailableError,
@@ -14,9 +16,10 @@ from search_router.domain.errors import (
 from search_router.domain.events import ModelEvaluated, ModelRejected, RunFailed
 from search_router.domain.routing import ModelReply
 from search_router.domain.runs import RunState
-from tests.fakes import FakeModel, InMemoryRuns, always
+from search_router.use_cases.evaluate_model import ANSWERS_PER_OBJECT, CLAIM
+from tests.fakes import FakeModel, InMemoryRuns, Reply, always
 from tests.records import SYSTEM_PROMPT, a_champion, jsonl
-from tests.unit.use_cases.world import World, ignored, labelled_rows, ran, student
+from tests.unit.use_cases.world import World, ignored, labelled_rows, ran, student, truth
 
 BASE = "amazon.nova-micro-v1:0"
 
@@ -40,15 +43,14 @@ def test_a_candidate_is_measured_beside_the_base_student(world: World) -> None:
     assert world.events.of(ModelEvaluated) == [ModelEvaluated(run_id=run.run_id)]
 
 
-def test_every_answer_can_be_read_beside_its_reference(world: World) -> None:
+def test_every_answer_can_be_read(world: World) -> None:
     run = world.evaluated()
 
     folder = f"runs/{run.run_id}/evaluation"
-    rows = world.rows(f"{folder}/candidate.jsonl")
-    assert len(rows) == run.counts.holdout
-    assert all(row["reference"] == row["decision"]["weights"] for row in rows)
-    assert world.text(f"{folder}/scores.json")["candidate"]["mae"] == 0
-    assert world.rows(f"{folder}/base.jsonl")[0]["decision"]["status"] == "ok"
+    answers = world.text(f"{folder}/candidate/answers-00000.json")
+    assert len(answers) == run.counts.holdout
+    assert all(answer["weights"] == list(truth(query)) for query, answer in answers.items())
+    assert set(world.text(f"{folder}/base/answers-00000.json")) == set(answers)
 
 
 def test_every_model_is_asked_with_its_own_prompt_and_bound(world: World) -> None:
@@ -66,8 +68,8 @@ def test_every_model_is_asked_with_its_own_prompt_and_bound(world: World) -> Non
     assert seen[run.deployment_arn].system_prompt == SYSTEM_PROMPT
     assert seen[BASE].system_prompt == SYSTEM_PROMPT
     assert seen[BASE].prior == seen[run.deployment_arn].prior == run.prior
-    assert seen[champion.deployment_arn].system_prompt == "The old one."
-    assert seen[champion.deployment_arn].max_output_tokens == 50
+    assert seen[champion.serving.model_id].system_prompt == "The old one."
+    assert seen[champion.serving.model_id].max_output_tokens == 50
     assert run.evaluation is not None
     assert run.evaluation.champion_version == 4
     assert run.evaluation.champion is not None
@@ -143,7 +145,7 @@ def test_a_model_that_did_not_answer_everything_is_not_scored_but_what_is_comple
     world.model = FakeModel(throttled_base)
     with pytest.raises(ThrottledError):
         world.evaluate(run.run_id)
-    assert world.run(run.run_id) == run
+    assert world.run(run.run_id).evaluation is None
 
     world.model = FakeModel(student)
     evaluated = ran(world.evaluate(run.run_id))
@@ -165,7 +167,85 @@ def test_running_out_of_time_is_a_passing_trouble_too(world: World) -> None:
     with pytest.raises(UnavailableError, match="no time was left"):
         world.evaluate(run.run_id)
 
-    assert world.run(run.run_id) == run
+    after = world.run(run.run_id)
+    assert (after.state, after.evaluation) == (RunState.EVALUATING, None)
+
+
+def test_a_retry_asks_only_what_is_missing_of_a_large_holdout(world: World) -> None:
+    run = world.evaluating(jsonl(labelled_rows(2_400)))
+    holdout = run.counts.holdout
+    assert holdout > 2 * ANSWERS_PER_OBJECT
+    world.model.calls_left = ANSWERS_PER_OBJECT + 30
+    with pytest.raises(UnavailableError):
+        world.evaluate(run.run_id)
+
+    world.model.calls_left = None
+    world.model.asked.clear()
+    world.evaluate(run.run_id)
+
+    assert len(world.model.asked) == 2 * holdout - ANSWERS_PER_OBJECT
+
+
+def test_two_deliveries_at_once_evaluate_once(world: World) -> None:
+    run = world.evaluating()
+    second: list[str] = []
+
+    def interrupted(serving: ServingModel, query: str) -> ModelReply:
+        if not second:
+            second.append(ignored(world.evaluate(run.run_id)))
+        return student(serving, query)
+
+    world.model = FakeModel(interrupted)
+    evaluated = ran(world.evaluate(run.run_id))
+
+    assert second == ["the run is being evaluated"]
+    assert len(world.model.asked) == 2 * run.counts.holdout
+    assert (evaluated.evaluating_until, world.run(run.run_id)) == (None, evaluated)
+
+
+def test_a_claim_of_a_function_that_died_runs_out(world: World) -> None:
+    run = world.evaluating()
+
+    def dying(_serving: ServingModel, _query: str) -> ModelReply:
+        raise KeyboardInterrupt
+
+    world.model = FakeModel(dying)
+    with pytest.raises(KeyboardInterrupt):
+        world.evaluate(run.run_id)
+    world.model = FakeModel(student)
+    assert ignored(world.evaluate(run.run_id)) == "the run is being evaluated"
+
+    world.clock.advance(CLAIM)
+    assert ran(world.evaluate(run.run_id)).evaluation is not None
+
+
+def test_a_missing_permission_ends_no_paid_run_and_no_claim(world: World) -> None:
+    run = world.evaluating()
+    world.model.refusing[BASE] = AccessDeniedError("no bedrock:InvokeModel on the base")
+    with pytest.raises(AccessDeniedError):
+        world.evaluate(run.run_id)
+    after = world.run(run.run_id)
+    assert (after.state, after.evaluating_until) == (RunState.EVALUATING, None)
+
+    world.model.refusing.clear()
+    assert ran(world.evaluate(run.run_id)).evaluation is not None
+
+
+def test_a_query_that_bedrock_refuses_is_one_invalid_answer(world: World) -> None:
+    run = world.evaluating()
+    refused: list[str] = []
+
+    def refusing(serving: ServingModel, query: str) -> Reply:
+        if serving.model_id == BASE and refused in ([], [query]):
+            refused[:] = [query]
+            return InvalidInputError("ask the model: ValidationException")
+        return student(serving, query)
+
+    world.model = FakeModel(refusing)
+    evaluation = ran(world.evaluate(run.run_id)).evaluation
+
+    assert evaluation is not None
+    assert (evaluation.candidate.invalid, evaluation.base.invalid) == (0, 1)
 
 
 def test_a_deployment_that_is_gone_fails_the_run(world: World) -> None:

@@ -1,10 +1,10 @@
-"""Closing a log: once, and never while ledger and parts disagree."""
+"""Closing a log: said at least once, and never while ledger and parts disagree."""
 
 from collections.abc import Callable
 
 import pytest
 
-from search_router.domain.errors import ConflictError
+from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import QueryLogRouted
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats
@@ -68,7 +68,7 @@ def test_a_repeated_event_changes_nothing(complete: World) -> None:
     complete.finish(log_id(complete))
     writes = dict(complete.objects.writes)
 
-    assert ignored(complete.finish(log_id(complete))) == "the log is closed already"
+    assert ignored(complete.finish(log_id(complete))) == "the log is ROUTED with 2 of 2 parts"
     assert complete.objects.writes == writes
     assert len(complete.events.published) == 1
 
@@ -122,7 +122,7 @@ def break_a_marker(world: World) -> None:
         (break_a_marker, "split 0 does not add up"),
     ],
 )
-def test_a_disagreement_is_raised_and_nothing_is_closed(
+def test_a_disagreement_is_raised_and_fails_the_log(
     complete: World, damage: Callable[[World], None], reason: str
 ) -> None:
     damage(complete)
@@ -130,12 +130,30 @@ def test_a_disagreement_is_raised_and_nothing_is_closed(
     with pytest.raises(ConflictError, match=reason):
         complete.finish(log_id(complete))
 
-    assert complete.log(log_id(complete)).state is LogState.ROUTING
+    log = complete.log(log_id(complete))
+    assert log.state is LogState.FAILED
+    assert reason in log.reason
     assert complete.events.published == []
     assert f"logs/{log_id(complete)}/manifest.json" not in complete.objects.bodies
 
 
-def test_of_two_deliveries_at_once_only_one_says_so(
+def test_a_crash_before_the_closing_write_is_mended_by_the_retry(
+    complete: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise UnavailableError("move a query log")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryLedger, "move", unavailable)
+        with pytest.raises(UnavailableError):
+            complete.finish(log_id(complete))
+    complete.finish(log_id(complete))
+
+    assert complete.log(log_id(complete)).state is LogState.ROUTED
+    assert complete.events.published == [QueryLogRouted(log_id=log_id(complete))] * 2
+
+
+def test_two_deliveries_at_once_write_the_same(
     complete: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = complete.log(log_id(complete))
@@ -146,4 +164,3 @@ def test_of_two_deliveries_at_once_only_one_says_so(
     complete.finish(log_id(complete))
 
     assert complete.objects.bodies == first, "the same bytes"
-    assert len(complete.events.published) == 1

@@ -3,11 +3,11 @@
 import pytest
 
 from search_router.domain.champions import Champion
-from search_router.domain.errors import ConflictError
+from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejected
 from search_router.domain.runs import Run, RunState
 from tests.fakes import FakeModel, InMemoryChampions, always
-from tests.records import STUDENT, SYSTEM_PROMPT, a_champion, jsonl, label
+from tests.records import a_champion, a_serving_model, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 OTHER = jsonl(labelled_rows(300, "search"))
@@ -23,12 +23,7 @@ def test_the_first_good_model_becomes_the_champion(world: World) -> None:
     assert world.champions.current() == world.champions.version(1) == Champion(
         version=1,
         run_id=run.run_id,
-        deployment_arn=run.deployment_arn,
-        system_prompt=SYSTEM_PROMPT,
-        modalities=run.modalities,
-        max_output_tokens=200,
-        prior=run.prior,
-        student_model_id=STUDENT,
+        serving=a_serving_model(model_id=run.deployment_arn, prior=run.prior),
         promoted_at=world.clock.now(),
     )  # fmt: skip
     assert world.run(run.run_id) == promoted
@@ -54,7 +49,7 @@ def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> 
     world.model = FakeModel(
         lambda serving, query: (
             right.answering(serving, query)
-            if champion and serving.model_id == champion.deployment_arn
+            if champion and serving.model_id == champion.serving.model_id
             else always(label(0.3, 0.3, 0.2, 0.2))(serving, query)
         )
     )
@@ -81,18 +76,40 @@ def test_an_unknown_or_unmeasured_run_is_ignored(world: World) -> None:
 def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
     run = world.promoted()
 
-    assert ignored(world.promote(run.run_id)) == "the run is PROMOTED, not evaluated"
+    assert world.promote(run.run_id) == run
     assert world.champions.version(2) is None
-    assert len(world.events.of(ModelPromoted)) == 1
+    said = ModelPromoted(run_id=run.run_id, champion_version=1)
+    assert world.events.of(ModelPromoted) == [said, said]
 
 
 def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     run = ran(world.promote(world.evaluated().run_id))
 
-    assert run.state is RunState.REJECTED
-    world.promote(run.run_id)
+    assert (run.state, run.torn_down) == (RunState.REJECTED, True)
+    assert world.promote(run.run_id) == run
     assert len(world.customizer.torn_down) == 1
+
+
+def test_a_teardown_that_fails_is_made_up_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.model = FakeModel(always("no idea"))
+    run = world.evaluated()
+
+    def unavailable(*_: object) -> None:
+        raise UnavailableError("delete the deployment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.customizer), "tear_down", unavailable)
+        with pytest.raises(UnavailableError):
+            world.promote(run.run_id)
+    assert world.run(run.run_id).state is RunState.REJECTED
+
+    world.promote(run.run_id)
+
+    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.run(run.run_id).torn_down
 
 
 def two_evaluated(world: World) -> tuple[Run, Run]:
@@ -120,7 +137,7 @@ def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_aga
     measured = ran(world.evaluate(other.run_id))
     assert measured.evaluation is not None
     assert measured.evaluation.champion_version == 1
-    assert {model for model, _ in world.model.asked} == {champion.deployment_arn}
+    assert {model for model, _ in world.model.asked} == {champion.serving.model_id}
     assert ran(world.promote(other.run_id)).champion_version == 2
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 
-from search_router.domain.errors import NotFoundError, ThrottledError
+from search_router.domain.errors import InvalidInputError, NotFoundError, ThrottledError
 from search_router.domain.routing import Status, Tier
 from tests.fakes import FakeModel
-from tests.records import PRIOR, a_champion, jsonl
+from tests.records import DEPLOYMENT, PRIOR, a_champion, jsonl
 from tests.unit.use_cases.world import AUDIO, World, unreachable
 
 
 def test_a_query_is_answered_by_the_champion_and_then_by_the_cache(serving_world: World) -> None:
-    first, champion = serving_world.ask("dogs barking")
-    second, _ = serving_world.ask("  dogs  barking\n")
+    first = serving_world.ask("dogs barking").decision
+    second = serving_world.ask("  dogs  barking\n").decision
 
-    assert champion == a_champion()
+    assert serving_world.ask("dogs barking").champion == a_champion()
     assert (first.tier, first.weights) == (Tier.DISTILLED, AUDIO)
     assert (second.tier, second.weights) == (Tier.CACHE, AUDIO)
     assert len(serving_world.model.asked) == 1
@@ -24,7 +24,7 @@ def test_batch_and_api_share_their_answers(serving_world: World) -> None:
     world.splitted(jsonl([{"query": "dogs barking"}]))
     world.route(world.queue.sent[0])
 
-    decision, _ = world.ask("dogs barking")
+    decision = world.ask("dogs barking").decision
 
     assert (decision.tier, len(world.model.asked)) == (Tier.CACHE, 1)
 
@@ -33,7 +33,7 @@ def test_an_outage_is_answered_with_the_prior_and_not_remembered(serving_world: 
     world = serving_world
     world.model = FakeModel(unreachable(ThrottledError("too fast")))
 
-    decision, _ = world.ask("dogs")
+    decision = world.ask("dogs").decision
 
     assert (decision.tier, decision.status, decision.weights) == (
         Tier.FALLBACK,
@@ -41,22 +41,22 @@ def test_an_outage_is_answered_with_the_prior_and_not_remembered(serving_world: 
         PRIOR,
     )
     assert decision.problem == "the model could not be reached in time"
-    assert world.caches.of(1).values == {}
+    assert world.caches.by_version == {1: {}}
 
 
 def test_no_time_at_all_is_answered_with_the_prior_too(serving_world: World) -> None:
     serving_world.model.calls_left = 0
 
-    assert serving_world.ask("dogs")[0].weights == PRIOR
+    assert serving_world.ask("dogs").decision.weights == PRIOR
 
 
 def test_a_promotion_empties_the_cache_by_its_version(serving_world: World) -> None:
     serving_world.ask("dogs")
     serving_world.champions.install(a_champion(2))
 
-    decision, champion = serving_world.ask("dogs")
+    routed = serving_world.ask("dogs")
 
-    assert (decision.tier, champion.version) == (Tier.DISTILLED, 2)
+    assert (routed.decision.tier, routed.champion.version) == (Tier.DISTILLED, 2)
 
 
 def test_without_a_champion_there_is_no_answer(world: World) -> None:
@@ -65,7 +65,16 @@ def test_without_a_champion_there_is_no_answer(world: World) -> None:
 
 
 def test_a_deployment_that_is_gone_is_no_outage(serving_world: World) -> None:
-    serving_world.model.refusing[a_champion().deployment_arn] = NotFoundError("gone")
+    serving_world.model.refusing[DEPLOYMENT] = NotFoundError("gone")
 
     with pytest.raises(NotFoundError):
         serving_world.ask("dogs")
+
+
+def test_a_query_that_bedrock_refuses_is_answered_with_the_prior(serving_world: World) -> None:
+    serving_world.model = FakeModel(lambda _serving, _query: InvalidInputError("refused"))
+
+    decision = serving_world.ask("dogs").decision
+
+    assert (decision.status, decision.weights) == (Status.FALLBACK, PRIOR)
+    assert decision.problem == "the model refused the query"

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import (
+    AccessDeniedError,
     ConflictError,
+    InvalidInputError,
     NotFoundError,
     ThrottledError,
     UnavailableError,
@@ -18,9 +20,9 @@ from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.query_logs import MAX_ROW_BYTES, LogState, SplitMessage
 from search_router.domain.routing import ModelReply
 from search_router.use_cases.route_queries import postponement
-from tests.fakes import FakeModel, InMemoryLedger, always
-from tests.records import PRIOR, SIXTEEN, a_champion, jsonl, label
-from tests.unit.use_cases.world import AUDIO, VISUAL, World, student, unreachable
+from tests.fakes import FakeModel, InMemoryLedger, Reply, always
+from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
+from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
 
 ROWS = [
     {"query": "dogs barking", "ts": 1},
@@ -45,9 +47,8 @@ def test_a_split_becomes_a_part_and_is_entered_once(serving_world: World) -> Non
     world = serving_world
     message = the_message(world)
 
-    stats = world.route(message)
+    stats = routed(world.route(message))
 
-    assert stats is not None
     assert (stats.rows_in, stats.routed, stats.fallback, stats.rejected) == (5, 3, 0, 2)
     assert (stats.distinct, stats.model_calls) == (2, 2)
     rows = world.rows(part(message))
@@ -80,7 +81,7 @@ def test_the_query_reaches_the_model_as_written_and_only_as_the_query(serving_wo
     world.model = FakeModel(watching)
     world.route(the_message(world, jsonl([{"query": hostile}])))
 
-    assert world.model.asked == [(a_champion().deployment_arn, hostile)]
+    assert world.model.asked == [(DEPLOYMENT, hostile)]
     assert hostile not in seen[0].model_dump_json()
     keys_and_metadata = [*world.objects.bodies, *map(str, world.objects.metadata.values())]
     assert not any("ignore" in text for text in keys_and_metadata)
@@ -141,7 +142,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
             world.route(message)
     asked = len(world.model.asked)
 
-    stats = world.route(message)
+    stats = routed(world.route(message))
 
     assert len(world.model.asked) == asked
     assert world.log(message.log_id).parts == 1
@@ -174,10 +175,9 @@ def test_a_part_that_another_attempt_wrote_first_wins_with_its_own_statistics(
             world.route(message, other)
         return student(serving, query)
 
-    stats = world.route(message, FakeModel(overtaken))
+    stats = routed(world.route(message, FakeModel(overtaken)))
 
     rows = world.rows(part(message))
-    assert stats is not None
     assert (stats.fallback, stats.routed) == (3, 0)
     assert [row["status"] for row in rows] == ["fallback"] * 3
     assert [marker.stats for marker in world.ledger.markers(message.log_id)] == [stats]
@@ -238,12 +238,11 @@ def test_an_outage_writes_nothing_but_keeps_what_was_learnt(serving_world: World
     assert world.log(message.log_id).parts == 0
 
     world.model.calls_left = None
-    stats = world.route(message)
+    stats = routed(world.route(message))
 
-    assert stats is not None
-    assert stats.model_calls == 50
-    assert stats.tiers == {"cache": 150, "distilled": 50}
     assert len(world.model.asked) == len(set(world.model.asked)) == 200
+    assert (stats.model_calls, stats.tiers) == (200, {"distilled": 200}), "all of it was paid for"
+    assert stats.cost_usd == pytest.approx(200 * 0.0000063)
 
 
 def test_a_deployment_that_is_gone_is_raised_and_not_answered_with_the_prior(
@@ -251,7 +250,7 @@ def test_a_deployment_that_is_gone_is_raised_and_not_answered_with_the_prior(
 ) -> None:
     world = serving_world
     message = the_message(world)
-    world.model.refusing[a_champion().deployment_arn] = NotFoundError("the deployment is gone")
+    world.model.refusing[DEPLOYMENT] = NotFoundError("the deployment is gone")
 
     with pytest.raises(NotFoundError):
         world.route(message)
@@ -263,13 +262,12 @@ def test_invalid_answers_are_rows_with_the_prior(serving_world: World) -> None:
     world = serving_world
     world.model = FakeModel(always("no idea"))
 
-    stats = world.route(the_message(world))
+    stats = routed(world.route(the_message(world)))
 
-    assert stats is not None
     assert (stats.fallback, stats.routed, stats.rejected) == (3, 0, 2)
     rows = world.rows(part(world.queue.sent[0]))
     assert [row["visual"] for row in rows] == [PRIOR[0]] * 3
-    assert world.caches.of(1).values == {}
+    assert world.caches.by_version == {1: {}}
 
 
 def test_the_champion_of_the_plan_serves_even_after_a_promotion(serving_world: World) -> None:
@@ -279,8 +277,8 @@ def test_the_champion_of_the_plan_serves_even_after_a_promotion(serving_world: W
 
     world.route(message)
 
-    assert {model for model, _ in world.model.asked} == {a_champion().deployment_arn}
-    assert (len(world.caches.of(1).values), len(world.caches.of(2).values)) == (2, 0)
+    assert {model for model, _ in world.model.asked} == {DEPLOYMENT}
+    assert {version: len(known) for version, known in world.caches.by_version.items()} == {1: 2}
 
 
 def test_a_champion_that_never_was_is_raised(serving_world: World) -> None:
@@ -294,10 +292,10 @@ def test_a_log_that_is_unknown_or_failed_is_left_alone(serving_world: World) -> 
     world = serving_world
     message = the_message(world)
     stranger = message.model_copy(update={"log_id": "log-000000000000"})
-    world.ledger.move(world.log(message.log_id), LogState.FAILED, world.clock.now(), "deleted")
+    world.ledger.move(message.log_id, LogState.FAILED, world.clock.now(), "deleted")
 
-    assert world.route(stranger) is None
-    assert world.route(message) is None
+    for left_alone in (stranger, message):
+        assert ignored(world.route(left_alone)) == "the log is unknown or has failed"
     assert world.model.asked == []
 
 
@@ -308,11 +306,53 @@ def test_an_upload_deleted_under_way_fails_the_log_once(serving_world: World) ->
     world.route(first)
     world.uploads.erase(first.source)
 
-    assert world.route(second) is None
+    assert ignored(world.route(second)) == "the uploaded log is gone"
     log = world.log(first.log_id)
     assert log.state is LogState.FAILED
     assert "no version" in log.reason
     assert world.events.published == []
+
+
+def test_a_log_that_another_worker_failed_meanwhile_is_looked_at_again(
+    serving_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = serving_world
+    message = the_message(world)
+    before = world.log(message.log_id)
+    world.uploads.erase(message.source)
+    world.ledger.move(message.log_id, LogState.FAILED, world.clock.now(), "deleted")
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryLedger, "get", lambda *_: before)  # read before the other wrote
+        with pytest.raises(UnavailableError):
+            world.route(message)
+
+    ignored(world.route(message))
+    assert world.log(message.log_id).reason == "deleted"
+
+
+def test_a_missing_permission_writes_nothing_and_ends_nothing(serving_world: World) -> None:
+    world = serving_world
+    message = the_message(world)
+    world.model.refusing[DEPLOYMENT] = AccessDeniedError("no bedrock:InvokeModel")
+    with pytest.raises(AccessDeniedError):
+        world.route(message)
+    assert world.log(message.log_id).state is LogState.ROUTING
+
+    world.model.refusing.clear()
+    assert routed(world.route(message)).routed == 3
+
+
+def test_a_query_that_bedrock_refuses_costs_its_own_rows_only(serving_world: World) -> None:
+    def refusing(serving: ServingModel, query: str) -> Reply:
+        return InvalidInputError("refused") if "bark" in query else student(serving, query)
+
+    world = serving_world
+    world.model = FakeModel(refusing)
+
+    stats = routed(world.route(the_message(world)))
+
+    assert (stats.routed, stats.fallback, stats.rejected) == (1, 2, 2)
+    assert stats.model_calls == 1
 
 
 def test_an_overwritten_log_is_read_by_the_version_of_the_plan(serving_world: World) -> None:
@@ -320,9 +360,8 @@ def test_an_overwritten_log_is_read_by_the_version_of_the_plan(serving_world: Wo
     message = the_message(world)
     world.uploads.upload(message.key, b"something else entirely\n" * 100)
 
-    stats = world.route(message)
+    stats = routed(world.route(message))
 
-    assert stats is not None
     assert stats.rows_in == 5
 
 
@@ -337,9 +376,8 @@ def test_a_split_reads_to_the_end_of_the_longest_row_that_starts_on_its_last_byt
     world.splitted(body)
     message = world.queue.sent[0].model_copy(update={"end": len(first) + 1})
 
-    stats = world.route(message)
+    stats = routed(world.route(message))
 
-    assert stats is not None
     assert (stats.rows_in, stats.rejected) == (2, int(length > MAX_ROW_BYTES))
 
 
@@ -362,12 +400,12 @@ def test_every_row_is_routed_or_rejected_exactly_once_wherever_the_splits_fall(
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
 
     totals = [
-        world.route(whole.model_copy(update={"split": split, "start": start, "end": end}))
+        routed(world.route(whole.model_copy(update={"split": split, "start": start, "end": end})))
         for split, (start, end) in enumerate(pairwise(places))
     ]
 
     lines = [line for line in body.split(b"\n") if line.strip()]
-    assert sum(stats.rows_in for stats in totals if stats) == len(lines)
+    assert sum(stats.rows_in for stats in totals) == len(lines)
     offsets = [
         row["byte_offset"]
         for key in world.objects.bodies
@@ -382,9 +420,8 @@ def test_sixteen_modalities_fit_into_the_parts_metadata(world: World) -> None:
     world.champions.install(a_champion(modalities=SIXTEEN, prior=uniform))
     world.model = FakeModel(always(label(*uniform, modalities=SIXTEEN)))
 
-    stats = world.route(the_message(world, LARGE[: 25 * 1_000]))
+    stats = routed(world.route(the_message(world, LARGE[: 25 * 1_000])))
 
-    assert stats is not None
     assert (stats.routed, len(stats.weights)) == (1_000, 16)
 
 

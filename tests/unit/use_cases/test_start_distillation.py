@@ -9,11 +9,13 @@ from search_router.domain.distillation import ModelLifecycle
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
+    InvalidInputError,
     QuotaExceededError,
     UnavailableError,
 )
-from search_router.domain.events import RunFailed
+from search_router.domain.events import PromptsSharded, RunFailed
 from search_router.domain.runs import RunState
+from search_router.use_cases.track_runs import PATIENCE
 from tests.fakes import START, InMemoryCustomizer, InMemoryRuns
 from tests.records import STUDENT, TEACHER, jsonl
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
@@ -107,16 +109,60 @@ def test_an_impossible_pair_fails_without_any_call(world: World) -> None:
     assert "is not a teacher" in failed.reason
 
 
-@pytest.mark.parametrize(
-    "error", [AccessDeniedError("no iam:PassRole"), QuotaExceededError("two jobs are running")]
-)
-def test_bedrocks_refusal_is_the_runs_reason(world: World, error: Exception) -> None:
-    assert isinstance(error, AccessDeniedError | QuotaExceededError)
-    world.customizer.refusing = error
+def test_bedrocks_refusal_is_the_runs_reason(world: World) -> None:
+    world.customizer.refusing = InvalidInputError("start the job: ValidationException")
 
     failed = ran(world.start(world.sharded().run_id))
 
-    assert (failed.state, failed.reason) == (RunState.FAILED, str(error))
+    assert (failed.state, failed.reason) == (
+        RunState.FAILED,
+        "start the job: ValidationException",
+    )
+
+
+def test_a_missing_permission_leaves_the_run_until_somebody_grants_it(world: World) -> None:
+    world.customizer.refusing = AccessDeniedError("no iam:PassRole")
+    run = world.sharded()
+    with pytest.raises(AccessDeniedError):
+        world.start(run.run_id)
+    assert world.run(run.run_id) == run
+
+    world.customizer.refusing = None
+    world.clock.advance(PATIENCE)
+    world.events.published.clear()
+    world.track()
+
+    assert world.events.of(PromptsSharded) == [PromptsSharded(run_id=run.run_id)]
+    assert ran(world.start(run.run_id)).state is RunState.TRAINING
+
+
+def test_a_full_account_is_noted_and_tried_again(world: World) -> None:
+    world.customizer.refusing = QuotaExceededError("two jobs are running")
+    run = world.sharded()
+
+    waiting = ran(world.start(run.run_id))
+    assert (waiting.state, waiting.reason) == (RunState.SHARDED, "two jobs are running")
+    assert world.events.of(RunFailed) == []
+
+    world.customizer.refusing = None
+    started = ran(world.start(run.run_id))
+    assert (started.state, started.reason) == (RunState.TRAINING, "")
+
+
+def test_a_failed_run_says_so_again(world: World) -> None:
+    run = world.sharded(b"broken\n")
+
+    world.start(run.run_id)
+
+    assert world.events.published == [RunFailed(run_id=run.run_id, reason=run.reason)] * 2
+
+
+def test_what_was_bought_is_fixed_on_the_run(world: World) -> None:
+    run = world.training()
+    world.plan = replace(world.plan, student="amazon.nova-lite-v1:0:300k", max_output_tokens=9)
+
+    assert (run.teacher, run.student, run.max_output_tokens) == (TEACHER, STUDENT, 200)
+    assert world.run(run.run_id).serving.priced_as == STUDENT
 
 
 def test_an_outage_leaves_the_run_for_the_retry(

@@ -90,7 +90,13 @@ def test_a_lost_event_of_ours_is_repeated_after_some_patience(
 
     world.clock.advance(timedelta(seconds=1))
     world.track()
-    assert world.events.published == [event.model_validate({"run_id": run.run_id})]
+    world.track()
+    said = event.model_validate({"run_id": run.run_id})
+    assert world.events.published == [said], "and not again at the next tick"
+
+    world.clock.advance(PATIENCE)
+    world.track()
+    assert world.events.published == [said, said]
 
 
 @pytest.mark.parametrize("state", [state for state in RunState if state not in OPEN_STATES])
@@ -129,6 +135,19 @@ def test_a_run_that_somebody_else_moved_meanwhile_is_only_reported(
 
     assert [type(error) for error in errors] == [ConflictError]
     assert world.events.of(ModelDeployed) == [], "losing publishes nothing"
+
+
+def test_a_losers_deployment_is_torn_down_even_if_the_function_died(world: World) -> None:
+    run = world.deploying()
+    rejected = run.noted(START).moved(RunState.EVALUATING, START).moved(RunState.REJECTED, START)
+    world.runs = InMemoryRuns()
+    world.runs.create(rejected)
+
+    world.track()
+    world.track()
+
+    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.run(run.run_id).torn_down
 
 
 def test_two_ticks_at_once_are_one(world: World) -> None:
