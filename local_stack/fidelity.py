@@ -84,7 +84,16 @@ _OF_TEMPLATE = (
     ("AWS::SNS::Subscription", (), "no e-mail is sent"),
 )
 
+# What SAM makes of some of the above: the same entry covers this property of the expanded template.
+_MADE_BY_SAM = {
+    ("AWS::Lambda::LayerVersion", "Content"): ("AWS::Serverless::LayerVersion", ()),
+}
+
+# Attributes of any resource that say what becomes of it at its end.
+_ENDINGS = ("DeletionPolicy", "UpdateReplacePolicy")
+
 _OF_AWS = (
+    NotEmulated(" and ".join(_ENDINGS), "the stack is thrown away with everything in it"),
     NotEmulated(
         "IAM",
         "each handler runs under its own role and is refused what the role does not allow; "
@@ -123,6 +132,18 @@ def not_emulated(template: SamTemplate) -> tuple[NotEmulated, ...]:
         if any(_has(properties, path) for properties in _properties(template, resource_type))
     )
     return own + _OF_AWS
+
+
+def is_not_emulated(resource_type: str, name: str) -> bool:
+    """Return whether the list speaks of a property of the expanded template.
+
+    No name stands for the whole type; the type `*` for attributes of any resource.
+    """
+    if resource_type == "*":
+        return name in _ENDINGS
+    path = (name,) if name else ()
+    entry = _MADE_BY_SAM.get((resource_type, name), (resource_type, path))
+    return any((type_, listed) == entry for type_, listed, _ in _OF_TEMPLATE)
 
 
 def _properties(template: SamTemplate, resource_type: str) -> Iterator[Mapping[str, Any]]:

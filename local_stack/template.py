@@ -14,7 +14,7 @@ from local_stack.processes import LocalStackError
 
 FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
-_CODE_PROPERTY = {FUNCTION: "CodeUri", LAYER: "ContentUri"}
+CODE_PROPERTY = {FUNCTION: "CodeUri", LAYER: "ContentUri"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SamTemplate:
 
     def code_folders(self, resource_type: str) -> dict[str, Path]:
         """Return the folder of code, by logical id, of every function or layer."""
-        key = _CODE_PROPERTY[resource_type]
+        key = CODE_PROPERTY[resource_type]
         default = self.document.get("Globals", {}).get("Function", {}).get(key)
         folders = {}
         for name, properties in self.resources(resource_type).items():
@@ -59,5 +59,5 @@ class SamTemplate:
         document: dict[str, Any] = copy.deepcopy(dict(self.document))
         for name, address in code.items():
             resource = document["Resources"][name]
-            resource["Properties"][_CODE_PROPERTY[resource["Type"]]] = address
+            resource["Properties"][CODE_PROPERTY[resource["Type"]]] = address
         return document
