@@ -152,10 +152,15 @@ def _reserve_concurrency(lambda_: Any, function: str, value: str | int) -> None:
     lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=int(value))
 
 
+def _set_topic_key(sns: Any, topic: str, value: str) -> None:
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=value)
+
+
 _DROPPED: Mapping[tuple[str, str], tuple[str, Callable[[Any, str, Any], None]]] = {
     ("AWS::DynamoDB::Table", "TimeToLiveSpecification"): ("dynamodb", _set_time_to_live),
     ("AWS::DynamoDB::Table", "PointInTimeRecoverySpecification"): ("dynamodb", _set_backups),
     ("AWS::S3::Bucket", "LifecycleConfiguration"): ("s3", _set_lifecycle),
+    ("AWS::SNS::Topic", "KmsMasterKeyId"): ("sns", _set_topic_key),
     ("AWS::Serverless::Function", "ReservedConcurrentExecutions"): (
         "lambda",
         _reserve_concurrency,

@@ -376,8 +376,10 @@ _SUBSCRIPTION = frozenset({"Endpoint", "FilterPolicy", "Protocol", "RedrivePolic
 
 
 def _subscription(resource: Deployed) -> Properties:
-    arn = resource.physical_id
-    reply = resource.client("sns").get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+    sns, arn = resource.client("sns"), resource.physical_id
+    pages = sns.get_paginator("list_subscriptions").paginate()
+    listed = {entry["SubscriptionArn"]: entry for page in pages for entry in page["Subscriptions"]}
+    reply = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"] | listed[arn]
     documents = {
         key: json.loads(reply[key]) for key in ("FilterPolicy", "RedrivePolicy") if reply.get(key)
     }
