@@ -81,6 +81,8 @@ class InMemoryUploads:
     """A versioned bucket; `chunk_bytes` is how much of a body comes at a time."""
 
     chunk_bytes: int = 8 * 1024
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    _times: dict[ObjectRef, datetime] = field(default_factory=dict)
     _versions: dict[ObjectRef, bytes] = field(default_factory=dict)
     _latest: dict[str, ObjectRef] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -89,6 +91,7 @@ class InMemoryUploads:
         """Store a new version, older ones stay readable."""
         ref = ObjectRef(UPLOAD_BUCKET, key, f"v{next(self._numbers)}")
         self._versions[ref] = body
+        self._times[ref] = self.clock.now()
         self._latest[key] = ref
         return ref
 
@@ -103,6 +106,11 @@ class InMemoryUploads:
         wanted = self._body(source)[start:end]
         for place in range(0, len(wanted), self.chunk_bytes):
             yield wanted[place : place + self.chunk_bytes]
+
+    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
+        for key, ref in sorted(self._latest.items()):
+            if bucket == UPLOAD_BUCKET and key.startswith(prefix) and ref in self._versions:
+                yield ref, self._times[ref]
 
     def _body(self, source: ObjectRef) -> bytes:
         ref = source if source.version_id else self._latest.get(source.key, source)

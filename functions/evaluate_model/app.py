@@ -4,9 +4,10 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.inbound_events import RunEvent
-from search_router.observability import logger, metrics, tracer
+from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.evaluate_model import evaluate_model
 from search_router.use_cases.outcomes import Ignored
 
@@ -28,6 +29,7 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
         events=deps.events,
         clock=deps.clock,
     )
+    measure(measurements.of_throttles(deps.throttles()))
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return

@@ -8,11 +8,12 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import SearchRouterError
 from search_router.domain.routing import normalised_query
 from search_router.domain.weights import dominant
-from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.route_api import route_query
 
 app = LambdaFunctionUrlResolver(enable_validation=True)
@@ -54,8 +55,8 @@ def route(request: RouteRequest) -> RouteReply:
         request.query, champions=deps.champions, caches=deps.caches, model=deps.api_model()
     )
     decision, champion = routed.decision, routed.champion
-    metrics.add_dimension("Tier", decision.tier.value)
-    metrics.add_metric("QueriesRouted", MetricUnit.Count, 1)
+    measure(measurements.of_answer(decision))
+    measure(measurements.of_throttles(deps.throttles()))
     return RouteReply(
         weights=dict(zip(champion.serving.modalities, decision.weights, strict=True)),
         dominant=dominant(decision.weights, champion.serving.modalities),
@@ -69,6 +70,7 @@ def route(request: RouteRequest) -> RouteReply:
 @app.exception_handler(SearchRouterError)  # type: ignore[untyped-decorator]  # Powertools has no type for it
 def unavailable(error: SearchRouterError) -> Response[dict[str, str]]:
     """Answer 503; the reason is for the log, the caller falls back to its own default weights."""
+    measure(measurements.of_no_answer())
     logger.error("query not routed", kind=type(error).__name__, error=str(error))
     return Response(503, APPLICATION_JSON, {"message": UNAVAILABLE})
 

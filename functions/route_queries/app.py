@@ -10,10 +10,11 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import SearchRouterError
 from search_router.inbound_events import SplitRecord
-from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import postponement, route_queries
 
@@ -46,10 +47,7 @@ def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return
-    metrics.add_metric("RowsRouted", MetricUnit.Count, outcome.routed)
-    metrics.add_metric("RowsFallback", MetricUnit.Count, outcome.fallback)
-    metrics.add_metric("RowsRejected", MetricUnit.Count, outcome.rejected)
-    metrics.add_metric("ModelCalls", MetricUnit.Count, outcome.model_calls)
+    measure(measurements.of_split(outcome))
     logger.info("split routed", **outcome.model_dump(exclude={"latency", "weights"}))
 
 
@@ -65,5 +63,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItem
         # Only our own messages are known to quote no text.
         text = str(error) if isinstance(error, SearchRouterError) else ""
         logger.error("split failed", kind=kind.__name__ if kind else "", error=text)
-    metrics.add_metric("SplitsFailed", MetricUnit.Count, len(processor.exceptions))
+    measure(measurements.of_batch(len(processor.exceptions), dependencies().throttles()))
     return response

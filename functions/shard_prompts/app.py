@@ -4,9 +4,10 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.inbound_events import S3TestEvent, UploadEvent
-from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
 
@@ -34,8 +35,7 @@ def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> 
         logger.info("event ignored", reason=outcome.reason)
         return
     logger.append_keys(run_id=outcome.run_id)
-    metrics.add_metric("PromptsAccepted", MetricUnit.Count, outcome.counts.accepted)
-    metrics.add_metric("PromptsRejected", MetricUnit.Count, outcome.counts.rejected)
+    measure(measurements.of_intake(outcome))
     logger.info(
         "prompts sharded", state=outcome.state, reason=outcome.reason, **outcome.counts.model_dump()
     )

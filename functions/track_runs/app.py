@@ -5,8 +5,9 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from search_router import measurements
 from search_router.dependencies import dependencies
-from search_router.observability import MetricUnit, logger, metrics, tracer
+from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.track_runs import track_runs
 
 
@@ -15,16 +16,25 @@ from search_router.use_cases.track_runs import track_runs
 @tracer.capture_lambda_handler(capture_response=False)
 @event_parser(model=EventBridgeModel)
 def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
-    """Look after every open run and log."""
+    """Look after every open run, log and upload."""
     deps = dependencies()
-    states, errors = track_runs(
+    tracking = track_runs(
+        deps.settings.upload_bucket,
         runs=deps.runs,
         ledger=deps.ledger,
+        uploads=deps.uploads,
         customizer=deps.customizer,
         events=deps.events,
         clock=deps.clock,
     )
-    metrics.add_metric("TrackingErrors", MetricUnit.Count, len(errors))
-    for error in errors:
-        logger.error("run not tracked", error=str(error))
-    logger.info("runs tracked", states=states)
+    measure(measurements.of_tracking(tracking))
+    for error in tracking.errors:
+        logger.error("not tracked", kind=type(error).__name__, error=str(error))
+    for log_id in tracking.logs_stuck:
+        logger.error("query log stuck", log_id=log_id)
+    logger.info(
+        "runs tracked",
+        states=tracking.runs,
+        logs=tracking.logs,
+        uploads_missed=tracking.uploads_missed,
+    )

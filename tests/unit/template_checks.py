@@ -375,10 +375,12 @@ def _folder(function: Properties) -> str:
 
 
 def _functions_by_rule(template: Template) -> dict[str, str]:
+    functions = of_type(template, "AWS::Lambda::Function")
     return {
-        rule: referred(target["Arn"]) or ""
+        rule: function
         for rule, properties in of_type(template, "AWS::Events::Rule").items()
         for target in properties["Targets"]
+        if (function := referred(target["Arn"])) in functions
     }
 
 

@@ -24,6 +24,7 @@ ALLOWED = {
         "search_router.domain",
         "search_router.inbound_events",
         "search_router.dependencies",
+        "search_router.measurements",
         "search_router.observability",
     },
     "domain": PURE_STDLIB | {"pydantic", "search_router.domain"},
@@ -41,7 +42,8 @@ ALLOWED = {
     },
     "settings": STDLIB | {"pydantic", "search_router.domain"},
     "inbound_events": PURE_STDLIB | {"aws_lambda_powertools", "pydantic", "search_router.domain"},
-    "observability": PURE_STDLIB | {"aws_lambda_powertools"},
+    "measurements": PURE_STDLIB | {"search_router.domain"},
+    "observability": PURE_STDLIB | {"aws_lambda_powertools", "search_router.measurements"},
     "dependencies": PURE_STDLIB
     | AWS
     | {

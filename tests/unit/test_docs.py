@@ -33,9 +33,10 @@ def _room(path: Path) -> str:
 
 def _imported_rooms(path: Path) -> set[str]:
     names = [
-        node.module
+        f"{node.module}.{alias.name}"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     ]
     inside = [name.split(".")[1:] for name in names if name.startswith("search_router.")]
     return {parts[0] for parts in inside}

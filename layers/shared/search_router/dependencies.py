@@ -120,6 +120,11 @@ class Dependencies:
         """The model for one query that somebody waits for."""
         return self._model(self._prompt_runtime, self._api_pace, API_ANSWER_SECONDS)
 
+    def throttles(self) -> int:
+        """Return how often Bedrock has asked us to slow down since this was last asked."""
+        paces = (self._batch_pace, self._evaluation_pace, self._api_pace)
+        return sum(pace.take_refusals() for pace in paces)
+
     def _model(self, runtime: Any, pace: Pace, seconds: float) -> ConverseModel:
         in_flight = math.ceil(round(pace.per_second * EXPECTED_LATENCY_SECONDS, 6))
         return ConverseModel(

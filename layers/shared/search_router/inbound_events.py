@@ -5,26 +5,26 @@ An event of another shape fails validation and, after Lambda's two retries, lies
 
 from typing import Literal
 
-from aws_lambda_powertools.utilities.parser.models import (
-    EventBridgeModel,
-    S3EventNotificationEventBridgeModel,
-    SqsRecordModel,
-)
+from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SqsRecordModel
 from pydantic import BaseModel, Field, Json
 
-from search_router.domain.events import LogId, RunId
+from search_router.domain.events import LogId, RunId, UploadMissed
 from search_router.domain.query_logs import SplitMessage
 from search_router.domain.uploads import ObjectRef
 
 
-class UploadEvent(S3EventNotificationEventBridgeModel):
-    """S3 "Object Created"; EventBridge delivers keys as they are, not URL-encoded."""
+class UploadEvent(EventBridgeModel):
+    """S3's "Object Created", or the UploadMissed with which track_runs makes up for a lost one.
+
+    EventBridge delivers keys as they are, not URL-encoded. The rule pins the bucket.
+    """
+
+    detail: UploadMissed
 
     @property
     def source_object(self) -> ObjectRef:
         """The object version that was created."""
-        created = self.detail.object
-        return ObjectRef(self.detail.bucket.name, created.key, created.version_id)
+        return self.detail.source
 
 
 class S3TestEvent(BaseModel):

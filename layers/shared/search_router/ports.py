@@ -70,6 +70,9 @@ class UploadStore(Protocol):
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Stream the bytes in [start, end); raises NotFoundError when that version is gone."""
 
+    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
+        """Yield the current version of every object under a prefix, and when it was uploaded."""
+
 
 class ObjectStore(Protocol):
     """Our own objects, in the data bucket."""

@@ -6,26 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.champions import ServingModel
 from search_router.domain.errors import SearchRouterError, TransientError
-from search_router.domain.events import Ignored
 from search_router.domain.query_logs import QueryLog, SplitMessage
 from search_router.domain.results import PartStats
-from search_router.domain.routing import Decision, ModelReply
+from search_router.domain.routing import ModelReply
 from search_router.domain.runs import Run, RunState
+from search_router.domain.tracking import Tracking
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
 from search_router.use_cases.deploy_model import deploy_model
 from search_router.use_cases.evaluate_model import evaluate_model
 from search_router.use_cases.finish_query_log import finish_query_log
+from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
-from search_router.use_cases.route_api import route_query
+from search_router.use_cases.route_api import RoutedQuery, route_query
 from search_router.use_cases.route_queries import route_queries
 from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
 from search_router.use_cases.track_runs import track_runs
 from tests.fakes import (
+    UPLOAD_BUCKET,
     FakeModel,
     InMemoryCaches,
     InMemoryChampions,
@@ -45,7 +47,7 @@ AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
 )
 
 
@@ -86,6 +88,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
+        self.uploads.clock = self.clock
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
         return shard_prompts(
@@ -118,9 +121,15 @@ class World:
         )
 
     def track(self) -> tuple[Counter[str], list[SearchRouterError]]:
+        tracking = self.tick()
+        return tracking.runs, tracking.errors
+
+    def tick(self) -> Tracking:
         return track_runs(
+            UPLOAD_BUCKET,
             runs=self.runs,
             ledger=self.ledger,
+            uploads=self.uploads,
             customizer=self.customizer,
             events=self.events,
             clock=self.clock,
@@ -129,8 +138,6 @@ class World:
     def evaluate(self, run_id: str) -> Run | Ignored:
         return evaluate_model(
             run_id,
-            student=STUDENT,
-            max_output_tokens=200,
             runs=self.runs,
             champions=self.champions,
             objects=self.objects,
@@ -142,8 +149,6 @@ class World:
     def promote(self, run_id: str) -> Run | Ignored:
         return promote_model(
             run_id,
-            student=STUDENT,
-            max_output_tokens=200,
             runs=self.runs,
             champions=self.champions,
             customizer=self.customizer,
@@ -163,7 +168,7 @@ class World:
             clock=self.clock,
         )
 
-    def route(self, message: SplitMessage, model: FakeModel | None = None) -> PartStats | None:
+    def route(self, message: SplitMessage, model: FakeModel | None = None) -> PartStats | Ignored:
         return route_queries(
             message,
             uploads=self.uploads,
@@ -185,7 +190,7 @@ class World:
             clock=self.clock,
         )
 
-    def ask(self, query: str) -> tuple[Decision, Champion]:
+    def ask(self, query: str) -> RoutedQuery:
         return route_query(query, champions=self.champions, caches=self.caches, model=self.model)
 
     def run(self, run_id: str) -> Run:
@@ -251,6 +256,12 @@ class World:
 def ran(outcome: Run | Ignored) -> Run:
     """Take a run out of an outcome."""
     assert isinstance(outcome, Run), outcome
+    return outcome
+
+
+def routed(outcome: PartStats | Ignored) -> PartStats:
+    """Take the statistics out of an outcome."""
+    assert isinstance(outcome, PartStats), outcome
     return outcome
 
 

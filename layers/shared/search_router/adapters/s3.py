@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -40,6 +41,20 @@ class S3UploadStore:
         """Stream [start, end); a body that breaks off is resumed where it stopped."""
         with translated("read the upload"):  # a checksum may still fail at the last byte
             yield from self._resumed(source, start, end)
+
+    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
+        """Yield the current version of every object under a prefix, and when it was uploaded."""
+        with translated("list the uploads"):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=bucket, Prefix=prefix
+            )
+            for page in pages:
+                for entry in page.get("Versions", []):
+                    if entry["IsLatest"]:
+                        version = entry["VersionId"]
+                        # An event does not name the version of what was put without versioning.
+                        known = None if version == "null" else version
+                        yield ObjectRef(bucket, entry["Key"], known), entry["LastModified"]
 
     def _resumed(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
         position, stalled = start, 0

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search_router.domain.uploads import ObjectRef
+
 SOURCE = "search-router"
 
 RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
@@ -71,6 +73,42 @@ class QueryLogPartsComplete(RouterEvent):
 
     detail_type = "QueryLogPartsComplete"
     log_id: LogId
+
+
+class _Bucket(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True
+    )
+
+    key: str
+    version_id: str | None = Field(alias="version-id", default=None)
+
+
+class UploadMissed(RouterEvent):
+    """An upload that nothing became of; the detail has the shape of S3's, whose event got lost."""
+
+    detail_type = "UploadMissed"
+    bucket: _Bucket
+    object: _Object
+
+    @classmethod
+    def of(cls, source: ObjectRef) -> "UploadMissed":
+        """Name an object version."""
+        return cls(
+            bucket=_Bucket(name=source.bucket),
+            object=_Object(key=source.key, version_id=source.version_id),
+        )
+
+    @property
+    def source(self) -> ObjectRef:
+        """The object version that waits."""
+        return ObjectRef(self.bucket.name, self.object.key, self.object.version_id)
 
 
 class QueryLogRouted(RouterEvent):

@@ -1,6 +1,6 @@
 """Histograms of weights: ten equal bins of [0, 1], the same for training sets and routed logs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from search_router.domain.weights import Modalities, Weights
 
@@ -19,3 +19,20 @@ def weight_histograms(rows: Iterable[Weights], modalities: Modalities) -> dict[s
         for name, weight in zip(modalities, weights, strict=True):
             histograms[name][weight_bin(weight)] += 1
     return histograms
+
+
+def mean_weights(histograms: Mapping[str, list[int]]) -> dict[str, float]:
+    """Estimate the mean weight per modality, to about 0.02; empty if nothing was counted.
+
+    A bin stands for its middle. Labels on a grid lie at the lower edges, which would make all means
+    too large by the same amount; as the weights of a row sum to 1, that amount is known.
+    """
+    totals = {name: sum(bins) for name, bins in histograms.items()}
+    if not all(totals.values()) or not totals:
+        return {}
+    raw = {
+        name: sum((place + 0.5) * count for place, count in enumerate(bins)) / BINS / totals[name]
+        for name, bins in histograms.items()
+    }
+    excess = (sum(raw.values()) - 1) / len(raw)
+    return {name: round(mean - excess, 4) for name, mean in raw.items()}

@@ -23,6 +23,7 @@ class Pace:
     _next: float = field(init=False, default=float("-inf"))
     _lowered: float = field(init=False, default=float("-inf"))
     _calm_since: float = field(init=False, default=float("-inf"))
+    _refusals: int = field(init=False, default=0)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -44,11 +45,18 @@ class Pace:
     def throttled(self, now: float) -> None:
         """Lower the rate; many refusals within a second count as one."""
         with self._lock:
+            self._refusals += 1
             self._calm_since = now
             if now - self._lowered >= 1.0:
                 self._rate = max(self._rate * _BACKOFF, self.per_second * _MIN_SHARE)
                 self._lowered = now
                 self._next = max(self._next, now)
+
+    def take_refusals(self) -> int:
+        """Return how often it was throttled since this was last asked."""
+        with self._lock:
+            refusals, self._refusals = self._refusals, 0
+            return refusals
 
     def _recover(self, now: float) -> None:
         calm = now - self._calm_since

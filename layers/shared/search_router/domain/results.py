@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from search_router.domain.histograms import BINS, weight_bin
+from search_router.domain.histograms import BINS, mean_weights, weight_bin
 from search_router.domain.query_logs import LogRow
 from search_router.domain.routing import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Modalities, dominant
@@ -62,6 +62,16 @@ class PartStats(BaseModel):
     tiers: dict[str, int] = {}
     latency: dict[int, int] = {}
     weights: dict[str, list[int]] = {}
+
+    @property
+    def answered(self) -> int:
+        """Rows that carry weights, be they the prior's."""
+        return self.routed + self.fallback
+
+    @property
+    def weight_means(self) -> dict[str, float]:
+        """The mean weight per modality, estimated; empty if no row carries weights."""
+        return mean_weights(self.weights)
 
     def __add__(self, other: "PartStats") -> "PartStats":
         numbers = {
@@ -192,6 +202,18 @@ def latency_summary(buckets: Mapping[int, int]) -> dict[str, float]:
         "p50": bucket_latency(_bucket_at(ordered, 0.50 * total)),
         "p95": bucket_latency(_bucket_at(ordered, 0.95 * total)),
     }
+
+
+def latency_sample(buckets: Mapping[int, int], size: int) -> list[float]:
+    """Return at most `size` latencies, in milliseconds, spread evenly over the ranks of all calls.
+
+    Percentiles of the sample are those of the histogram, as far as so few values can show them.
+    """
+    total = sum(buckets.values())
+    ordered = sorted(buckets.items())
+    count = min(size, total)
+    ranks = ((place + 0.5) * total / count for place in range(count))
+    return [bucket_latency(_bucket_at(ordered, rank)) for rank in ranks]
 
 
 def total_stats(parts: Iterable[PartStats]) -> PartStats:

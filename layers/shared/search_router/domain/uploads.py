@@ -19,3 +19,12 @@ class ObjectRef(NamedTuple):
 def is_folder(key: str) -> bool:
     """Tell a console "folder", a zero-byte object whose key ends in a slash."""
     return key.endswith("/")
+
+
+def ignored_prompts(key: str) -> str | None:
+    """Say why an object below prompts/ is no dataset, if it is none."""
+    if is_folder(key):
+        return "a folder, not a file"
+    if "/" in key.removeprefix(PROMPTS_PREFIX):
+        return "a file inside a folder; only files directly under prompts/ are datasets"
+    return None

@@ -57,6 +57,7 @@ def summary(log: QueryLog, total: PartStats) -> dict[str, object]:
         "distinct_per_split": total.distinct,
         "latency_ms": latency_summary(total.latency),
         "weight_histograms": total.weights,
+        "weight_means": total.weight_means,
     }
 
 

@@ -10,12 +10,7 @@ from search_router.domain.intake import Intake, IntakeBuilder
 from search_router.domain.prompt_files import MAX_FILE_BYTES, manifest, read_prompts
 from search_router.domain.prompts import rejected_line
 from search_router.domain.runs import Run, RunState
-from search_router.domain.uploads import (
-    PROMPT_SUFFIXES,
-    PROMPTS_PREFIX,
-    ObjectRef,
-    is_folder,
-)
+from search_router.domain.uploads import PROMPT_SUFFIXES, ObjectRef, ignored_prompts
 from search_router.domain.weights import Modalities, default_system_prompt
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
 from search_router.use_cases.outcomes import Ignored
@@ -45,7 +40,7 @@ def shard_prompts(
     Everything written is a function of the object's bytes, so a retry writes the same again; the
     run is recorded last. Raises TransientError only.
     """
-    if reason := _ignored(source.key):
+    if reason := ignored_prompts(source.key):
         return Ignored(reason)
     run_id = naming.run_id(source.bucket, source.key, source.version_id)
     run = runs.get(run_id)
@@ -53,14 +48,6 @@ def shard_prompts(
         run = runs.create(_new_run(run_id, source, rules, uploads, objects, clock.now()))
     RunLifecycle(runs, events, clock).announce(run)
     return run
-
-
-def _ignored(key: str) -> str | None:
-    if is_folder(key):
-        return "a folder, not a file"
-    if "/" in key.removeprefix(PROMPTS_PREFIX):
-        return "a file inside a folder; only files directly under prompts/ are datasets"
-    return None
 
 
 def _new_run(

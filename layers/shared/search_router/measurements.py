@@ -1,0 +1,150 @@
+"""What is measured: every metric there is, and how results become measurements.
+
+`Metric` is the one list of names. A test compares it with the alarms and the dashboard of
+template.yaml. Every metric has the dimension `service`, which tells the stages apart, and at most
+one more: each combination is a metric that CloudWatch charges for, so no id is ever a dimension.
+Nothing here holds text of users.
+"""
+
+from collections.abc import Iterator
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from search_router.domain.query_logs import LogState
+from search_router.domain.results import PartStats, latency_sample
+from search_router.domain.routing import Decision, Status
+from search_router.domain.runs import Run, RunState
+from search_router.domain.tracking import Tracking
+
+LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
+
+
+class Unit(StrEnum):
+    """CloudWatch's words for what a value counts; it has none for dollars."""
+
+    COUNT = "Count"
+    MILLISECONDS = "Milliseconds"
+    PERCENT = "Percent"
+    NONE = "None"
+
+
+class Metric(Enum):
+    """Name, unit, and the dimension that it has besides `service`."""
+
+    PROMPT_ROWS_IN = ("PromptRowsIn", Unit.COUNT)
+    PROMPTS_ACCEPTED = ("PromptsAccepted", Unit.COUNT)
+    PROMPTS_REJECTED = ("PromptsRejected", Unit.COUNT)
+
+    ROWS_IN = ("RowsIn", Unit.COUNT)
+    ROWS_ROUTED = ("RowsRouted", Unit.COUNT)
+    ROWS_FALLBACK = ("RowsFallback", Unit.COUNT)
+    ROWS_REJECTED = ("RowsRejected", Unit.COUNT)
+    ROWS_REPAIRED = ("RowsRepaired", Unit.COUNT)
+    ROWS_BY_TIER = ("RowsByTier", Unit.COUNT, "Tier")
+    WEIGHT_MEAN = ("WeightMean", Unit.NONE, "Modality")
+    BATCH_FALLBACK_SHARE = ("BatchFallbackShare", Unit.PERCENT)
+    SPLITS_FAILED = ("SplitsFailed", Unit.COUNT)
+
+    QUERIES_BY_TIER = ("QueriesByTier", Unit.COUNT, "Tier")
+    QUERIES_UNANSWERED = ("QueriesUnanswered", Unit.COUNT)
+    API_FALLBACK_SHARE = ("ApiFallbackShare", Unit.PERCENT)
+
+    MODEL_CALLS = ("ModelCalls", Unit.COUNT)
+    MODEL_LATENCY = ("ModelLatency", Unit.MILLISECONDS)
+    MODEL_THROTTLES = ("ModelThrottles", Unit.COUNT)
+    INPUT_TOKENS = ("InputTokens", Unit.COUNT)
+    OUTPUT_TOKENS = ("OutputTokens", Unit.COUNT)
+    COST_USD = ("CostUsd", Unit.NONE)
+
+    RUNS_BY_STATE = ("RunsByState", Unit.COUNT, "State")
+    RUNS_FAILED = ("RunsFailed", Unit.COUNT)
+    LOGS_BY_STATE = ("LogsByState", Unit.COUNT, "State")
+    LOGS_FAILED = ("LogsFailed", Unit.COUNT)
+    LOGS_STUCK = ("LogsStuck", Unit.COUNT)
+    UPLOADS_MISSED = ("UploadsMissed", Unit.COUNT)
+    TRACKING_ERRORS = ("TrackingErrors", Unit.COUNT)
+
+    def __init__(self, label: str, unit: Unit, dimension: str | None = None) -> None:
+        self.label = label
+        self.unit = unit
+        self.dimension = dimension
+
+
+class Measurement(NamedTuple):
+    """One value of a metric; `place` is the value of the metric's own dimension."""
+
+    metric: Metric
+    value: float
+    place: str = ""
+
+
+def of_intake(run: Run) -> Iterator[Measurement]:
+    """Measure what a prompt file held."""
+    yield Measurement(Metric.PROMPT_ROWS_IN, run.counts.rows_in)
+    yield Measurement(Metric.PROMPTS_ACCEPTED, run.counts.accepted)
+    yield Measurement(Metric.PROMPTS_REJECTED, run.counts.rejected)
+
+
+def of_split(stats: PartStats) -> Iterator[Measurement]:
+    """Measure one routed split."""
+    yield Measurement(Metric.ROWS_IN, stats.rows_in)
+    yield Measurement(Metric.ROWS_ROUTED, stats.routed)
+    yield Measurement(Metric.ROWS_FALLBACK, stats.fallback)
+    yield Measurement(Metric.ROWS_REJECTED, stats.rejected)
+    yield Measurement(Metric.ROWS_REPAIRED, stats.repaired)
+    yield from _by(Metric.ROWS_BY_TIER, stats.tiers)
+    yield from _by(Metric.WEIGHT_MEAN, stats.weight_means)
+    if stats.answered:
+        yield Measurement(Metric.BATCH_FALLBACK_SHARE, 100 * stats.fallback / stats.answered)
+    yield Measurement(Metric.MODEL_CALLS, stats.model_calls)
+    yield Measurement(Metric.INPUT_TOKENS, stats.input_tokens)
+    yield Measurement(Metric.OUTPUT_TOKENS, stats.output_tokens)
+    yield Measurement(Metric.COST_USD, stats.cost_usd)
+    for milliseconds in latency_sample(stats.latency, LATENCY_VALUES):
+        yield Measurement(Metric.MODEL_LATENCY, milliseconds)
+
+
+def of_batch(splits_failed: int, throttles: int) -> Iterator[Measurement]:
+    """Measure what went wrong while a worker had its batch."""
+    yield Measurement(Metric.SPLITS_FAILED, splits_failed)
+    yield from of_throttles(throttles)
+
+
+def of_throttles(throttles: int) -> Iterator[Measurement]:
+    """Measure how often Bedrock asked to slow down."""
+    yield Measurement(Metric.MODEL_THROTTLES, throttles)
+
+
+def of_answer(decision: Decision) -> Iterator[Measurement]:
+    """Measure one query of the API."""
+    is_fallback = decision.status is Status.FALLBACK
+    yield Measurement(Metric.QUERIES_BY_TIER, 1, decision.tier.value)
+    yield Measurement(Metric.API_FALLBACK_SHARE, 100 if is_fallback else 0)
+    if decision.latency_ms:
+        yield Measurement(Metric.MODEL_CALLS, 1)
+        yield Measurement(Metric.MODEL_LATENCY, decision.latency_ms)
+        yield Measurement(Metric.INPUT_TOKENS, decision.input_tokens)
+        yield Measurement(Metric.OUTPUT_TOKENS, decision.output_tokens)
+        yield Measurement(Metric.COST_USD, decision.cost_usd)
+
+
+def of_no_answer() -> Iterator[Measurement]:
+    """Measure one query of the API that nobody could answer."""
+    yield Measurement(Metric.QUERIES_UNANSWERED, 1)
+
+
+def of_tracking(tracking: Tracking) -> Iterator[Measurement]:
+    """Measure what a tick of the schedule found; states without a run count zero."""
+    for run_state in RunState:
+        yield Measurement(Metric.RUNS_BY_STATE, tracking.runs[run_state.value], run_state.value)
+    for log_state in LogState:
+        yield Measurement(Metric.LOGS_BY_STATE, tracking.logs[log_state.value], log_state.value)
+    yield Measurement(Metric.RUNS_FAILED, tracking.runs_failed)
+    yield Measurement(Metric.LOGS_FAILED, tracking.logs_failed)
+    yield Measurement(Metric.LOGS_STUCK, len(tracking.logs_stuck))
+    yield Measurement(Metric.UPLOADS_MISSED, tracking.uploads_missed)
+    yield Measurement(Metric.TRACKING_ERRORS, len(tracking.errors))
+
+
+def _by(metric: Metric, values: dict[str, int] | dict[str, float]) -> Iterator[Measurement]:
+    yield from (Measurement(metric, value, place) for place, value in values.items())
