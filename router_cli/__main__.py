@@ -12,7 +12,7 @@ from router_cli.console import fail
 from router_cli.failures import CommandError
 from search_router.domain.errors import SearchRouterError
 
-_VERBS = ("validate", "upload", "runs", "route", "results", "local")
+_VERBS = ("validate", "generate", "label", "upload", "runs", "route", "results", "local")
 _INTERRUPTED = 130
 
 

@@ -9,14 +9,16 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 _FAILED = 1
+ItemT = TypeVar("ItemT")
 
 
 def printable(value: object) -> str:
@@ -51,6 +53,14 @@ def fail(message: str) -> int:
     """Tell what went wrong and return the exit code for failed work."""
     sys.stderr.write("search-router: " + message + "\n")
     return _FAILED
+
+
+def progress(doing: str, items: Iterable[ItemT], total: int) -> Iterator[ItemT]:
+    """Pass items on and show how far they are; the bar is drawn on terminals only."""
+    console = Console(stderr=True)
+    yield from track(
+        items, description=doing, total=total, console=console, disable=not console.is_terminal
+    )
 
 
 class Steps:

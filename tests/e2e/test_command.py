@@ -11,6 +11,8 @@ import pytest
 from router_cli import synthesis
 from router_cli.__main__ import main
 
+FAST = ("--requests-per-minute", "6000")
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -86,6 +88,26 @@ def test_an_unknown_run_or_log_is_an_error_that_says_what_to_do(
     assert "`search-router runs` lists them" in refusal(capsys, "runs", "run-000000000000")
     assert "`search-router runs` lists them" in refusal(capsys, "results", "log-000000000000")
     assert "none.jsonl" in refusal(capsys, "upload", "prompts", str(stack / "none.jsonl"))
+
+
+def test_generated_queries_are_labelled_once_and_make_a_valid_prompt_file(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries, labelled = stack / "queries.jsonl", stack / "labelled.jsonl"
+    make = ["generate", "prompts", "--unlabelled", "--count", "150", "--out", str(queries)]
+    assert main(make) == 0
+    # WHEN a teacher labels them, is killed in mid-line, and is started again
+    first = answer(capsys, "label", str(queries), "--out", str(labelled), *FAST)
+    with labelled.open("ab") as file:
+        file.write(b'{"schemaVersion": "bedro')
+    second = answer(capsys, "label", str(queries), "--out", str(labelled), *FAST)
+    # THEN every query was asked once, and a job could start from what came out
+    assert first["labelled"] == first["queries"] > 100
+    assert first["cost_usd"] > 0
+    assert (second["labelled"], second["already_labelled"]) == (0, first["queries"])
+    assert main(["validate", "--json", str(labelled)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rejected"], report["balance"]["unlabelled"]) == (0, 0)
 
 
 def run_of(capsys: pytest.CaptureFixture[str], run_id: str) -> dict[str, Any]:

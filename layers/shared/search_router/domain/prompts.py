@@ -143,6 +143,21 @@ def fingerprint(query: str) -> bytes:
     return hashlib.sha256(_folded(query).encode("utf-8")).digest()[:16]
 
 
+def parse_label(text: str, modalities: Modalities) -> tuple[Weights, str | None]:
+    """Read a label's JSON text: weights, scaled to sum 1, and the reasoning if there is one.
+
+    Nothing is repaired: text around the object, or anything outside the weight contract, raises
+    InvalidInputError.
+    """
+    usual = _read_usual_label(text, modalities)
+    if usual is not None:
+        return usual
+    try:
+        return _label(strict_json.loads(text.encode("utf-8")), modalities)
+    except UnicodeEncodeError:
+        raise InvalidInputError("the label is not valid Unicode") from None
+
+
 def training_line(
     query: str,
     system_prompt: str,
@@ -269,18 +284,19 @@ def _text(value: object) -> str:
 
 
 def _read_label(answer: object, modalities: Modalities) -> tuple[Weights, str | None]:
-    if isinstance(answer, str):
-        usual = _read_usual_label(answer, modalities)
-        if usual is not None:
-            return usual
     try:
-        value = strict_json.loads(answer.encode("utf-8")) if isinstance(answer, str) else answer
-        weights = normalise(weights_from_object(value, modalities))
+        if isinstance(answer, str):
+            return parse_label(answer, modalities)
+        return _label(answer, modalities)
     except InvalidInputError as error:
         raise _LineError(RejectReason.INVALID_LABEL, str(error)) from None
+
+
+def _label(value: object, modalities: Modalities) -> tuple[Weights, str | None]:
+    weights = normalise(weights_from_object(value, modalities))
     reasoning = value.get(REASONING_KEY) if isinstance(value, dict) else None
     if reasoning is not None and not isinstance(reasoning, str):
-        raise _LineError(RejectReason.INVALID_LABEL, "the reasoning is not a text")
+        raise InvalidInputError("the reasoning is not a text")
     return weights, reasoning
 
 
