@@ -31,6 +31,7 @@ _OPEN_ENDED = re.compile(
 _SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 _REFERRING = frozenset({"Ref", "Fn::GetAtt", "Fn::Sub"})
 _S3_WRITES = ("s3:Put", "s3:Delete", "s3:Restore", "s3:Replicate")
+_SEARCHED = re.compile(r"SEARCH\('\{(?P<schema>[^}]+)\} (?P<terms>[^']+)', '\w+', \d+\)")
 _VISIBILITY_FACTOR = 6  # AWS's advice for queues that feed functions
 _MIN_RECEIVES = 5  # fewer, and receives that were merely throttled reach the dead-letter queue
 
@@ -43,6 +44,30 @@ class Statement:
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     condition: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A metric as an alarm or a widget names it, with the names of its dimensions."""
+
+    namespace: str
+    name: str
+    dimensions: frozenset[str]
+
+
+# What AWS's services measure, as far as we look at it.
+AWS_METRICS = frozenset(
+    MetricName(namespace, name, frozenset({dimension}))
+    for namespace, dimension, names in (
+        ("AWS/Lambda", "FunctionName", ("Invocations", "Errors", "Throttles", "Duration")),
+        (
+            "AWS/SQS",
+            "QueueName",
+            ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
+        ),
+    )
+    for name in names
+)
 
 
 def expand(template_file: Path) -> Template:
@@ -174,7 +199,7 @@ def undeliverable_events(template: Template) -> list[str]:
             queue = referred(target.get("DeadLetterConfig", {}).get("Arn"))
             if queue is None:
                 findings.append(f"{rule}: no dead-letter queue")
-            elif rule not in _rules_let_in(template, queue):
+            elif rule not in _let_in(template, "AWS::SQS::QueuePolicy", queue, "events"):
                 findings.append(f"{rule}: {queue} refuses its events")
             if "RetryPolicy" not in target:
                 findings.append(f"{rule}: no retry policy")
@@ -296,10 +321,11 @@ def unguarded_buckets(template: Template) -> list[str]:
 
 
 def plain_http(template: Template) -> list[str]:
-    """Every bucket and every queue refuses requests without TLS."""
+    """Every bucket, queue and topic refuses requests without TLS."""
     policies = [
         *of_type(template, "AWS::S3::BucketPolicy").values(),
         *of_type(template, "AWS::SQS::QueuePolicy").values(),
+        *of_type(template, "AWS::SNS::TopicPolicy").values(),
     ]
     guarded = {
         referred(resource)
@@ -308,7 +334,11 @@ def plain_http(template: Template) -> list[str]:
         if _refuses_plain_http(statement)
         for resource in _listed(statement["Resource"])
     }
-    owners = of_type(template, "AWS::S3::Bucket") | of_type(template, "AWS::SQS::Queue")
+    owners = [
+        *of_type(template, "AWS::S3::Bucket"),
+        *of_type(template, "AWS::SQS::Queue"),
+        *of_type(template, "AWS::SNS::Topic"),
+    ]
     return [f"{name}: takes requests without TLS" for name in owners if name not in guarded]
 
 
@@ -330,6 +360,137 @@ def confused_deputies(template: Template) -> list[str]:
         if not all(re.fullmatch(r"\$\{\w+Role\.Arn\}", r) for r in grant.resources):
             findings.append(f"{grant.role}: passes more than one role")
     return findings
+
+
+def unencrypted_queues(template: Template) -> list[str]:
+    """Every queue encrypts what waits in it."""
+    return [
+        f"{queue}: not encrypted"
+        for queue, properties in of_type(template, "AWS::SQS::Queue").items()
+        if properties.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in properties
+    ]
+
+
+def forgetful_tables(template: Template, kept: str, expiring: str) -> list[str]:
+    """What is paid for can be restored and outlives the stack; what can be asked again expires."""
+    resources, tables = template["Resources"], of_type(template, "AWS::DynamoDB::Table")
+    recovery = tables[kept].get("PointInTimeRecoverySpecification", {})
+    expected = {
+        f"{kept}: no point-in-time recovery": recovery.get("PointInTimeRecoveryEnabled") is True,
+        f"{kept}: deleted with the stack": "Retain" in resources[kept].get("DeletionPolicy", ""),
+        f"{expiring}: keeps its items for ever": tables[expiring]
+        .get("TimeToLiveSpecification", {})
+        .get("Enabled")
+        is True,
+    }
+    return [finding for finding, ok in expected.items() if not ok]
+
+
+def open_policies(template: Template) -> list[str]:
+    """A bucket, queue or topic lets in nobody but a service, and that only on behalf of ours."""
+    findings = []
+    for type_ in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
+        for name, properties in of_type(template, type_).items():
+            for statement in properties["PolicyDocument"]["Statement"]:
+                if statement["Effect"] != "Allow":
+                    continue
+                where = f"{name} {statement.get('Sid', '')}"
+                if set(statement["Principal"]) != {"Service"}:
+                    findings.append(f"{where}: open to more than a service")
+                condition = statement.get("Condition", {})
+                keys = {key for operator in condition.values() for key in operator}
+                missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
+                findings += [f"{where}: lets in without {key}" for key in sorted(missing)]
+    return findings
+
+
+def unheard_events(template: Template, source: str, ours: set[str]) -> list[str]:
+    """Each of our events has a rule that waits for it, and no rule waits for one that is not."""
+    awaited = {
+        detail_type
+        for properties in of_type(template, "AWS::Events::Rule").values()
+        if source in properties.get("EventPattern", {}).get("source", [])
+        for detail_type in properties["EventPattern"].get("detail-type", [])
+    }
+    from_others = {"Object Created"}
+    return [f"{name}: nobody waits for it" for name in sorted(ours - awaited)] + [
+        f"{name}: nobody sends it" for name in sorted(awaited - ours - from_others)
+    ]
+
+
+def silent_outcomes(template: Template, outcomes: set[str]) -> list[str]:
+    """How a run or a log ended reaches a topic that takes it."""
+    rules = of_type(template, "AWS::Events::Rule")
+    topics = of_type(template, "AWS::SNS::Topic")
+    told: set[str] = set()
+    findings = []
+    for rule, properties in rules.items():
+        for target in properties["Targets"]:
+            topic = referred(target["Arn"])
+            if topic not in topics:
+                continue
+            told.update(properties["EventPattern"]["detail-type"])
+            if rule not in _let_in(template, "AWS::SNS::TopicPolicy", topic, "events"):
+                findings.append(f"{topic}: refuses {rule}")
+    return findings + [f"{name}: nobody is told" for name in sorted(outcomes - told)]
+
+
+def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
+    """Whatever can fail without a person seeing it rings, at a topic that takes the alarm."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    watched = {
+        (alarm["MetricName"], referred(dimension["Value"]))
+        for alarm in alarms.values()
+        for dimension in alarm["Dimensions"]
+    }
+    needed = {
+        (metric, function)
+        for function in of_type(template, "AWS::Lambda::Function")
+        for metric in ("Errors", "Throttles")
+    }
+    depth, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+    needed |= {(metric, queue) for queue in _dead_letters(template) for metric in (depth, age)}
+    needed |= {
+        (age, referred(mapping["EventSourceArn"]) or "")
+        for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    }
+    findings = [f"{of}: no alarm on {metric}" for metric, of in sorted(needed - watched)]
+    rung = {alarm["MetricName"] for alarm in alarms.values()}
+    findings += [f"no alarm on {metric}" for metric in sorted(own_metrics - rung)]
+    for name, alarm in alarms.items():
+        topics = {referred(action) for action in alarm.get("AlarmActions", [])}
+        if not topics:
+            findings.append(f"{name}: rings nowhere")
+        findings += [
+            f"{name}: {topic} refuses it"
+            for topic in topics
+            if not _let_in(template, "AWS::SNS::TopicPolicy", topic, "cloudwatch")
+        ]
+    return findings
+
+
+def unknown_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
+    """Alarms and dashboards look at metrics that exist, under the stage's own service name."""
+    known = emitted | AWS_METRICS
+    functions = of_type(template, "AWS::Lambda::Function")
+    services = {
+        render(function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
+        for function in functions.values()
+    }
+    findings = []
+    for where, metric, service in _looked_at(template):
+        if metric not in known:
+            by = ", ".join(sorted(metric.dimensions))
+            findings.append(f"{where}: nothing emits {metric.namespace} {metric.name} by {by}")
+        if service is not None and {service} != services:
+            findings.append(f"{where}: nothing emits for the service {service}")
+    return findings
+
+
+def unseen_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
+    """Nothing is measured that no alarm or dashboard looks at: each metric costs money."""
+    seen = {metric for _, metric, _ in _looked_at(template)}
+    return [f"{m.name}: nobody looks at it" for m in sorted(emitted - seen, key=lambda m: m.name)]
 
 
 def circles(template: Template) -> list[str]:
@@ -384,24 +545,69 @@ def _functions_by_rule(template: Template) -> dict[str, str]:
     }
 
 
-def _rules_let_in(template: Template, queue: str) -> set[str | None]:
+def _let_in(template: Template, type_: str, owner: str | None, service: str) -> set[str | None]:
+    """Return whose requests, made by a service, a queue or topic takes."""
     return {
         referred(arn)
-        for policy in of_type(template, "AWS::SQS::QueuePolicy").values()
-        if {"Ref": queue} in policy["Queues"]
+        for policy in of_type(template, type_).values()
+        if {"Ref": owner} in [*policy.get("Queues", []), *policy.get("Topics", [])]
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow"
-        and statement["Principal"] == {"Service": "events.amazonaws.com"}
-        and statement["Action"] == "sqs:SendMessage"
-        for arn in _listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+        and statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        and statement["Action"] in ("sqs:SendMessage", "sns:Publish")
+        for operator in ("ArnEquals", "ArnLike")
+        for arn in _listed(statement["Condition"].get(operator, {}).get("aws:SourceArn", []))
     }
+
+
+def _dead_letters(template: Template) -> set[str]:
+    """Return every queue that takes what others could not do."""
+    arns = [
+        queue.get("RedrivePolicy", {}).get("deadLetterTargetArn")
+        for queue in of_type(template, "AWS::SQS::Queue").values()
+    ]
+    for rule in of_type(template, "AWS::Events::Rule").values():
+        arns += [target.get("DeadLetterConfig", {}).get("Arn") for target in rule["Targets"]]
+    for settings in of_type(template, "AWS::Lambda::EventInvokeConfig").values():
+        on_failure = settings.get("DestinationConfig", {}).get("OnFailure", {})
+        arns.append(on_failure.get("Destination"))
+    return {queue for arn in arns if (queue := referred(arn)) is not None}
+
+
+def _looked_at(template: Template) -> Iterator[tuple[str, MetricName, str | None]]:
+    """Yield what alarms and widgets look at: by whom, which metric, of which service."""
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        values = {d["Name"]: render(d["Value"]) for d in alarm["Dimensions"]}
+        metric = MetricName(alarm["Namespace"], alarm["MetricName"], frozenset(values))
+        yield name, metric, values.get("service")
+    for name, dashboard in of_type(template, "AWS::CloudWatch::Dashboard").items():
+        body = json.loads(render(dashboard["DashboardBody"]))
+        for widget in body["widgets"]:
+            for row in widget["properties"]["metrics"]:
+                metric, service = _widget_metric(row)
+                yield f"{name} {widget['properties']['title']}", metric, service
+
+
+def _widget_metric(row: list[Any]) -> tuple[MetricName, str | None]:
+    """Read a row of a widget: a metric by name, or a search for all values of a dimension."""
+    if isinstance(row[0], dict):
+        found = _SEARCHED.match(row[0]["expression"])
+        if found is None:
+            raise ValueError(f"not a search as ours are: {row[0]['expression']}")
+        namespace, *dimensions = found["schema"].split(",")
+        terms = dict(re.findall(r'(\w+)="([^"]+)"', found["terms"]))
+        name = MetricName(namespace, terms["MetricName"], frozenset(dimensions))
+        return name, terms.get("service")
+    named = [part for part in row if isinstance(part, str)]
+    values = dict(zip(named[2::2], named[3::2], strict=True))
+    return MetricName(named[0], named[1], frozenset(values)), values.get("service")
 
 
 def _refuses_plain_http(statement: Mapping[str, Any]) -> bool:
     return (
         statement["Effect"] == "Deny"
         and statement["Principal"] == "*"
-        and statement["Action"] in ("s3:*", "sqs:*")
+        and statement["Action"] in ("s3:*", "sqs:*", "sns:Publish")
         and statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
     )
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from search_router.domain import events
+from search_router.domain.events import RouterEvent
+from search_router.measurements import Metric
 from tests.unit import template_checks as checks
-from tests.unit.template_checks import Template
+from tests.unit.template_checks import MetricName, Template
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {file.parent.name for file in ROOT.glob("functions/*/app.py")}
@@ -31,12 +34,57 @@ FUNCTION_FOLDERS = {
 }
 
 
+OUR_EVENTS = {kind.detail_type for kind in RouterEvent.__subclasses__()}
+OUTCOMES = {"ModelPromoted", "ModelRejected", "RunFailed", "QueryLogRouted"}
+NAMESPACE = "SearchRouter"
+EMITTED = {
+    MetricName(NAMESPACE, metric.label, frozenset({"service", metric.dimension or "service"}))
+    for metric in Metric
+}
+NEEDS_SOMEBODY = {
+    "BatchFallbackShare",
+    "ApiFallbackShare",
+    "QueriesUnanswered",
+    "SplitsFailed",
+    "ModelThrottles",
+    "RunsFailed",
+    "LogsFailed",
+    "LogsStuck",
+    "UploadsMissed",
+    "TrackingErrors",
+}
+
+
 def functions_out_of_step(template: Template) -> list[str]:
     return checks.functions_out_of_step(template, FUNCTION_FOLDERS, EVENT_FILES)
 
 
 def misrouted_events(template: Template) -> list[str]:
     return checks.misrouted_events(template, EVENTS, NAMES)
+
+
+def forgetful_tables(template: Template) -> list[str]:
+    return checks.forgetful_tables(template, kept="StateTable", expiring="CacheTable")
+
+
+def unheard_events(template: Template) -> list[str]:
+    return checks.unheard_events(template, events.SOURCE, OUR_EVENTS)
+
+
+def silent_outcomes(template: Template) -> list[str]:
+    return checks.silent_outcomes(template, OUTCOMES)
+
+
+def missing_alarms(template: Template) -> list[str]:
+    return checks.missing_alarms(template, NEEDS_SOMEBODY)
+
+
+def unknown_metrics(template: Template) -> list[str]:
+    return checks.unknown_metrics(template, EMITTED)
+
+
+def unseen_metrics(template: Template) -> list[str]:
+    return checks.unseen_metrics(template, EMITTED)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +126,14 @@ CHECKS: list[Callable[[Template], list[str]]] = [
     checks.unguarded_buckets,
     checks.plain_http,
     checks.confused_deputies,
+    checks.unencrypted_queues,
+    checks.open_policies,
+    forgetful_tables,
+    unheard_events,
+    silent_outcomes,
+    missing_alarms,
+    unknown_metrics,
+    unseen_metrics,
     checks.circles,
     misrouted_events,
 ]
@@ -290,6 +346,114 @@ def any_role_for_bedrock(t: Template) -> None:
     lend["Resource"] = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}
 
 
+def plain_messages(t: Template) -> None:
+    del properties(t, "SplitQueue")["SqsManagedSseEnabled"]
+
+
+def http_on_a_topic(t: Template) -> None:
+    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(0)
+
+
+def a_public_bucket(t: Template) -> None:
+    properties(t, "DataBucketPolicy")["PolicyDocument"]["Statement"].append(
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}
+    )
+
+
+def a_queue_for_every_rule(t: Template) -> None:
+    statement = properties(t, "EventDeadLetterQueuePolicy")["PolicyDocument"]["Statement"][1]
+    statement["Condition"] = {}
+
+
+def a_topic_for_every_account(t: Template) -> None:
+    statement = properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"][2]
+    del statement["Condition"]["StringEquals"]
+
+
+def no_backups(t: Template) -> None:
+    del properties(t, "StateTable")["PointInTimeRecoverySpecification"]
+
+
+def a_table_that_goes_with_the_stack(t: Template) -> None:
+    t["Resources"]["StateTable"]["DeletionPolicy"] = "Delete"
+
+
+def an_endless_cache(t: Template) -> None:
+    del properties(t, "CacheTable")["TimeToLiveSpecification"]
+
+
+def a_misspelt_event(t: Template) -> None:
+    pattern = properties(t, "FinishQueryLogFunctionPartsComplete")["EventPattern"]
+    pattern["detail-type"] = ["QueryLogPartComplete"]
+
+
+def a_silent_failure(t: Template) -> None:
+    properties(t, "OutcomeRule")["EventPattern"]["detail-type"].remove("RunFailed")
+
+
+def a_topic_that_refuses_outcomes(t: Template) -> None:
+    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
+
+
+def a_topic_that_refuses_alarms(t: Template) -> None:
+    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(2)
+
+
+def no_alarm_on_dead_letters(t: Template) -> None:
+    del t["Resources"]["EventDeadLetterQueueDepthAlarm"]
+
+
+def no_alarm_on_waiting_splits(t: Template) -> None:
+    del t["Resources"]["SplitQueueAgeAlarm"]
+
+
+def no_alarm_on_a_function(t: Template) -> None:
+    del t["Resources"]["DeployModelErrorsAlarm"]
+
+
+def no_alarm_on_fallbacks(t: Template) -> None:
+    del t["Resources"]["BatchFallbackAlarm"]
+
+
+def an_alarm_that_rings_nowhere(t: Template) -> None:
+    properties(t, "LogsStuckAlarm")["AlarmActions"] = []
+
+
+def a_misspelt_metric_in_an_alarm(t: Template) -> None:
+    properties(t, "LogsStuckAlarm")["MetricName"] = "LogStuck"
+
+
+def a_dimension_that_is_not_emitted(t: Template) -> None:
+    properties(t, "BatchFallbackAlarm")["Dimensions"].append({"Name": "Tier", "Value": "cache"})
+
+
+def another_stages_alarm(t: Template) -> None:
+    properties(t, "BatchFallbackAlarm")["Dimensions"][0]["Value"] = "search-router-prod"
+
+
+def a_misspelt_metric_of_aws(t: Template) -> None:
+    properties(t, "SplitQueueAgeAlarm")["MetricName"] = "AgeOfOldestMessage"
+
+
+def in_the_dashboard(t: Template, before: str, after: str) -> None:
+    dashboard = properties(t, "Dashboard")
+    body = dashboard["DashboardBody"]["Fn::Sub"]
+    assert before in body
+    dashboard["DashboardBody"]["Fn::Sub"] = body.replace(before, after)
+
+
+def a_misspelt_metric_on_the_dashboard(t: Template) -> None:
+    in_the_dashboard(t, '"SearchRouter", "CostUsd"', '"SearchRouter", "CostUSD"')
+
+
+def a_misspelt_dimension_on_the_dashboard(t: Template) -> None:
+    in_the_dashboard(t, "{SearchRouter,Modality,service}", "{SearchRouter,modality,service}")
+
+
+def a_metric_that_nobody_sees(t: Template) -> None:
+    in_the_dashboard(t, '"SearchRouter", "CostUsd"', '"SearchRouter", "InputTokens"')
+
+
 def a_circle(t: Template) -> None:
     t["Resources"]["EventDeadLetterQueue"]["DependsOn"] = ["EventDeadLetterQueuePolicy"]
 
@@ -357,10 +521,44 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (checks.confused_deputies, trust_in_any_account, "without aws:SourceAccount"),
         (checks.confused_deputies, a_role_for_any_service, "passes roles to any service"),
         (checks.confused_deputies, any_role_for_bedrock, "passes more than one role"),
+        (checks.plain_http, http_on_a_topic, "NotificationTopic: takes requests without TLS"),
+        (checks.unencrypted_queues, plain_messages, "SplitQueue: not encrypted"),
+        (checks.open_policies, a_public_bucket, "DataBucketPolicy : open to more than a service"),
+        (checks.open_policies, a_queue_for_every_rule, "lets in without aws:SourceArn"),
+        (checks.open_policies, a_topic_for_every_account, "lets in without aws:SourceAccount"),
+        (forgetful_tables, no_backups, "StateTable: no point-in-time recovery"),
+        (forgetful_tables, a_table_that_goes_with_the_stack, "StateTable: deleted with the stack"),
+        (forgetful_tables, an_endless_cache, "CacheTable: keeps its items for ever"),
+        (unheard_events, a_misspelt_event, "QueryLogPartsComplete: nobody waits for it"),
+        (unheard_events, a_misspelt_event, "QueryLogPartComplete: nobody sends it"),
+        (silent_outcomes, a_silent_failure, "RunFailed: nobody is told"),
+        (silent_outcomes, a_topic_that_refuses_outcomes, "NotificationTopic: refuses OutcomeRule"),
+        (missing_alarms, a_topic_that_refuses_alarms, "NotificationTopic refuses it"),
+        (
+            missing_alarms,
+            no_alarm_on_dead_letters,
+            "EventDeadLetterQueue: no alarm on ApproximateNumberOfMessagesVisible",
+        ),
+        (
+            missing_alarms,
+            no_alarm_on_waiting_splits,
+            "SplitQueue: no alarm on ApproximateAgeOfOldestMessage",
+        ),
+        (missing_alarms, no_alarm_on_a_function, "DeployModelFunction: no alarm on Errors"),
+        (missing_alarms, no_alarm_on_fallbacks, "no alarm on BatchFallbackShare"),
+        (missing_alarms, an_alarm_that_rings_nowhere, "LogsStuckAlarm: rings nowhere"),
+        (unknown_metrics, a_misspelt_metric_in_an_alarm, "nothing emits SearchRouter LogStuck by"),
+        (unknown_metrics, a_dimension_that_is_not_emitted, "BatchFallbackShare by Tier, service"),
+        (unknown_metrics, another_stages_alarm, "nothing emits for the service search-router-prod"),
+        (unknown_metrics, a_misspelt_metric_of_aws, "nothing emits AWS/SQS AgeOfOldestMessage"),
+        (unknown_metrics, a_misspelt_metric_on_the_dashboard, "nothing emits SearchRouter CostUSD"),
+        (unknown_metrics, a_misspelt_dimension_on_the_dashboard, "WeightMean by modality, service"),
+        (unseen_metrics, a_metric_that_nobody_sees, "CostUsd: nobody looks at it"),
         (checks.circles, a_circle, "EventDeadLetterQueuePolicy"),
         (misrouted_events, a_renamed_event, "misses the event of promote_model"),
         (misrouted_events, a_rule_for_all_our_events, "takes the event of start_distillation"),
     ],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_planted_mistake_is_found(
     check: Callable[[Template], list[str]],

@@ -22,7 +22,7 @@ def weight_histograms(rows: Iterable[Weights], modalities: Modalities) -> dict[s
 
 
 def mean_weights(histograms: Mapping[str, list[int]]) -> dict[str, float]:
-    """Estimate the mean weight per modality, to about 0.02; empty if nothing was counted.
+    """Estimate the mean weight per modality, to about 0.03; empty if nothing was counted.
 
     A bin stands for its middle. Labels on a grid lie at the lower edges, which would make all means
     too large by the same amount; as the weights of a row sum to 1, that amount is known.
