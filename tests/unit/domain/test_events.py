@@ -1,5 +1,6 @@
 """Events: ids that can be checked, room for later versions, nothing else to believe."""
 
+import json
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from search_router.domain.events import (
     QueryLogRouted,
     RouterEvent,
     RunFailed,
+    UploadMissed,
 )
+from search_router.domain.uploads import ObjectRef
 
 RUN, LOG = "run-0123456789ab", "log-0123456789ab"
 ALL: list[RouterEvent] = [
@@ -29,6 +32,7 @@ ALL: list[RouterEvent] = [
     RunFailed(run_id=RUN, reason="too few rows"),
     QueryLogPartsComplete(log_id=LOG),
     QueryLogRouted(log_id=LOG),
+    UploadMissed.of(ObjectRef("uploads", "prompts/ä b+%25.jsonl", "v1")),
 ]
 
 
@@ -53,6 +57,20 @@ def test_an_event_reads_back_and_ignores_what_a_later_version_adds(event: Router
 def test_an_id_that_is_none_of_ours_is_refused(run_id: Any) -> None:
     with pytest.raises(ValidationError):
         PromptsSharded(run_id=run_id)
+
+
+@pytest.mark.parametrize("version", ["v1", None])
+def test_a_missed_upload_reads_like_the_event_that_s3_should_have_sent(version: str | None) -> None:
+    source = ObjectRef("uploads", "prompts/ä b+%25.jsonl", version)
+
+    detail = json.loads(UploadMissed.of(source).model_dump_json())
+
+    assert detail == {
+        "bucket": {"name": "uploads"},
+        "object": {"key": "prompts/ä b+%25.jsonl", "version-id": version},
+    }
+    s3_says_more = {**detail, "reason": "PutObject", "version": "0"}
+    assert UploadMissed.model_validate(s3_says_more).source == source
 
 
 def test_our_own_ids_are_accepted() -> None:

@@ -17,6 +17,7 @@ from search_router.domain.results import (
     PartStats,
     bucket_latency,
     latency_bucket,
+    latency_sample,
     latency_summary,
     packed_stats,
     result_line,
@@ -305,3 +306,14 @@ def test_percentiles_are_read_from_the_buckets() -> None:
     assert summary["p95"] == pytest.approx(1_000, rel=0.05)
     assert summary["mean"] == pytest.approx(190, rel=0.05)
     assert latency_summary({}) == {}
+
+
+@given(st.dictionaries(st.integers(0, 100), st.integers(1, 500), max_size=20), st.integers(1, 60))
+def test_a_sample_of_latencies_keeps_their_median(buckets: dict[int, int], size: int) -> None:
+    sample = latency_sample(buckets, size)
+
+    assert len(sample) == min(size, sum(buckets.values()))
+    assert sample == sorted(sample)
+    assert set(sample) <= {bucket_latency(bucket) for bucket in buckets}
+    if size % 2 and sum(buckets.values()) % 2 and sample:
+        assert sample[len(sample) // 2] == latency_summary(buckets)["p50"]

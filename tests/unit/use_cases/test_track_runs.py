@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from search_router.domain.errors import ConflictError, NotFoundError
+from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
 from search_router.domain.events import (
     ModelDeployed,
     ModelEvaluated,
@@ -12,10 +12,12 @@ from search_router.domain.events import (
     QueryLogPartsComplete,
     RouterEvent,
     RunFailed,
+    UploadMissed,
 )
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.runs import OPEN_STATES, RunState
-from search_router.use_cases.track_runs import PATIENCE
+from search_router.domain.uploads import ObjectRef
+from search_router.use_cases.track_runs import PATIENCE, UPLOAD_HORIZON, UPLOAD_PATIENCE
 from tests.fakes import START, UPLOAD_BUCKET, InMemoryRuns
 from tests.records import a_run, an_evaluation, jsonl
 from tests.unit.use_cases.world import World, labelled_rows
@@ -198,3 +200,73 @@ def test_a_complete_log_whose_planner_died_is_announced_again_too(world: World) 
     world.track()
 
     assert world.events.published == [QueryLogPartsComplete(log_id=stuck.log_id)]
+
+
+def test_an_upload_whose_event_was_lost_is_announced_once_it_is_late(world: World) -> None:
+    prompts = world.uploads.upload("prompts/a.jsonl", jsonl(labelled_rows(200)))
+    log = world.uploads.upload("query-logs/a.jsonl", b"{}")
+    world.uploads.upload("prompts/folder/", b"")
+    world.uploads.upload("prompts/folder/a.jsonl", b"")
+    world.uploads.upload("query-logs/folder/", b"")
+
+    world.clock.advance(UPLOAD_PATIENCE - timedelta(seconds=1))
+    assert world.tick().uploads_missed == 0
+
+    world.clock.advance(timedelta(seconds=1))
+    assert world.tick().uploads_missed == 2
+    assert world.events.published == [UploadMissed.of(prompts), UploadMissed.of(log)]
+
+    world.shard(world.events.of(UploadMissed)[0].source)
+    world.split(world.events.of(UploadMissed)[1].source)
+    world.events.published.clear()
+    assert world.tick().uploads_missed == 0
+    assert world.events.of(UploadMissed) == []
+
+
+def test_a_missed_upload_that_cannot_be_helped_is_counted_but_not_pushed_for_ever(
+    world: World,
+) -> None:
+    world.uploads.upload("prompts/a.jsonl", b"")
+    world.clock.advance(UPLOAD_PATIENCE + timedelta(hours=3))
+
+    assert world.tick().uploads_missed == 1
+    assert world.events.published == []
+
+    world.clock.advance(UPLOAD_HORIZON)
+    assert world.tick().uploads_missed == 0
+
+
+def test_only_the_current_version_of_an_upload_is_missed(world: World) -> None:
+    world.uploads.upload("prompts/a.jsonl", b"old")
+    current = world.uploads.upload("prompts/a.jsonl", b"new")
+    gone = world.uploads.upload("prompts/b.jsonl", b"gone")
+    world.uploads.erase(gone)
+    world.clock.advance(UPLOAD_PATIENCE)
+
+    world.track()
+
+    assert world.events.published == [UploadMissed.of(current)]
+
+
+def test_a_log_whose_planner_died_before_it_queued_every_split_is_planned_again(
+    world: World,
+) -> None:
+    log = world.ledger.create(a_log("log-000000000001", LogState.PLANNED, 1))
+    world.clock.advance(PATIENCE)
+
+    world.track()
+
+    source = ObjectRef(log.source_bucket, log.source_key, log.source_version)
+    assert world.events.of(UploadMissed) == [UploadMissed.of(source)]
+
+
+def test_a_bus_that_cannot_be_reached_is_reported_with_what_was_counted(world: World) -> None:
+    world.ledger.create(a_log("log-000000000001", LogState.ROUTING, 3))
+    world.runs.create(a_run(RunState.PROMOTED))
+    world.clock.advance(PATIENCE)
+    world.events.failing = UnavailableError("publish an event")
+
+    tracking = world.tick()
+
+    assert [type(error) for error in tracking.errors] == [UnavailableError]
+    assert (tracking.runs["PROMOTED"], tracking.logs["ROUTING"]) == (1, 1)
