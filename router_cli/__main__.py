@@ -12,7 +12,7 @@ from router_cli.console import fail
 from router_cli.failures import CommandError
 from search_router.domain.errors import SearchRouterError
 
-_VERBS = ("validate", "generate", "label", "upload", "runs", "route", "results", "local")
+VERBS = ("validate", "generate", "label", "upload", "runs", "route", "results", "local")
 _INTERRUPTED = 130
 
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _named(arguments: Sequence[str]) -> Sequence[str]:
     """Return the verb asked for, so that `validate` need not import boto3; all for the help."""
-    return [verb for verb in _VERBS if arguments and arguments[0] == verb] or _VERBS
+    return [verb for verb in VERBS if arguments and arguments[0] == verb] or VERBS
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ def printable(value: object) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """Return text of several lines without other control characters."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def print_json(value: Mapping[str, object]) -> None:
     """Print exactly one JSON object to stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
@@ -51,7 +56,7 @@ def say(message: str) -> None:
 
 def fail(message: str) -> int:
     """Tell what went wrong and return the exit code for failed work."""
-    sys.stderr.write("search-router: " + message + "\n")
+    sys.stderr.write(f"search-router: {printable_lines(message)}\n")
     return _FAILED
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from router_cli import synthesis
 from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from search_router.domain.errors import InvalidInputError
@@ -14,7 +15,7 @@ from search_router.domain.prompt_files import read_prompts
 from search_router.domain.prompts import RejectedLine
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
-DEFAULT_MODALITIES = "visual,audio,transcription,metadata"
+DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
 DEFAULT_HOLDOUT_FRACTION = 0.1
 SHOWN_REJECTS = 20
 _CHUNK_BYTES = 256 * 1024

@@ -4,6 +4,10 @@ import ast
 import re
 from pathlib import Path
 
+from samtranslator.yaml_helper import yaml_parse
+
+from router_cli.__main__ import VERBS
+from router_cli.validate import DEFAULT_MODALITIES
 from tests.conftest import TESTS
 
 PROJECT = TESTS.parent
@@ -40,3 +44,23 @@ def _imported_rooms(path: Path) -> set[str]:
     ]
     inside = [name.split(".")[1:] for name in names if name.startswith("search_router.")]
     return {parts[0] for parts in inside}
+
+
+def test_the_default_modalities_are_named_the_same_everywhere() -> None:
+    template = yaml_parse((PROJECT / "template.yaml").read_text("utf-8"))
+
+    assert template["Parameters"]["Modalities"]["Default"] == DEFAULT_MODALITIES
+
+
+def test_the_readme_names_every_verb_and_no_other() -> None:
+    table = (PROJECT / "README.md").read_text("utf-8").partition("| verb | does |")[2]
+    named = set(re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE))
+
+    assert named == set(VERBS)
+
+
+def test_the_readme_names_make_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.M))
+    named = set(re.findall(r"make ([a-z-]+)", (PROJECT / "README.md").read_text("utf-8")))
+
+    assert named <= targets
