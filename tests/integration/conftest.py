@@ -5,6 +5,7 @@ lives on loopback and in virtual time, is a new one for each test.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -16,7 +17,7 @@ from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChang
 from search_router.dependencies import dependencies
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
-from tests.integration.stack import Stack
+from tests.integration.stack import NewStack, Stack
 from tests.integration.world import (
     ACCOUNT,
     CACHE,
@@ -48,6 +49,7 @@ def aws() -> Iterator[World]:
         queue_url = create_queue(sqs)
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
             environment.setenv(name, value)
+        environment.setattr("boto3.client", _reusing_clients(boto3.client))
         yield World(s3, dynamodb, sqs, queue_url)
 
 
@@ -71,32 +73,78 @@ def bedrock(
     world: World, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bedrock]:
     """Start a double whose jobs read the data bucket, and point the handlers at it."""
-    sent: list[StateChangeEvent] = []
-    settings = DoubleSettings(requests_per_minute=0, account=ACCOUNT)
-    with BedrockDouble(
-        settings, clock=clock, publish=sent.append, read_object=world.read_uri
-    ) as double:
-        for service in ("BEDROCK", "BEDROCK_RUNTIME"):
-            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", double.url)
-        yield Bedrock(double, clock, sent)
+    with _serving(world, clock, monkeypatch) as started:
+        yield started
 
 
 @pytest.fixture
-def stack(
-    world: World,
-    bedrock: Bedrock,
+def new_stack(
+    aws: World,
     load_event: Callable[[str], dict[str, Any]],
     lambda_context: FakeLambdaContext,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Stack]:
-    """Return the ten functions, wired as the template wires them.
+) -> NewStack:
+    """Return a maker of stacks: ten functions, empty but for uploads, at the same time of day.
 
     The quota is so large that the pace never waits, which would make latencies differ.
     """
     monkeypatch.setenv("REQUESTS_PER_MINUTE", "60000")
-    dependencies().clock = bedrock.clock  # type: ignore[assignment]
-    with Stack.wired(world, bedrock, load_event, lambda_context) as wired:
-        yield wired
+
+    @contextmanager
+    def make() -> Iterator[Stack]:
+        aws.clear()
+        dependencies.cache_clear()
+        clock: Any = VirtualClock()
+        with _serving(aws, clock, monkeypatch) as bedrock:
+            dependencies().clock = clock
+            with Stack.wired(aws, bedrock, load_event, lambda_context) as wired:
+                yield wired
+        dependencies.cache_clear()
+
+    return make
+
+
+@pytest.fixture
+def stack(new_stack: NewStack) -> Iterator[Stack]:
+    """Return the ten functions, wired as the template wires them."""
+    with new_stack() as made:
+        yield made
+
+
+@contextmanager
+def _serving(
+    world: World, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bedrock]:
+    sent: list[StateChangeEvent] = []
+    seeds: dict[str, bytes] = {}
+
+    def read_object(uri: str) -> bytes:
+        return seeds[uri] if uri in seeds else world.read_uri(uri)
+
+    settings = DoubleSettings(requests_per_minute=0, account=ACCOUNT)
+    with BedrockDouble(
+        settings, clock=clock, publish=sent.append, read_object=read_object
+    ) as double:
+        for service in ("BEDROCK", "BEDROCK_RUNTIME"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", double.url)
+        yield Bedrock(double, clock, sent, seeds)
+
+
+def _reusing_clients(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Make each client of moto's services once, to save a good part of every test's time.
+
+    Those with an address of their own are made anew, and Bedrock's, as every test has its double.
+    """
+    made: dict[str, Any] = {}
+
+    def client(service: str, *arguments: Any, **settings: Any) -> Any:
+        if service.startswith("bedrock") or "endpoint_url" in settings:
+            return make(service, *arguments, **settings)
+        if service not in made:
+            made[service] = make(service, *arguments, **settings)
+        return made[service]
+
+    return client
 
 
 def _create_table(dynamodb: Any, name: str, *keys: str) -> None:

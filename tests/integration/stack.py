@@ -7,10 +7,13 @@ and details replaced; `deliveries` says how often each is delivered.
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any
+
+import boto3
 
 from search_router.dependencies import dependencies
 from search_router.domain import naming
@@ -24,7 +27,7 @@ from tests.aws_calls import AwsCalls, aws_calls
 from tests.conftest import FakeLambdaContext
 from tests.fakes import START
 from tests.integration.material import query, weights
-from tests.integration.world import CACHE, DATA, ENVIRONMENT, STATE, Bedrock, World
+from tests.integration.world import CACHE, ENVIRONMENT, REGION, STATE, Bedrock, World
 from tests.records import (
     MODALITIES,
     STUDENT,
@@ -41,22 +44,32 @@ CONSUMERS = {
     "ModelEvaluated": "promote_model",
     "QueryLogPartsComplete": "finish_query_log",
 }
-_SEED = "seed/training.jsonl"
-WRITES = frozenset(
+_SEED = "s3://seed/training.jsonl"
+EFFECTS = frozenset(
     {
-        "PutObject",
-        "PutItem",
-        "UpdateItem",
-        "TransactWriteItems",
-        "BatchWriteItem",
-        "PutEvents",
-        "SendMessageBatch",
         "CreateModelCustomizationJob",
         "CreateCustomModelDeployment",
         "DeleteCustomModelDeployment",
+        "SendMessageBatch",
         "Converse",
     }
 )
+WRITES = EFFECTS | {
+    "PutObject",
+    "PutItem",
+    "UpdateItem",
+    "TransactWriteItems",
+    "BatchWriteItem",
+    "PutEvents",
+}
+
+
+@cache
+def _seed() -> bytes:
+    return b"".join(
+        training_line(query(n), SYSTEM_PROMPT, MODALITIES, tuple(weights(n).values()), None)
+        for n in range(100)
+    )
 
 
 def invoke(function: str, event: dict[str, Any], context: FakeLambdaContext) -> Any:
@@ -75,6 +88,7 @@ class Stack:
     load_event: Callable[[str], dict[str, Any]]
     context: FakeLambdaContext
     deliveries: int = 1
+    delivered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     _seen: int = field(default=0)
 
     @classmethod
@@ -135,10 +149,13 @@ class Stack:
         return invoke(function, event, self.context)
 
     def deliver(self, function: str, event: dict[str, Any]) -> Any:
-        """Invoke a function as often as everything is delivered; return its last reply."""
-        reply = None
-        for _ in range(self.deliveries):
-            reply = self.invoke(function, event)
+        """Invoke a function; a repeated delivery must change nothing and ask for nothing."""
+        self.delivered.append((function, event))
+        reply = self.invoke(function, event)
+        for _ in range(self.deliveries - 1):
+            with self.changing_nothing(trying=True):
+                again = self.invoke(function, event)
+            assert again == reply
         return reply
 
     def upload(self, key: str, body: bytes) -> ObjectRef:
@@ -167,11 +184,15 @@ class Stack:
 
     def end_jobs(self) -> None:
         """Let an hour pass and deliver what Bedrock says about its jobs."""
-        self.bedrock.clock.advance(timedelta(hours=1))
+        self.pass_an_hour()
         self.bedrock.double.settle()
         for sent in self.bedrock.sent:
             self.deliver("deploy_model", self.event("deploy_model", **sent.detail))
         self.bedrock.sent.clear()
+
+    def pass_an_hour(self) -> None:
+        """Let jobs and deployments come to their end."""
+        self.bedrock.clock.advance(timedelta(hours=1))
 
     def tick(self) -> None:
         """Let the schedule's five minutes pass."""
@@ -221,50 +242,49 @@ class Stack:
         reply = self.deliver("route_api", event)
         return {"status": reply["statusCode"], "body": json.loads(reply["body"])}
 
-    def serve(self) -> Champion:
-        """Make a champion serve whose model exists, without telling the whole story."""
+    def deployed(self) -> str:
+        """Deploy a model without telling the whole story; return the deployment's ARN."""
         customizer = dependencies().customizer
-        body = b"".join(
-            training_line(query(n), SYSTEM_PROMPT, MODALITIES, tuple(weights(n).values()), None)
-            for n in range(100)
-        )
-        self.world.s3.put_object(Bucket=DATA, Key=_SEED, Body=body)
+        self.bedrock.seeds[_SEED] = _seed()
         customizer.start_job(
             DistillationJob(
                 name="search-router-seed",
                 teacher=TEACHER,
                 student=STUDENT,
                 role_arn=ENVIRONMENT["DISTILLATION_ROLE_ARN"],
-                training_uri=f"s3://{DATA}/{_SEED}",
-                output_uri=f"s3://{DATA}/seed",
+                training_uri=_SEED,
+                output_uri="s3://seed/output",
                 tags=(),
             )
         )
-        self.bedrock.clock.advance(timedelta(hours=1))
+        self.pass_an_hour()
         model_arn = customizer.job("search-router-seed").model_arn
         arn = customizer.deploy("search-router-seed-serving", model_arn)
-        self.bedrock.clock.advance(timedelta(hours=1))
-        self.world.s3.delete_object(Bucket=DATA, Key=_SEED)
+        self.pass_an_hour()
         self.bedrock.double.settle()
         self.bedrock.sent.clear()
-        champion = a_champion(deployment_arn=arn)
+        return arn
+
+    def serve(self) -> Champion:
+        """Make a champion serve whose model exists."""
+        champion = a_champion(deployment_arn=self.deployed())
         run = a_run(RunState.EVALUATING, run_id=champion.run_id, evaluation=an_evaluation())
         promoted = dependencies().runs.create(run).moved(RunState.PROMOTED, START)
         dependencies().champions.promote(champion, None, promoted)
         return champion
 
     @contextmanager
-    def changing_nothing(self, *, announcing: bool = False) -> Iterator[None]:
-        """Expect that the block writes nothing anywhere and asks Bedrock for nothing.
+    def changing_nothing(self, *, trying: bool = False) -> Iterator[None]:
+        """Expect that the block changes nothing stored and asks Bedrock and the queue for nothing.
 
-        With `announcing` it may say again what is so; without, it says nothing either.
+        Without `trying` it may not even try to write, nor say again what is so.
         """
-        before, made = self._everything(), len(self.calls.made)
+        before, made = self.everything(), len(self.calls.made)
         yield
-        refused = WRITES - {"PutEvents"} if announcing else WRITES
-        written = [str(call) for call in self.calls.made[made:] if call.operation in refused]
-        assert written == []
-        assert self._everything() == before
+        refused = EFFECTS if trying else WRITES
+        done = [str(call) for call in self.calls.made[made:] if call.operation in refused]
+        assert done == [], done
+        assert self.everything() == before
 
     # --- what came of it ------------------------------------------------------------------------
 
@@ -293,11 +313,23 @@ class Stack:
         assert log is not None
         return log
 
-    def _everything(self) -> tuple[object, ...]:
+    def everything(self) -> tuple[object, ...]:
+        """Return all that is stored: items, cached answers, objects."""
         return (self.world.items(STATE), self.world.items(CACHE), self.world.data_objects())
+
+    def bought(self) -> dict[str, int]:
+        """Return the number of jobs and deployments that Bedrock has for us."""
+        client = boto3.client("bedrock", REGION)
+        jobs = client.list_model_customization_jobs()["modelCustomizationJobSummaries"]
+        deployments = client.list_custom_model_deployments()["modelDeploymentSummaries"]
+        client.close()
+        return {"jobs": len(jobs), "deployments": len(deployments)}
 
     def champion(self) -> Champion:
         """Return the champion."""
         champion = dependencies().champions.current()
         assert champion is not None
         return champion
+
+
+NewStack = Callable[[], AbstractContextManager[Stack]]

@@ -1,6 +1,6 @@
 """The resources of one stack in moto, and the Bedrock double beside it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from moto.backends import get_backend
@@ -113,8 +113,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Bedrock:
-    """The double in the stack's virtual time, and the events that it has sent."""
+    """The double in the stack's virtual time, and the events that it has sent.
+
+    `seeds` are training objects, by URI, that it finds though they are in no bucket.
+    """
 
     double: BedrockDouble
     clock: VirtualClock
-    sent: list[StateChangeEvent] = field(default_factory=list)
+    sent: list[StateChangeEvent]
+    seeds: dict[str, bytes]
