@@ -1,5 +1,8 @@
 """The cascade: tiers in order, every query asked once, what was learnt is never lost."""
 
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,8 +159,34 @@ def test_the_cache_is_looked_up_as_queries_are_drawn() -> None:
     assert cache.recalled == [], "no time to ask, no need to look"
 
 
-def test_two_workers_with_the_same_queries_meet_each_others_answers() -> None:
-    """Each begins elsewhere in one common order: the second half of each is the other's first."""
+def order_of(queries: dict[str, str], place: int) -> list[str]:
+    """Return the order in which a worker at a place draws its queries."""
+    drawn: list[str] = []
+
+    class InOrder:
+        def ask(self, _serving: object, queries: Iterable[str]) -> Iterator[tuple[str, Reply]]:
+            for query in queries:
+                drawn.append(query)
+                yield query, good()
+
+    route(queries, SERVING, InOrder(), NoCache(), place)
+    return drawn
+
+
+def test_workers_begin_at_different_places_of_one_common_order() -> None:
+    queries = many(1_000)
+    reversed_queries = dict(reversed(queries.items()))
+
+    orders = [order_of(queries, 0), order_of(reversed_queries, 1), order_of(queries, 2)]
+
+    for order in orders:
+        start = orders[0].index(order[0])
+        assert order == orders[0][start:] + orders[0][:start]
+    heads = [set(order[:200]) for order in orders]
+    assert all(not one & other for one, other in combinations(heads, 2))
+
+
+def test_a_worker_that_starts_later_meets_the_answers_of_the_first() -> None:
     queries, shared = many(1_000), dict[str, str]()
     model = FakeModel(always(GOOD))
     paused = iter(range(10**9))

@@ -11,7 +11,17 @@ from tests.records import MODALITIES
 
 @pytest.mark.parametrize(
     ("weight", "place"),
-    [(0.0, 0), (0.0999, 0), (0.1, 1), (0.1 + 0.2, 3), (0.3, 3), (0.7, 7), (0.999, 9), (1.0, 9)],
+    [
+        (0.0, 0),
+        (0.0999, 0),
+        (0.1, 1),
+        (0.1 + 0.2, 3),
+        (0.3, 3),
+        (0.7, 7),
+        (0.999, 9),
+        (1.0, 9),
+        (1 - 0.9, 1),
+    ],
 )
 def test_the_bin_of_a_weight(weight: float, place: int) -> None:
     assert weight_bin(weight) == place

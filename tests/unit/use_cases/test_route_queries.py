@@ -116,6 +116,19 @@ def test_the_cache_spans_the_splits_of_a_log(serving_world: World) -> None:
     assert len(world.model.asked) == len(set(world.model.asked)) == 2_000
 
 
+def test_every_split_begins_at_another_of_its_queries(serving_world: World) -> None:
+    world = serving_world
+    message = the_message(world, LARGE[: 25 * 1_000])
+
+    for split in (0, 1):
+        world.caches.by_version.clear()
+        world.route(message.model_copy(update={"split": split}))
+
+    first, second = world.model.asked[:1_000], world.model.asked[1_000:]
+    assert set(first) == set(second)
+    assert not set(first[:300]) & set(second[:300])
+
+
 def test_a_repeated_message_asks_nothing_and_counts_nothing(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)

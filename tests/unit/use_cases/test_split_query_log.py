@@ -144,6 +144,24 @@ def test_a_crash_between_two_messages_is_mended_by_the_retry(serving_world: Worl
     assert world.log(log.log_id).state is LogState.ROUTING
 
 
+def test_a_log_deleted_half_way_is_still_planned_and_then_failed_by_a_worker(
+    serving_world: World,
+) -> None:
+    world = serving_world
+    source = world.uploads.upload("query-logs/a.jsonl", LARGE)
+    world.queue.room = 0
+    with pytest.raises(UnavailableError):
+        world.split(source)
+    world.uploads.erase(source)
+
+    world.queue.room = None
+    world.split(source)
+    world.route(world.queue.sent[0])
+
+    [log] = world.ledger.all()
+    assert log.state is LogState.FAILED, "not PLANNED for ever"
+
+
 def test_the_first_plan_stays_the_plan_even_if_the_champion_moves(serving_world: World) -> None:
     world = serving_world
     source = world.uploads.upload("query-logs/a.jsonl", LARGE)
