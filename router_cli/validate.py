@@ -10,8 +10,8 @@ from router_cli import synthesis
 from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake import Intake, IntakeBuilder
-from search_router.domain.prompt_files import read_prompts
+from search_router.domain.intake import IntakeBuilder, Selection
+from search_router.domain.prompt_files import MAX_FILE_BYTES, survey_prompts
 from search_router.domain.prompts import RejectedLine
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
@@ -43,41 +43,43 @@ def run(arguments: argparse.Namespace) -> int:
         modalities, default_system_prompt(modalities), arguments.holdout_fraction
     )
     rejects: list[tuple[Path, RejectedLine]] = []
-    for path in arguments.files:
+    for number, path in enumerate(arguments.files):
+        base = number * 2 * MAX_FILE_BYTES
         try:
             packed = path.name.endswith(".gz")
-            lines = read_prompts(_chunks(path), packed, builder, modalities)
+            lines = survey_prompts(_chunks(path), packed, builder, modalities, base)
             rejects.extend((path, line) for line in lines)
         except (OSError, InvalidInputError) as error:
             raise CommandError(f"{path}: {error}") from None
-    intake = builder.build()
-    report = _report(intake, rejects)
+    selection = builder.select()
+    report = _report(selection, rejects)
     if arguments.json:
         print_json(report)
     else:
-        _print(intake, rejects)
-    return 1 if intake.refusal else 0
+        _print(selection, rejects)
+    return 1 if selection.refusal else 0
 
 
-def _report(intake: Intake, rejects: list[tuple[Path, RejectedLine]]) -> dict[str, object]:
+def _report(selection: Selection, rejects: list[tuple[Path, RejectedLine]]) -> dict[str, object]:
     return {
-        **intake.counts.model_dump(),
-        "refusal": intake.refusal,
+        **selection.counts.model_dump(),
+        "refusal": selection.refusal,
         "rejected_by_reason": Counter(line.reason.value for _, line in rejects),
-        "balance": intake.balance(),
-        "prior": dict(zip(intake.modalities, intake.prior(), strict=True)),
-        "system_prompt": intake.system_prompt,
+        "balance": selection.balance(),
+        "label_noise": dict(selection.noise),
+        "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
+        "system_prompt": selection.system_prompt,
     }
 
 
-def _print(intake: Intake, rejects: list[tuple[Path, RejectedLine]]) -> None:
-    print_table("Rows", ["", "rows"], intake.counts.model_dump().items())
-    print_table("Training rows by dominant modality", ["", "rows"], intake.balance().items())
+def _print(selection: Selection, rejects: list[tuple[Path, RejectedLine]]) -> None:
+    print_table("Rows", ["", "rows"], selection.counts.model_dump().items())
+    print_table("Training rows by dominant modality", ["", "rows"], selection.balance().items())
     if rejects:
         rows = [(p.name, r.line_number, r.reason.value, r.detail) for p, r in rejects]
         title = f"Rejected lines (first {SHOWN_REJECTS})"
         print_table(title, ["file", "line", "reason", "detail"], rows[:SHOWN_REJECTS])
-    verdict = intake.refusal or "a distillation job could start"
+    verdict = selection.refusal or "a distillation job could start"
     print_table("Verdict", [""], [[verdict]])
 
 

@@ -3,6 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -10,7 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_router.domain import intake
-from search_router.domain.intake import Intake, IntakeBuilder, in_holdout
+from search_router.domain.intake import (
+    Dataset,
+    IntakeBuilder,
+    IntakeCounts,
+    Row,
+    Selection,
+    in_holdout,
+)
 from search_router.domain.lines import split_lines
 from search_router.domain.prompts import (
     PromptRecord,
@@ -42,13 +52,39 @@ RECORDS = st.builds(
 REJECTED = st.just(RejectedLine(0, 0, RejectReason.INVALID_JSON, "", None))
 
 
+@dataclass(frozen=True)
+class TakenIn:
+    """Both passes over some records."""
+
+    selection: Selection
+    dataset: Dataset
+
+    @property
+    def counts(self) -> IntakeCounts:
+        return self.selection.counts
+
+    @property
+    def refusal(self) -> str | None:
+        return self.selection.refusal
+
+    @property
+    def training(self) -> Sequence[Row]:
+        return self.dataset.training
+
+    @property
+    def holdout(self) -> Sequence[Row]:
+        return self.dataset.holdout
+
+
 def take_in(
     records: Sequence[PromptRecord | RejectedLine], holdout_fraction: float = 0.1
-) -> Intake:
+) -> TakenIn:
     builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, holdout_fraction)
-    for record in records:
-        builder.add(record)
-    return builder.build()
+    for place, record in enumerate(records):
+        builder.add(record, place)
+    selection = builder.select()
+    accepted = ((p, r) for p, r in enumerate(records) if isinstance(r, PromptRecord))
+    return TakenIn(selection, selection.dataset(accepted))
 
 
 def record(query: str, weights: Weights | None = None, **changes: Any) -> PromptRecord:
@@ -59,10 +95,22 @@ def many(count: int) -> list[PromptRecord]:
     return [record(f"query {n}", LABELS[n % 2]) for n in range(count)]
 
 
-def bytes_of(result: Intake) -> bytes:
+def bytes_of(result: TakenIn) -> bytes:
     """Everything an intake becomes in the bucket."""
-    rest = [result.counts.model_dump(), result.prior(), result.balance(), result.histograms()]
-    lines = [*result.training_lines(), b"--", *result.holdout_lines(), b"--", *result.shards()]
+    rest = [
+        result.counts.model_dump(),
+        result.selection.prior(),
+        result.selection.balance(),
+        result.selection.histograms(),
+        dict(result.selection.noise),
+    ]
+    lines = [
+        *result.dataset.training_lines(),
+        b"--",
+        *result.dataset.holdout_lines(),
+        b"--",
+        *result.dataset.shards(),
+    ]
     return b"".join(lines) + json.dumps(rest).encode()
 
 
@@ -78,7 +126,7 @@ def test_every_row_is_accounted_for(
         counts.training + counts.holdout + counts.duplicates + counts.sampled_out
     )
     assert (len(result.training), len(result.holdout)) == (counts.training, counts.holdout)
-    assert counts.shards == len(list(result.shards()))
+    assert counts.shards == len(list(result.dataset.shards()))
 
 
 @given(st.lists(RECORDS, max_size=40).flatmap(lambda r: st.tuples(st.just(r), st.permutations(r))))
@@ -138,27 +186,67 @@ def test_labels_without_any_common_ground_become_their_mean() -> None:
     assert row.weights == (0.4, 0.3, 0.3, 0.0)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning(order: int) -> None:
+def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning() -> None:
     rows = [
         record("dogs"),
         record("dogs", LABELS[0], reasoning="since"),
         record("dogs", LABELS[0], reasoning="because"),
+        record("dogs", LABELS[3], reasoning="another label's"),
     ]
 
-    result = take_in(rows[::order])
+    forwards, backwards = take_in(rows), take_in(rows[::-1])
 
-    [row] = [*result.training, *result.holdout]
-    assert (row.weights, row.reasoning) == (LABELS[0], "because")
+    [row] = [*forwards.training, *forwards.holdout]
+    assert row.weights == LABELS[0]
+    assert row.reasoning in ("since", "because")
+    assert [row] == [*backwards.training, *backwards.holdout]
+
+
+def test_a_label_that_no_row_has_keeps_no_reasoning() -> None:
+    rows = [record("dogs", label, reasoning="because") for label in LABELS[3:]]
+
+    [row] = [*take_in(rows).training, *take_in(rows).holdout]
+
+    assert row.reasoning is None
+
+
+def test_the_noise_is_the_mean_difference_of_all_pairs() -> None:
+    """Three labels make three pairs: two differ by 0.1 in two of four weights, one is equal."""
+    labels = [LABELS[0], LABELS[0], LABELS[1]]
+
+    noise = take_in([*map(partial(record, "dogs"), labels), record("cats", LABELS[2])]).selection
+
+    assert noise.noise["repeated_queries"] == 1
+    assert noise.noise["pairs"] == 3
+    assert noise.noise["identical"] == pytest.approx(1 / 3)
+    assert noise.noise["mae"] == pytest.approx(2 * 0.05 / 3)
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=12))
+def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) -> None:
+    noise = take_in([record("dogs", label) for label in labels]).selection.noise
+
+    pairs = [
+        sum(abs(a - b) for a, b in zip(one, other, strict=True)) / 4
+        for one, other in combinations(labels, 2)
+    ]
+    assert noise["mae"] == pytest.approx(sum(pairs) / len(pairs))
+    assert noise["identical"] == pytest.approx(sum(pair == 0 for pair in pairs) / len(pairs))
+
+
+def test_repetitions_to_the_letter_are_told_from_others() -> None:
+    counts = take_in([record("dogs"), record("dogs"), record("DOGS"), record("cats")]).counts
+
+    assert (counts.duplicates, counts.exact_duplicates) == (2, 1)
 
 
 def test_a_missing_system_prompt_is_filled_in_from_the_file_or_the_default() -> None:
     some = take_in([record("a"), record("b", system_prompt="Be brief.")])
     none = take_in([record("a"), record("b")])
 
-    assert some.system_prompt == "Be brief."
-    assert all(b"Be brief." in line for line in some.training_lines())
-    assert none.system_prompt == SYSTEM_PROMPT
+    assert some.selection.system_prompt == "Be brief."
+    assert all(b"Be brief." in line for line in some.dataset.training_lines())
+    assert none.selection.system_prompt == SYSTEM_PROMPT
 
 
 def test_differing_system_prompts_are_refused_with_their_lines() -> None:
@@ -223,7 +311,7 @@ def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
     result = take_in(rows)
 
     assert len(result.training) == intake.MAX_TRAINING_ROWS
-    assert result.balance()["metadata"] == pytest.approx(1_500, abs=30)
+    assert result.selection.balance()["metadata"] == pytest.approx(1_500, abs=30)
     assert result.counts.sampled_out == 18_000 - 15_000 - result.counts.holdout
 
 
@@ -244,7 +332,7 @@ def test_sampling_fills_every_place_and_does_not_depend_on_order(
         dominant(row.weights, MODALITIES) if row.weights else "unlabelled"
         for row in take_in_all(rows)
     )
-    for name, kept in one.balance().items():
+    for name, kept in one.selection.balance().items():
         assert abs(kept - 50 * before[name] / before.total()) < 1
 
 
@@ -255,16 +343,16 @@ def take_in_all(rows: list[PromptRecord]) -> list[PromptRecord]:
 def test_shards_hold_a_thousand_rows_and_join_to_the_training_file() -> None:
     result = take_in(many(2_400))
 
-    shards = list(result.shards())
+    shards = list(result.dataset.shards())
 
     assert [shard.count(b"\n") for shard in shards] == [1_000, 1_000, len(result.training) - 2_000]
-    assert b"".join(shards) == b"".join(result.training_lines())
+    assert b"".join(shards) == b"".join(result.dataset.training_lines())
 
 
 def test_the_holdout_file_reads_back_as_the_holdout() -> None:
     result = take_in(many(300))
 
-    lines = split_lines([b"".join(result.holdout_lines())], 16_000)
+    lines = split_lines([b"".join(result.dataset.holdout_lines())], 16_000)
     read_back = [read_record(line, MODALITIES) for line in lines]
 
     assert [r.query for r in read_back if isinstance(r, PromptRecord)] == [
@@ -277,19 +365,21 @@ def test_prior_balance_and_histograms_describe_the_training_rows() -> None:
     result = take_in([*many(100), *(record(f"plain {n}") for n in range(10))], 0.001)
 
     share = sum(row.weights == LABELS[0] for row in result.training) / 100
-    assert result.prior() == pytest.approx((0.5 - 0.1 * share, 0.3, 0.1 + 0.1 * share, 0.1))
-    assert result.balance() == {
+    assert result.selection.prior() == pytest.approx(
+        (0.5 - 0.1 * share, 0.3, 0.1 + 0.1 * share, 0.1)
+    )
+    assert result.selection.balance() == {
         "visual": 100, "audio": 0, "transcription": 0, "metadata": 0, "unlabelled": 10,
     }  # fmt: skip
-    assert result.histograms()["audio"] == [0] * 3 + [100] + [0] * 6
+    assert result.selection.histograms()["audio"] == [0] * 3 + [100] + [0] * 6
 
 
 def test_without_labels_the_prior_is_uniform() -> None:
-    assert take_in([record("dogs")]).prior() == (0.25,) * 4
+    assert take_in([record("dogs")]).selection.prior() == (0.25,) * 4
 
 
 def test_the_same_file_in_any_chunks_is_the_same_intake() -> None:
-    body = b"".join(take_in(many(150)).training_lines())
+    body = b"".join(take_in(many(150)).dataset.training_lines())
 
     def read(size: int) -> bytes:
         chunks = [body[start : start + size] for start in range(0, len(body), size)]

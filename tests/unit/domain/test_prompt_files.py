@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake import Intake, IntakeBuilder
-from search_router.domain.prompt_files import manifest, read_prompts
+from search_router.domain.intake import IntakeBuilder, Selection
+from search_router.domain.prompt_files import manifest, survey_prompts
 from search_router.domain.prompts import RejectedLine
 from search_router.domain.uploads import ObjectRef
 from tests.records import MODALITIES, SYSTEM_PROMPT, conversation, jsonl, label
@@ -18,10 +18,10 @@ BOM = b"\xef\xbb\xbf"
 GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in range(3)])
 
 
-def read(chunks: list[bytes], *, packed: bool = False) -> tuple[Intake, list[RejectedLine]]:
+def read(chunks: list[bytes], *, packed: bool = False) -> tuple[Selection, list[RejectedLine]]:
     builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, 0.1)
-    rejected = list(read_prompts(chunks, packed, builder, MODALITIES))
-    return builder.build(), rejected
+    rejected = list(survey_prompts(chunks, packed, builder, MODALITIES))
+    return builder.select(), rejected
 
 
 @given(
@@ -57,7 +57,7 @@ def test_damage_far_into_a_file_refuses_the_file_after_its_good_lines() -> None:
     builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, 0.1)
 
     with pytest.raises(InvalidInputError, match="truncated"):
-        list(read_prompts([gzip.compress(GOOD)[:-4]], True, builder, MODALITIES))
+        list(survey_prompts([gzip.compress(GOOD)[:-4]], True, builder, MODALITIES))
 
 
 def test_the_manifest_adds_up_and_is_json() -> None:

@@ -5,24 +5,24 @@ holdout is a hash of the fingerprint, sampling ranks by that hash. Uploading a q
 another file, can therefore never move it from one side to the other.
 
     accepted = training + holdout + duplicates + sampled_out
+
+It takes two passes. `IntakeBuilder` surveys all rows and keeps no text; `Selection` says which rows
+are wanted, and `Dataset` holds those that were read again.
 """
 
 import hashlib
+import heapq
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.histograms import weight_histograms
-from search_router.domain.prompts import (
-    PromptRecord,
-    RejectedLine,
-    fingerprint,
-    training_line,
-)
+from search_router.domain.prompts import PromptRecord, RejectedLine, training_line
+from search_router.domain.survey import LabelNoise, Sighting, Survey
 from search_router.domain.weights import (
     Modalities,
     Weights,
@@ -41,7 +41,11 @@ _HASH_RANGE = 2**64
 
 
 class IntakeCounts(BaseModel):
-    """The accounting of one prompt file, in rows."""
+    """The accounting of one prompt file, in rows.
+
+    Of the duplicates, `exact_duplicates` repeat a query to the letter. `conflicts` counts distinct
+    queries with differing labels.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -49,6 +53,7 @@ class IntakeCounts(BaseModel):
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
+    exact_duplicates: int = 0
     sampled_out: int = 0
     training: int = 0
     holdout: int = 0
@@ -56,29 +61,14 @@ class IntakeCounts(BaseModel):
     conflicts: int = 0
 
 
-@dataclass(slots=True)
-class Example:
-    """One distinct query with every label that it was given."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One distinct query that is wanted: where to read it, and the label it shall have."""
 
-    query: str
     rank: bytes
-    labels: Counter[Weights] = field(default_factory=Counter)
-    reasonings: dict[Weights, str] = field(default_factory=dict)
-    rows: int = 0
-
-    def label(self, step: float | None) -> Weights | None:
-        """Return the consensus of the labels: the component-wise median, on their grid.
-
-        Labels with no common ground, such as three that each name another modality alone, have the
-        median 0 throughout; their consensus is the mean.
-        """
-        if not self.labels:
-            return None
-        if len(self.labels) == 1:
-            return next(iter(self.labels))
-        labels = list(self.labels.elements())
-        medians = tuple(statistics.median(column) for column in zip(*labels, strict=True))
-        return snap(medians if any(medians) else mean_weights(labels), step)
+    place: int
+    label: Weights | None
+    label_is_its_own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +81,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """What one prompt file became; training and holdout are in a fixed, content-derived order."""
+class Selection:
+    """What one dataset becomes; training and holdout are in a fixed, content-derived order."""
 
     counts: IntakeCounts
     modalities: Modalities
     system_prompt: str
-    training: Sequence[Row]
-    holdout: Sequence[Row]
+    training: Sequence[Chosen]
+    holdout: Sequence[Chosen]
+    noise: Mapping[str, float]
     differing_prompts: Sequence[int] = ()
 
     @property
@@ -118,6 +109,49 @@ class Intake:
             )
         return None
 
+    @property
+    def places(self) -> frozenset[int]:
+        """The places of all rows that are to be read again."""
+        return frozenset(chosen.place for chosen in (*self.training, *self.holdout))
+
+    def prior(self) -> Weights:
+        """Return the mean training label: what is served when nothing better is known."""
+        labels = [chosen.label for chosen in self.training if chosen.label is not None]
+        if not labels:
+            return tuple(1 / len(self.modalities) for _ in self.modalities)
+        return mean_weights(labels)
+
+    def balance(self) -> dict[str, int]:
+        """Count the training rows by dominant modality; rows without a label apart."""
+        counts = Counter(stratum(chosen.label, self.modalities) for chosen in self.training)
+        return {name: counts[name] for name in (*self.modalities, _UNLABELLED)}
+
+    def histograms(self) -> dict[str, list[int]]:
+        """Count the training labels per modality."""
+        labels = (chosen.label for chosen in self.training if chosen.label is not None)
+        return weight_histograms(labels, self.modalities)
+
+    def dataset(self, records: Iterable[tuple[int, PromptRecord]]) -> "Dataset":
+        """Take the texts of the chosen rows from (place, record) pairs, in any order."""
+        places = self.places
+        found = {place: record for place, record in records if place in places}
+        return Dataset(
+            self.modalities,
+            self.system_prompt,
+            training=[_row(chosen, found[chosen.place]) for chosen in self.training],
+            holdout=[_row(chosen, found[chosen.place]) for chosen in self.holdout],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The chosen rows with their texts."""
+
+    modalities: Modalities
+    system_prompt: str
+    training: Sequence[Row]
+    holdout: Sequence[Row]
+
     def training_lines(self) -> Iterator[bytes]:
         """Render the training rows as Bedrock records."""
         return self._lines(self.training)
@@ -132,23 +166,6 @@ class Intake:
         for start in range(0, len(lines), SHARD_ROWS):
             yield b"".join(lines[start : start + SHARD_ROWS])
 
-    def prior(self) -> Weights:
-        """Return the mean training label: what is served when nothing better is known."""
-        labels = [row.weights for row in self.training if row.weights is not None]
-        if not labels:
-            return tuple(1 / len(self.modalities) for _ in self.modalities)
-        return mean_weights(labels)
-
-    def balance(self) -> dict[str, int]:
-        """Count the training rows by dominant modality; rows without a label apart."""
-        counts = Counter(stratum(row.weights, self.modalities) for row in self.training)
-        return {name: counts[name] for name in (*self.modalities, _UNLABELLED)}
-
-    def histograms(self) -> dict[str, list[int]]:
-        """Count the training labels per modality."""
-        labels = (row.weights for row in self.training if row.weights is not None)
-        return weight_histograms(labels, self.modalities)
-
     def _lines(self, rows: Sequence[Row]) -> Iterator[bytes]:
         for row in rows:
             yield training_line(
@@ -157,7 +174,7 @@ class Intake:
 
 
 class IntakeBuilder:
-    """Collects records one by one; memory grows with the distinct queries only."""
+    """Takes in the rows of one dataset, one by one; memory is 44 bytes a row."""
 
     def __init__(
         self, modalities: Modalities, default_prompt: str, holdout_fraction: float
@@ -165,77 +182,110 @@ class IntakeBuilder:
         self._modalities = modalities
         self._default_prompt = default_prompt
         self._holdout_fraction = holdout_fraction
-        self._examples: dict[bytes, Example] = {}
+        self._survey = Survey()
         self._system_prompts: dict[str, int] = {}
-        self._accepted = 0
         self._rejected = 0
 
-    def add(self, record: PromptRecord | RejectedLine) -> None:
-        """Count one line and keep what it says."""
+    def add(self, record: PromptRecord | RejectedLine, place: int) -> None:
+        """Count one line; `place` tells the row from all others when it is read again."""
         if isinstance(record, RejectedLine):
             self._rejected += 1
             return
-        self._accepted += 1
         if record.system_prompt is not None:
             self._system_prompts.setdefault(record.system_prompt, record.line_number)
-        key = fingerprint(record.query)
-        example = self._examples.get(key)
-        if example is None:
-            example = self._examples[key] = Example(record.query, key)
-        example.query = min(example.query, record.query)
-        example.rows += 1
-        if record.weights is not None:
-            example.labels[record.weights] += 1
-            self._keep_reasoning(example, record.weights, record.reasoning)
+        self._survey.add(record, place)
 
-    def build(self) -> Intake:
-        """Split what was collected into training and holdout."""
-        ranked = sorted(self._examples.values(), key=lambda example: example.rank)
-        step = grid_step([label for example in ranked for label in example.labels])
-        rows = {example.rank: _row(example, step) for example in ranked}
-        holdout = [e for e in ranked if in_holdout(e.rank, self._holdout_fraction)]
-        training = [e for e in ranked if not in_holdout(e.rank, self._holdout_fraction)]
-        kept_holdout = sorted(holdout, key=lambda e: holdout_rank(e.rank))[:MAX_HOLDOUT_ROWS]
-        kept_training = self._sampled(training, rows)
+    def select(self) -> Selection:
+        """Split what was surveyed into training and holdout."""
+        sorting = _Sorting(self._modalities, self._holdout_fraction)
+        step = grid_step(self._survey.labels)
+        for rank, sightings in self._survey.queries():
+            sorting.add(rank, sightings, step)
+        training, holdout = sorting.training(), sorting.holdout()
+        accepted = self._survey.rows
         counts = IntakeCounts(
-            rows_in=self._accepted + self._rejected,
-            accepted=self._accepted,
+            rows_in=accepted + self._rejected,
+            accepted=accepted,
             rejected=self._rejected,
-            duplicates=self._accepted - len(ranked),
-            sampled_out=len(ranked) - len(kept_holdout) - len(kept_training),
-            training=len(kept_training),
-            holdout=len(kept_holdout),
-            shards=math.ceil(len(kept_training) / SHARD_ROWS),
-            conflicts=sum(len(example.labels) > 1 for example in ranked),
+            duplicates=accepted - sorting.distinct,
+            exact_duplicates=accepted - sorting.texts,
+            sampled_out=sorting.distinct - len(holdout) - len(training),
+            training=len(training),
+            holdout=len(holdout),
+            shards=math.ceil(len(training) / SHARD_ROWS),
+            conflicts=sorting.conflicts,
         )
-        return Intake(
+        return Selection(
             counts=counts,
             modalities=self._modalities,
             system_prompt=next(iter(self._system_prompts), self._default_prompt),
-            training=[rows[example.rank] for example in kept_training],
-            holdout=[rows[example.rank] for example in sorted(kept_holdout, key=lambda e: e.rank)],
+            training=training,
+            holdout=holdout,
+            noise=sorting.noise.summary(),
             differing_prompts=self._differing_prompts(),
         )
-
-    def _keep_reasoning(self, example: Example, weights: Weights, reasoning: str | None) -> None:
-        if reasoning is not None:
-            known = example.reasonings.get(weights)
-            example.reasonings[weights] = reasoning if known is None else min(known, reasoning)
 
     def _differing_prompts(self) -> tuple[int, ...]:
         return tuple(self._system_prompts.values()) if len(self._system_prompts) > 1 else ()
 
-    def _sampled(self, training: list[Example], rows: dict[bytes, Row]) -> list[Example]:
-        """Keep at most 15,000 rows, each dominant modality in proportion, by hash rank."""
-        if len(training) <= MAX_TRAINING_ROWS:
-            return training
-        strata: dict[str, list[Example]] = {}
-        for example in training:
-            name = stratum(rows[example.rank].weights, self._modalities)
-            strata.setdefault(name, []).append(example)
-        quotas = _proportional({name: len(group) for name, group in strata.items()})
-        kept = [example for name, group in strata.items() for example in group[: quotas[name]]]
-        return sorted(kept, key=lambda example: example.rank)
+
+@dataclass(slots=True)
+class _Sorting:
+    """Sorts distinct queries, which come in the order of their rank, to the two sides."""
+
+    modalities: Modalities
+    holdout_fraction: float
+    distinct: int = 0
+    texts: int = 0
+    conflicts: int = 0
+    noise: LabelNoise = field(default_factory=LabelNoise)
+    _sizes: Counter[str] = field(default_factory=Counter)
+    _strata: dict[str, list[Chosen]] = field(default_factory=dict)
+    _held_out: list[tuple[bytes, Chosen]] = field(default_factory=list)
+
+    def add(self, rank: bytes, sightings: list[Sighting], step: float | None) -> None:
+        labels = Counter(seen.label for seen in sightings if seen.label is not None)
+        self.distinct += 1
+        self.texts += 1 if len(sightings) == 1 else len({seen.text for seen in sightings})
+        self.conflicts += len(labels) > 1
+        self.noise.add(labels)
+        chosen = _choose(rank, sightings, consensus(labels, step))
+        if in_holdout(rank, self.holdout_fraction):
+            self._held_out.append((holdout_rank(rank), chosen))
+            if len(self._held_out) > 2 * MAX_HOLDOUT_ROWS:
+                self._held_out = heapq.nsmallest(MAX_HOLDOUT_ROWS, self._held_out, key=_first)
+            return
+        name = stratum(chosen.label, self.modalities)
+        self._sizes[name] += 1
+        kept = self._strata.setdefault(name, [])
+        if len(kept) < MAX_TRAINING_ROWS:  # lower ranks came first: no later one can be kept
+            kept.append(chosen)
+
+    def training(self) -> list[Chosen]:
+        """Return at most 15,000 rows, each dominant modality in proportion, by hash rank."""
+        quotas = _quotas(self._sizes)
+        kept = [chosen for name, rows in self._strata.items() for chosen in rows[: quotas[name]]]
+        return sorted(kept, key=lambda chosen: chosen.rank)
+
+    def holdout(self) -> list[Chosen]:
+        """Return at most 1,000 rows, those first in the holdout's own order."""
+        kept = heapq.nsmallest(MAX_HOLDOUT_ROWS, self._held_out, key=_first)
+        return sorted((chosen for _, chosen in kept), key=lambda chosen: chosen.rank)
+
+
+def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
+    """Return what several labels of one query agree on: the component-wise median, on their grid.
+
+    Labels with no common ground, such as three that each name another modality alone, have the
+    median 0 throughout; their consensus is the mean.
+    """
+    if not labels:
+        return None
+    if len(labels) == 1:
+        return next(iter(labels))
+    rows = sorted(labels.elements())
+    medians = tuple(statistics.median(column) for column in zip(*rows, strict=True))
+    return snap(medians if any(medians) else mean_weights(rows), step)
 
 
 def in_holdout(rank: bytes, fraction: float) -> bool:
@@ -253,15 +303,32 @@ def stratum(weights: Weights | None, modalities: Modalities) -> str:
     return _UNLABELLED if weights is None else dominant(weights, modalities)
 
 
-def _row(example: Example, step: float | None) -> Row:
-    label = example.label(step)
-    reasoning = example.reasonings.get(label) if label is not None else None
-    return Row(example.query, label, reasoning)
+def _choose(rank: bytes, sightings: list[Sighting], label: Weights | None) -> Chosen:
+    """Choose the row whose text stands for the query: by content, never by place or order.
+
+    Rows with the agreed label come first, so that their reasoning can be kept.
+    """
+    best = min(
+        sightings,
+        key=lambda seen: (seen.label != label, seen.text, seen.content, seen.label or ()),
+    )
+    return Chosen(rank, best.place, label, best.label == label)
 
 
-def _proportional(sizes: dict[str, int]) -> dict[str, int]:
+def _row(chosen: Chosen, record: PromptRecord) -> Row:
+    reasoning = record.reasoning if chosen.label_is_its_own else None
+    return Row(record.query, chosen.label, reasoning)
+
+
+def _first(pair: tuple[bytes, Chosen]) -> bytes:
+    return pair[0]
+
+
+def _quotas(sizes: Mapping[str, int]) -> dict[str, int]:
     """Share 15,000 rows among groups by largest remainders; ties go to the first name."""
     total = sum(sizes.values())
+    if total <= MAX_TRAINING_ROWS:
+        return dict(sizes)
     exact = {name: size * MAX_TRAINING_ROWS / total for name, size in sizes.items()}
     quotas = {name: math.floor(share) for name, share in exact.items()}
     spare = MAX_TRAINING_ROWS - sum(quotas.values())

@@ -6,8 +6,13 @@ from datetime import datetime
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.intake import Intake, IntakeBuilder
-from search_router.domain.prompt_files import MAX_FILE_BYTES, manifest, read_prompts
+from search_router.domain.intake import Dataset, IntakeBuilder, Selection
+from search_router.domain.prompt_files import (
+    MAX_FILE_BYTES,
+    chosen_prompts,
+    manifest,
+    survey_prompts,
+)
 from search_router.domain.prompts import rejected_line
 from search_router.domain.runs import Run, RunState
 from search_router.domain.uploads import PROMPT_SUFFIXES, ObjectRef, ignored_prompts
@@ -69,25 +74,28 @@ def _new_run(
         modalities=rules.modalities,
     )
     try:
-        intake = _read(run_id, source, rules, uploads, objects)
+        selection = _survey(run_id, source, rules, uploads, objects)
+        chosen = chosen_prompts(uploads.read(source), _is_packed(source), selection)
+        dataset = selection.dataset(chosen)
     except (InvalidInputError, NotFoundError) as error:
         return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
-    training_sha256 = _write(run_id, intake, source, objects)
+    training_sha256 = _write(run_id, dataset, objects)
+    _describe(run_id, selection, source, training_sha256, objects)
     return run.model_copy(
         update={
-            "state": RunState.FAILED if intake.refusal else RunState.SHARDED,
-            "reason": intake.refusal or "",
-            "counts": intake.counts,
-            "system_prompt": intake.system_prompt,
-            "prior": intake.prior(),
+            "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
+            "reason": selection.refusal or "",
+            "counts": selection.counts,
+            "system_prompt": selection.system_prompt,
+            "prior": selection.prior(),
             "training_sha256": training_sha256,
         }
     )
 
 
-def _read(
+def _survey(
     run_id: str, source: ObjectRef, rules: IntakeRules, uploads: UploadStore, objects: ObjectStore
-) -> Intake:
+) -> Selection:
     if not source.key.endswith(PROMPT_SUFFIXES):
         raise InvalidInputError(f"not a prompt file: expected {' or '.join(PROMPT_SUFFIXES)}")
     size = uploads.info(source).size
@@ -96,19 +104,27 @@ def _read(
     builder = IntakeBuilder(
         rules.modalities, default_system_prompt(rules.modalities), rules.holdout_fraction
     )
-    packed = source.key.endswith(".gz")
     # Writing what is rejected draws the lines through the builder: one pass, bounded memory.
-    rejections = read_prompts(uploads.read(source), packed, builder, rules.modalities)
+    rejections = survey_prompts(uploads.read(source), _is_packed(source), builder, rules.modalities)
     objects.put_lines(naming.run_key(run_id, "rejected.jsonl"), map(rejected_line, rejections))
-    return builder.build()
+    return builder.select()
 
 
-def _write(run_id: str, intake: Intake, source: ObjectRef, objects: ObjectStore) -> str:
-    for index, shard in enumerate(intake.shards()):
+def _write(run_id: str, dataset: Dataset, objects: ObjectStore) -> str:
+    """Write shards, training set and holdout; return the SHA-256 of the training set."""
+    for index, shard in enumerate(dataset.shards()):
         objects.put(naming.shard_key(run_id, index), shard)
+    objects.put_lines(naming.run_key(run_id, "holdout.jsonl"), dataset.holdout_lines())
     training_key = naming.run_key(run_id, "training.jsonl")
-    training_sha256 = objects.put_lines(training_key, intake.training_lines())
-    objects.put_lines(naming.run_key(run_id, "holdout.jsonl"), intake.holdout_lines())
-    text = json.dumps(manifest(intake, source, training_sha256), indent=2, ensure_ascii=False)
+    return objects.put_lines(training_key, dataset.training_lines())
+
+
+def _describe(
+    run_id: str, selection: Selection, source: ObjectRef, training_sha256: str, objects: ObjectStore
+) -> None:
+    text = json.dumps(manifest(selection, source, training_sha256), indent=2, ensure_ascii=False)
     objects.put(naming.run_key(run_id, "manifest.json"), text.encode("utf-8") + b"\n")
-    return training_sha256
+
+
+def _is_packed(source: ObjectRef) -> bool:
+    return source.key.endswith(".gz")
