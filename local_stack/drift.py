@@ -40,13 +40,8 @@ def find_drift(
     Code is compared by its hash with the archives made from the folders now. `parameters` are
     those that were given at deployment.
     """
-    cloudformation = connection.client("cloudformation")
-    listed = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
-    physical_ids = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in listed}
-    document = expand(template, _code_addresses(cloudformation, stack_name))
-    resolver = Resolver(
-        document, parameters, physical_ids, stack_name, _urls(connection, document, physical_ids)
-    )
+    resolver = expected(connection, template, parameters, stack_name=stack_name)
+    document, physical_ids = resolver.document, resolver.physical_ids
     wanted = {
         name: resource
         for name, resource in document["Resources"].items()
@@ -66,9 +61,33 @@ def find_drift(
             findings += _resource_drift(
                 connection, name, resource["Type"], properties, physical_ids
             )
-    findings += _strangers(connection, listed, wanted)
+    findings += _strangers(connection, _listed(connection, stack_name), wanted)
     outputs = {name: resolver.resolve(o["Value"]) for name, o in document["Outputs"].items()}
     return findings + list(_differences("Outputs", outputs, dict(connection.outputs)))
+
+
+def expected(
+    connection: StackConnection,
+    template: SamTemplate,
+    parameters: Mapping[str, str],
+    *,
+    stack_name: str,
+) -> Resolver:
+    """Return the expanded template, ready to be resolved for one deployed stack."""
+    cloudformation = connection.client("cloudformation")
+    document = expand(template, _code_addresses(cloudformation, stack_name))
+    physical_ids = {
+        item["LogicalResourceId"]: item["PhysicalResourceId"]
+        for item in _listed(connection, stack_name)
+    }
+    urls = _urls(connection, document, physical_ids)
+    return Resolver(document, parameters, physical_ids, stack_name, urls)
+
+
+def _listed(connection: StackConnection, stack_name: str) -> list[dict[str, Any]]:
+    reply = connection.client("cloudformation").describe_stack_resources(StackName=stack_name)
+    resources: list[dict[str, Any]] = reply["StackResources"]
+    return resources
 
 
 def _code_addresses(cloudformation: Any, stack_name: str) -> dict[str, str]:

@@ -55,6 +55,8 @@ FINGERPRINTS = {
     "ministack.core.iam_actions:request_tag_context": "d46adb816e02",
     "ministack.core.iam_actions:extract_iam_action": "ec476b92d969",
     "ministack.core.iam_evaluator:_resolve_condition_key": "15e26964cd38",
+    "ministack.core.iam_evaluator:enforce": "cf64b1ee5b09",
+    "ministack.core.iam_evaluator:resolve_caller_identity": "d3b70cb83677",
     "ministack.core.lambda_runtime:_detect_runtime_binary": "222e200df2c0",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT": "368800addf4d",
     "ministack.core.lambda_runtime:Worker": "a0bd1819a704",
@@ -119,6 +121,43 @@ def apply_patches(*, layers: Mapping[str, Sequence[str]], folder: Path) -> None:
     _authorize_batches_like_messages()
     _share_unpacked_layers(layers)
     _hide_emulator_packages(folder)
+
+
+def record_authorizations(file: Path) -> None:
+    """Append each distinct decision about a role's call to `file`, one JSON object a line.
+
+    It has `access_key`, `principal` (an ARN), `action`, `resource`, `context` (the condition keys
+    of the request) and `allowed`.
+    """
+    enforce, seen = iam_evaluator.enforce, set[str]()
+
+    def enforce_and_record(
+        access_key: str,
+        action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: dict[str, Any] | None = None,
+    ) -> Any:
+        refused = enforce(access_key, action, service, region, resource_arn, service_context)
+        principal = (iam_evaluator.resolve_caller_identity(access_key) or {}).get("userArn", "")
+        if ":assumed-role/" in principal:
+            decision = {
+                "access_key": access_key,
+                "principal": principal,
+                "action": action,
+                "resource": resource_arn,
+                "context": service_context or {},
+                "allowed": refused is None,
+            }
+            line = json.dumps(decision, sort_keys=True, default=str) + "\n"
+            if line not in seen:
+                seen.add(line)
+                with file.open("a", encoding="utf-8") as lines:
+                    lines.write(line)
+        return refused
+
+    iam_evaluator.enforce = enforce_and_record
 
 
 def _retry_asynchronous_invocations() -> None:

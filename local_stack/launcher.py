@@ -35,6 +35,7 @@ from local_stack.ticking import ticking_track_runs
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "search-router"
 BEDROCK_DOUBLE = "local_stack.bedrock_double"
+AUTHORIZATIONS, BEDROCK_CALLS = "authorizations.jsonl", "bedrock-calls.jsonl"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,8 +46,10 @@ class LocalStackOptions:
     """How a stack is started; the defaults suit a demo.
 
     `requests_per_minute` is what the Bedrock double allows and, unless `parameters` says
-    otherwise, what the stack is told; AWS allows 2,000. The last five describe the double: its
-    latency, share of malformed answers, and how long jobs and deployments take.
+    otherwise, what the stack is told; AWS allows 2,000. The next five describe the double: its
+    latency, share of malformed answers, and how long jobs and deployments take, and its seed.
+    `record_calls` leaves AUTHORIZATIONS and BEDROCK_CALLS in the stack's folder: what was called
+    under which role.
     """
 
     template: Path = PROJECT / "template.yaml"
@@ -58,6 +61,7 @@ class LocalStackOptions:
     job_seconds: float = 3
     deployment_seconds: float = 2
     seed: int = 0
+    record_calls: bool = False
 
 
 class LocalStack:
@@ -141,7 +145,8 @@ class LocalStack:
 
         ready = double.first_line(timeout_seconds=_START_SECONDS)
         bedrock = f"http://127.0.0.1:{ready['port']}"
-        emulator.send_line(_emulator_settings(layers.values(), bedrock))
+        authorizations = folder / AUTHORIZATIONS if self._options.record_calls else None
+        emulator.send_line(_emulator_settings(layers.values(), bedrock, authorizations))
         _wait_until_healthy(emulator, endpoint)
         stack = deploy(
             clients,
@@ -181,6 +186,7 @@ class LocalStack:
             "--job-seconds": options.job_seconds,
             "--deployment-seconds": options.deployment_seconds,
             "--seed": options.seed,
+            "--calls-file": folder / BEDROCK_CALLS if options.record_calls else "",
         }
         arguments = [text for name, value in values.items() for text in (name, str(value))]
         environment = scrub(os.environ, home=folder) | CALLER
@@ -217,9 +223,12 @@ class LocalStack:
         }
 
 
-def _emulator_settings(layers: Iterable[LayerArchive], bedrock: str) -> dict[str, object]:
+def _emulator_settings(
+    layers: Iterable[LayerArchive], bedrock: str, authorizations: Path | None
+) -> dict[str, object]:
     """Return the line that `ministack_server` waits for."""
     return {
+        "authorizations": str(authorizations) if authorizations else None,
         "layers": {layer.sha256: [str(path) for path in layer.folders] for layer in layers},
         "environment": {
             "AWS_ENDPOINT_URL_BEDROCK": bedrock,

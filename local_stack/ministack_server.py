@@ -1,8 +1,9 @@
 """The patched emulator as a child process: `python -m local_stack.ministack_server FD`.
 
 FD is a bound socket handed over by the launcher. The first line on stdin configures it:
-{"layers": {sha256: [folder, ...]}, "environment": {name: value}}. It ends, with every
-worker, at end of file on stdin. Its environment comes from `server_environment`.
+{"layers": {sha256: [folder, ...]}, "environment": {name: value},
+"authorizations": file or null}. It ends, with every worker, at end of file on stdin. Its
+environment comes from `server_environment`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def main() -> None:
     # to look at that environment. The settings arrive while this goes on.
     from ministack.app import app  # noqa: PLC0415
 
-    from local_stack.emulator_patches import apply_patches  # noqa: PLC0415
+    from local_stack.emulator_patches import (  # noqa: PLC0415
+        apply_patches,
+        record_authorizations,
+    )
 
     threading.Thread(target=_import_translator, daemon=True).start()
     line = sys.stdin.buffer.readline()
@@ -60,6 +64,8 @@ def main() -> None:
     # For the workers: the gateway itself does not read these.
     os.environ.update(settings["environment"])
     apply_patches(layers=settings["layers"], folder=Path(os.environ["HOME"]))
+    if settings["authorizations"]:
+        record_authorizations(Path(settings["authorizations"]))
 
     config = Config()
     config.bind = [f"fd://{sys.argv[1]}"]

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from local_stack.bedrock_double.api import BedrockApi, HttpReply, Operation
 from local_stack.bedrock_double.aws_neighbours import EventBridgePublisher, S3Reader
+from local_stack.bedrock_double.call_recorder import CallRecorder
 from local_stack.bedrock_double.clock import Clock, SystemClock
 from local_stack.bedrock_double.contract import Params
 from local_stack.bedrock_double.converse import Conversations
@@ -67,7 +69,8 @@ class BedrockDouble:
             }
             | dict(conversations.operations())
         )
-        self._server = LoopbackServer(self._answer, port)
+        watch = CallRecorder(Path(settings.calls_file)).record if settings.calls_file else None
+        self._server = LoopbackServer(self._answer, port, watch)
 
     @property
     def url(self) -> str:

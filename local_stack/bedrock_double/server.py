@@ -12,20 +12,25 @@ from typing import Any
 from local_stack.bedrock_double.api import HttpReply
 
 Answer = Callable[[str, str, bytes], HttpReply]
+Watch = Callable[[str, str, str, bytes], None]
 
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.02  # how soon the serving thread notices that it is to stop
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Serves `answer(method, target, body)` on 127.0.0.1, a thread per connection."""
+    """Serves `answer(method, target, body)` on 127.0.0.1, a thread per connection.
+
+    `watch` is told of each request first, with the header by which it is signed.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, answer: Answer, port: int) -> None:
+    def __init__(self, answer: Answer, port: int, watch: Watch | None = None) -> None:
         super().__init__((_LOOPBACK, port), _Handler)
         self.answer = answer
+        self.watch = watch
         self._number = 0
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -88,7 +93,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        reply = self.server.answer(self.command, self.path, self.rfile.read(length))
+        body = self.rfile.read(length)
+        if self.server.watch:
+            signature = self.headers.get("Authorization", "")
+            self.server.watch(signature, self.command, self.path, body)
+        reply = self.server.answer(self.command, self.path, body)
         self.send_response_only(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply.body)))

@@ -31,6 +31,7 @@ class DoubleSettings:
     )
     s3_endpoint: str = field(default="", metadata={"help": "loopback S3 with the training objects"})
     events_endpoint: str = field(default="", metadata={"help": "loopback EventBridge for events"})
+    calls_file: str = field(default="", metadata={"help": "file to note who called what in"})
     region: str = field(default="us-east-1", metadata={"help": "region in ARNs and events"})
     account: str = field(default="000000000000", metadata={"help": "account in ARNs and events"})
 

@@ -1,0 +1,353 @@
+"""Each function under its own role: what it called is what its role allows, and nothing more.
+
+One stack runs the main job and its detours under `AUTH=true`; every call of every role is
+recorded. `pytest -s` prints the table.
+"""
+
+import dataclasses
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from local_stack.drift import expected
+from local_stack.expansion import Resolver
+from local_stack.launcher import PROJECT, STACK_NAME, LocalStack, LocalStackOptions
+from local_stack.template import SamTemplate
+from router_cli import synthesis
+from router_cli.route import ask
+from router_cli.stack import Stack, local_stack_of
+from router_cli.upload import upload
+from search_router.domain import naming
+from search_router.domain.query_logs import LogState
+from search_router.domain.runs import Run, RunState
+from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
+from tests.policies import Request
+
+# Too few for a holdout of 20 rows: such a run is rejected.
+FEW, ENOUGH = 200, 500
+_QUIET_SECONDS = 1.0
+
+# Grants that no recorded call uses, by Sid and action, and why they are there all the same.
+REASONS = {
+    ("WriteOwnLogs", "logs:CreateLogStream"): "Lambda itself writes logs with the role",
+    ("WriteOwnLogs", "logs:PutLogEvents"): "Lambda itself writes logs with the role",
+    ("WriteTraces", "xray:PutTraceSegments"): "there is no X-Ray here",
+    ("WriteTraces", "xray:PutTelemetryRecords"): "there is no X-Ray here",
+    ("HandOverFailedRuns", "sqs:SendMessage"): "Lambda itself hands over failed runs with the role",
+    ("TakeSplits", "sqs:ReceiveMessage"): "Lambda itself polls with the role",
+    ("TakeSplits", "sqs:DeleteMessage"): "Lambda itself polls with the role",
+    ("TakeSplits", "sqs:GetQueueAttributes"): "Lambda itself polls with the role",
+    **dict.fromkeys(
+        (
+            ("LearnThatAnUploadIsGone", "s3:ListBucket"),
+            ("LearnThatAnObjectIsNotThere", "s3:ListBucket"),
+            ("LearnWhatIsNotThere", "s3:ListBucket"),
+        ),
+        "S3 looks at it to answer 404 instead of 403; no call is made",
+    ),
+    ("WriteRun", "s3:AbortMultipartUpload"): "after a refused part: test_s3_adapter.py",
+    ("FollowAndTagDeployments", "bedrock:TagResource"): "TOO MUCH: deployments are not tagged",
+}
+
+
+def why_unused(grant: Grant) -> str | None:
+    return REASONS.get((grant.sid, grant.action))
+
+
+# ---------------------------------------------------------------------------------------
+# The runs that are recorded
+# ---------------------------------------------------------------------------------------
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Story:
+    """A stack that is taken through everything that makes a function call something else."""
+
+    local: LocalStack
+    stack: Stack
+    folder: Path
+
+    def prompts(self, name: str, seed: int, count: int) -> str:
+        """Upload generated prompts and return the id of their run."""
+        file = self.folder / f"{name}.jsonl"
+        synthesis.write_jsonl(file, synthesis.training_records(seed, count))
+        return upload(self.stack, "prompts", file)
+
+    def run_until(self, run_id: str, *states: RunState) -> Run:
+        """Wait for a run, and tick whenever only a tick can bring it further."""
+
+        def look() -> Run | None:
+            run = self.stack.runs.get(run_id)
+            if run is not None and run.state is RunState.DEPLOYING:
+                self.tick()
+            return run if run is not None and run.state in states else None
+
+        return eventually(look)
+
+    def log_until_routed(self, log_id: str) -> None:
+        """Wait for a query log."""
+
+        def is_routed() -> bool:
+            log = self.stack.ledger.get(log_id)
+            return log is not None and log.state is LogState.ROUTED
+
+        eventually(is_routed)
+
+    def invoke(self, function: str, event: object) -> None:
+        """Invoke a function and wait for its end."""
+        reply = self.stack.client("lambda").invoke(
+            FunctionName=self.stack.outputs[f"{function}FunctionName"],
+            Payload=json.dumps(event),
+        )
+        assert "FunctionError" not in reply, reply["Payload"].read()
+
+    @contextmanager
+    def no_events_of_bedrock(self) -> Iterator[None]:
+        """Let the events about jobs get lost during the block."""
+        events = self.stack.client("events")
+        function = self.stack.client("lambda").get_function_configuration(
+            FunctionName=self.stack.outputs["DeployModelFunctionName"]
+        )
+        arn = function["FunctionArn"]
+        (rule,) = events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
+        events.disable_rule(Name=rule)
+        yield
+        events.enable_rule(Name=rule)
+
+    def ended_job(self, arn: str) -> dict[str, Any]:
+        """Wait for the end of a job at Bedrock."""
+        bedrock = self.stack.client("bedrock")
+
+        def look() -> dict[str, Any] | None:
+            job: dict[str, Any] = bedrock.get_model_customization_job(jobIdentifier=arn)
+            return job if job["status"] == "Completed" else None
+
+        job = eventually(look)
+        time.sleep(_QUIET_SECONDS)  # its event is on its way, into nothing
+        return job
+
+    def tick(self) -> None:
+        self.invoke("TrackRuns", event_of("track_runs"))
+
+    def publish(self, detail_type: str, **detail: str) -> None:
+        """Put one of our events on the bus."""
+        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(detail)}
+        self.stack.client("events").put_events(Entries=[entry])
+
+    def tune_bedrock(self, **settings: object) -> None:
+        """Change the double while it runs."""
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            f"{self.local.connection.bedrock_endpoint}/_double/settings",
+            json.dumps(settings).encode(),
+            method="POST",
+        )
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
+
+    def as_if_unversioned(self, function: str, folder: str, file: Path) -> None:
+        """Invoke with the event of an object that was put before its bucket had versions."""
+        bucket, key = self.stack.outputs["UploadBucketName"], f"{folder}/unversioned.jsonl"
+        event = event_of(function)
+        event["detail"]["bucket"]["name"] = bucket
+        event["detail"]["object"] |= {"key": key}
+        del event["detail"]["object"]["version-id"]
+        s3 = self.stack.client("s3")
+        s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+        name = "".join(word.capitalize() for word in function.split("_"))
+        self.invoke(name, event)
+
+
+def the_main_job(story: Story) -> None:
+    promoted = story.prompts("enough", 7, ENOUGH)
+    assert story.run_until(promoted, RunState.PROMOTED, RunState.REJECTED).promoted
+    log_file = story.folder / "log.jsonl"
+    synthesis.write_jsonl(log_file, synthesis.query_log_rows(7, 120, 30))
+    log_id = upload(story.stack, "query-log", log_file)
+    assert ask(story.stack, "crowd singing the anthem")["status"] == "ok"
+    story.log_until_routed(log_id)
+    # Of a champion that is unknown: the split is handed back to the queue.
+    golden = json.loads(event_of("route_queries")["Records"][0]["body"])
+    lost = golden | {"log_id": log_id, "split": 99, "champion_version": 99}
+    story.stack.client("sqs").send_message(
+        QueueUrl=story.stack.outputs["SplitQueueUrl"], MessageBody=json.dumps(lost)
+    )
+    story.as_if_unversioned("split_query_log", "query-logs", log_file)
+    bucket = story.stack.outputs["UploadBucketName"]
+    unversioned = naming.log_id(bucket, "query-logs/unversioned.jsonl", None)
+    story.log_until_routed(unversioned)
+
+
+def the_same_prompts_twice(story: Story) -> None:
+    """The second run adopts the job and the deployment of the first; both lose."""
+    with story.no_events_of_bedrock():
+        twins = [story.prompts(name, 1, FEW) for name in ("first", "second")]
+        job_arn = {story.run_until(twin, RunState.TRAINING).job_arn for twin in twins}.pop()
+        job = story.ended_job(job_arn)
+        event = event_of("deploy_model")
+        event["detail"] |= {"jobArn": job_arn, "jobName": job["jobName"], "jobStatus": "Completed"}
+        story.invoke("DeployModel", event)
+    first, _ = [story.run_until(twin, RunState.REJECTED) for twin in twins]
+    # As if promote_model could not delete the deployment.
+    story.stack.runs.replace(first.noted(first.updated_at, torn_down=False))
+    story.tick()
+
+
+def a_lost_event_of_bedrock(story: Story) -> None:
+    """track_runs makes the deployment."""
+    with story.no_events_of_bedrock():
+        lost = story.prompts("lost", 3, FEW)
+        story.ended_job(story.run_until(lost, RunState.TRAINING).job_arn)
+        story.tick()
+    story.run_until(lost, RunState.REJECTED)
+
+
+def failures(story: Story) -> None:
+    """A job that fails, an announcement that is repeated, an event without a version."""
+    story.tune_bedrock(job_failure="planned by the test")
+    failed = story.prompts("failing", 4, FEW)
+    story.run_until(failed, RunState.FAILED)
+    story.publish("PromptsSharded", run_id=failed)
+    story.as_if_unversioned("shard_prompts", "prompts", story.folder / "failing.jsonl")
+
+
+def eventually(look: Callable[[], T | None], *, seconds: float = 40) -> T:
+    """Return the first true answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+    return answer
+
+
+def event_of(function: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((PROJECT / "events" / f"{function}.json").read_bytes())
+    return event
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the roles allow in the deployed stack and what was called in it."""
+
+    resolver: Resolver
+    calls: list[Call]
+
+    @property
+    def grants(self) -> list[Grant]:
+        return granted(self.resolver)
+
+    def with_statements(self, role: str, change: Callable[[list[Any]], object]) -> list[Grant]:
+        """Return the grants of a template in which the statements of one role are changed."""
+        document = json.loads(json.dumps(self.resolver.document, default=str))
+        (policy,) = document["Resources"][role]["Properties"]["Policies"]
+        change(policy["PolicyDocument"]["Statement"])
+        return granted(dataclasses.replace(self.resolver, document=document))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    options = LocalStackOptions(
+        record_calls=True, mean_latency_ms=0, job_seconds=1, deployment_seconds=0.2
+    )
+    template = SamTemplate.load(options.template)
+    with LocalStack(options) as local:
+        connection = local.connection
+        story = Story(local, local_stack_of(connection), tmp_path_factory.mktemp("story"))
+        for chapter in (the_main_job, the_same_prompts_twice, a_lost_event_of_bedrock, failures):
+            chapter(story)
+        resolver = expected(connection, template, local.parameters, stack_name=STACK_NAME)
+
+        def settled() -> list[Call] | None:
+            """Return the calls once what was started last has made its own."""
+            made = calls(connection.folder, resolver.physical_ids)
+            time.sleep(_QUIET_SECONDS)
+            return made if made == calls(connection.folder, resolver.physical_ids) else None
+
+        yield Record(resolver, eventually(settled))
+
+
+# ---------------------------------------------------------------------------------------
+# What is needed is what is granted
+# ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_missing(record: Record) -> None:
+    assert [str(call) for call in missing(record.grants, record.calls)] == []
+
+
+def test_nothing_is_granted_that_is_not_needed(record: Record) -> None:
+    excess = [grant for grant in unused(record.grants, record.calls) if why_unused(grant) is None]
+    assert [f"{g.role} {g.sid}: {g.action} on {g.resource}" for g in excess] == []
+
+
+def test_every_reason_is_needed(record: Record) -> None:
+    reasons = {(g.sid, g.action) for g in unused(record.grants, record.calls)}
+    assert set(REASONS) - reasons == set()
+
+
+def test_every_function_was_seen_under_its_own_role(record: Record) -> None:
+    assert {call.role for call in record.calls} == {grant.role for grant in record.grants}
+
+
+def test_the_table(record: Record) -> None:
+    rows = table(record.grants, record.calls, why_unused)
+    for row in rows:
+        print("  ".join(row))  # noqa: T201 - `pytest -s` shows it
+    assert len(rows) == len(record.grants)
+
+
+# ---------------------------------------------------------------------------------------
+# Both can fail
+# ---------------------------------------------------------------------------------------
+
+
+def test_an_extra_grant_is_found(record: Record) -> None:
+    extra = {"Sid": "Extra", "Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "*"}
+    grants = record.with_statements("RouteApiRole", lambda statements: statements.append(extra))
+
+    found = [grant for grant in unused(grants, record.calls) if why_unused(grant) is None]
+    assert [(grant.role, grant.action) for grant in found] == [("RouteApiRole", "s3:DeleteObject")]
+
+
+@pytest.mark.parametrize(
+    ("role", "sid", "call"),
+    [
+        ("RouteApiRole", "AskTheStudent", "RouteApiRole: bedrock:InvokeModel on "),
+        ("StartDistillationRole", "LendDistillationRole", "StartDistillationRole: iam:PassRole on"),
+        ("PromoteModelRole", "AnnounceOurEvents", "PromoteModelRole: events:PutEvents on "),
+        ("RouteQueriesRole", "UseCache", "RouteQueriesRole: dynamodb:Batch"),
+    ],
+)
+def test_a_grant_that_is_taken_away_is_missed(
+    role: str, sid: str, call: str, record: Record
+) -> None:
+    def without(statements: list[Any]) -> None:
+        statements[:] = [statement for statement in statements if statement["Sid"] != sid]
+
+    found = missing(record.with_statements(role, without), record.calls)
+    assert found
+    assert all(str(one).startswith(call) for one in found)
+
+
+def test_a_narrower_resource_is_missed(record: Record) -> None:
+    def elsewhere(statements: list[Any]) -> None:
+        for statement in statements:
+            if statement["Sid"] == "WriteRun":
+                statement["Resource"] = {"Fn::Sub": "${DataBucket.Arn}/elsewhere/*"}
+
+    found = missing(record.with_statements("ShardPromptsRole", elsewhere), record.calls)
+    assert found
+    assert {one.request.action for one in found} == {"s3:PutObject"}
+
+
+def test_a_refusal_by_the_emulator_is_missed(record: Record) -> None:
+    refused = Call("RouteApiRole", Request("dynamodb:GetItem", "*"), allowed=False)
+    assert missing(record.grants, [refused]) == [refused]

@@ -1,0 +1,95 @@
+"""A small judge of policy documents: does one statement match one request?
+
+It knows the elements, operators and principals that our template uses and refuses any other, so
+that nothing is taken for granted. The emulator decides with code of its own: the two check each
+other.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Statement = Mapping[str, Any]
+
+_ELEMENTS = frozenset({"Sid", "Effect", "Action", "Resource", "Principal", "Condition"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call as a policy sees it; `principal` matters to resource policies only."""
+
+    action: str
+    resource: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    principal: str = ""
+
+
+def is_allowed(statements: Iterable[Statement], request: Request) -> bool:
+    """Decide as IAM does within one document: a Deny wins, and nothing is allowed by itself."""
+    effects = {statement["Effect"] for statement in statements if matches(statement, request)}
+    return effects == {"Allow"}
+
+
+def matches(statement: Statement, request: Request) -> bool:
+    """Return whether a statement speaks of a request; ValueError if it cannot be told."""
+    unknown = statement.keys() - _ELEMENTS
+    if unknown:
+        raise ValueError(f"cannot judge {sorted(unknown)}")
+    return (
+        _is_like(request.action, statement["Action"], ignoring_case=True)
+        and ("Resource" not in statement or _is_like(request.resource, statement["Resource"]))
+        and ("Principal" not in statement or _names(statement["Principal"], request.principal))
+        and _holds(statement.get("Condition", {}), request.context)
+    )
+
+
+def _names(principal: Any, caller: str) -> bool:
+    if principal == "*":
+        return True
+    (kind, names), *others = principal.items()
+    if kind != "Service" or others:
+        raise ValueError(f"cannot judge the principal {principal}")
+    return caller in listed(names)
+
+
+def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:
+    """Every key of every operator must be there and match; a missing key does not match."""
+    for operator, wanted in condition.items():
+        if operator not in _OPERATORS:
+            raise ValueError(f"cannot judge {operator}")
+        for key, values in wanted.items():
+            found = {name.lower(): value for name, value in context.items()}.get(key.lower())
+            if found is None or not _OPERATORS[operator](str(found), values):
+                return False
+    return True
+
+
+def _is_like(text: str, patterns: Any, *, ignoring_case: bool = False) -> bool:
+    flags = re.DOTALL | (re.IGNORECASE if ignoring_case else 0)
+    return any(
+        re.fullmatch(re.escape(p).replace(r"\*", ".*").replace(r"\?", "."), text, flags)
+        for p in listed(patterns)
+    )
+
+
+def _is_one_of(text: str, values: Any) -> bool:
+    return text in listed(values)
+
+
+def _is_truth(text: str, values: Any) -> bool:
+    return text.lower() in [str(value).lower() for value in listed(values)]
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a policy's "one or several" as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+_OPERATORS: Mapping[str, Callable[[str, Any], bool]] = {
+    "ArnEquals": _is_like,  # the same as ArnLike, AWS says
+    "ArnLike": _is_like,
+    "Bool": _is_truth,
+    "StringEquals": _is_one_of,
+    "StringLike": _is_like,
+}
