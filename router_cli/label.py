@@ -14,7 +14,7 @@ from router_cli.console import print_json, progress, say
 from router_cli.failures import CommandError
 from router_cli.generate import read_queries
 from router_cli.stack import Stack, add_stack_arguments, open_stack
-from router_cli.validate import DEFAULT_MODALITIES
+from router_cli.validate import DEFAULT_MODALITIES, DEFAULT_TEACHER
 from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.domain.champions import ServingModel
@@ -26,7 +26,6 @@ from search_router.domain.routing import END_TURN, ModelReply
 from search_router.domain.teacher import teacher_prompt
 from search_router.domain.weights import Modalities, default_system_prompt, parse_modalities
 
-DEFAULT_TEACHER = "amazon.nova-pro-v1:0"
 MAX_ANSWER_TOKENS = 300
 _NO_DEADLINE = float("inf")
 

@@ -9,7 +9,9 @@ from typing import Any
 from router_cli import synthesis
 from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
+from router_cli.validation_report import write_report
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake import IntakeBuilder, Selection
 from search_router.domain.prompt_files import MAX_FILE_BYTES, survey_prompts
 from search_router.domain.prompts import RejectedLine
@@ -17,6 +19,8 @@ from search_router.domain.weights import default_system_prompt, parse_modalities
 
 DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
 DEFAULT_HOLDOUT_FRACTION = 0.1
+DEFAULT_TEACHER = "amazon.nova-pro-v1:0"
+DEFAULT_STUDENT = "amazon.nova-micro-v1:0:128k"
 SHOWN_REJECTS = 20
 _CHUNK_BYTES = 256 * 1024
 
@@ -32,6 +36,11 @@ def add_parser(verbs: Any) -> None:
         default=DEFAULT_HOLDOUT_FRACTION,
         help="default: %(default)s",
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write report.json, report.html, rejected.jsonl"
+    )
+    parser.add_argument("--teacher", default=DEFAULT_TEACHER, help="default: %(default)s")
+    parser.add_argument("--student", default=DEFAULT_STUDENT, help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -52,15 +61,20 @@ def run(arguments: argparse.Namespace) -> int:
         except (OSError, InvalidInputError) as error:
             raise CommandError(f"{path}: {error}") from None
     selection = builder.select()
-    report = _report(selection, rejects)
+    estimate = estimate_costs(selection, arguments.teacher, arguments.student)
+    report = _report(selection, rejects, estimate)
+    if arguments.report:
+        write_report(arguments.report, report, rejects)
     if arguments.json:
         print_json(report)
     else:
-        _print(selection, rejects)
+        _print(selection, rejects, estimate)
     return 1 if selection.refusal else 0
 
 
-def _report(selection: Selection, rejects: list[tuple[Path, RejectedLine]]) -> dict[str, object]:
+def _report(
+    selection: Selection, rejects: list[tuple[Path, RejectedLine]], estimate: CostEstimate
+) -> dict[str, object]:
     return {
         **selection.counts.model_dump(),
         "refusal": selection.refusal,
@@ -68,13 +82,19 @@ def _report(selection: Selection, rejects: list[tuple[Path, RejectedLine]]) -> d
         "balance": selection.balance(),
         "label_noise": dict(selection.noise),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
+        "weight_histograms": selection.histograms(),
+        "estimate": estimate.model_dump(),
         "system_prompt": selection.system_prompt,
     }
 
 
-def _print(selection: Selection, rejects: list[tuple[Path, RejectedLine]]) -> None:
+def _print(
+    selection: Selection, rejects: list[tuple[Path, RejectedLine]], estimate: CostEstimate
+) -> None:
     print_table("Rows", ["", "rows"], selection.counts.model_dump().items())
     print_table("Training rows by dominant modality", ["", "rows"], selection.balance().items())
+    print_table("Labels of one query against each other", ["", ""], selection.noise.items())
+    print_table("Estimated cost, US dollars", ["", ""], estimate.model_dump().items())
     if rejects:
         rows = [(p.name, r.line_number, r.reason.value, r.detail) for p, r in rejects]
         title = f"Rejected lines (first {SHOWN_REJECTS})"

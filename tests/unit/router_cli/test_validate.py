@@ -95,3 +95,35 @@ def test_it_imports_no_aws_and_no_plotting() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_report_holds_the_same_figures_and_escapes_what_comes_from_files(
+    prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = tmp_path / "<script>alert(1)<svg>.jsonl"
+    evil.write_text(prompts.read_text("utf-8") + '{"<script>x": 1}\nnot json\n', "utf-8")
+    folder = tmp_path / "the report"
+
+    _, printed = report(capsys, evil, "--report", folder)
+
+    page = (folder / "report.html").read_text("utf-8")
+    assert json.loads((folder / "report.json").read_text("utf-8")) == printed
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert page.count("<svg") == 4
+    assert "A distillation job could start." in page
+    rejected = (folder / "rejected.jsonl").read_bytes().splitlines()
+    assert [json.loads(line)["text"] for line in rejected] == ['{"<script>x": 1}', "not json"]
+
+
+def test_the_estimate_and_the_noise_are_in_the_report(
+    prompts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, found = report(capsys, prompts)
+
+    with_, without = (
+        found["estimate"][f"serving_usd_per_million_{name}_reasoning"]
+        for name in ("with", "without")
+    )
+    assert 0 < without < with_
+    assert 0 <= found["label_noise"]["identical"] <= 1

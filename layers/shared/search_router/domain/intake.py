@@ -90,6 +90,8 @@ class Selection:
     training: Sequence[Chosen]
     holdout: Sequence[Chosen]
     noise: Mapping[str, float]
+    mean_query_bytes: float = 0.0
+    mean_reasoning_bytes: float = 0.0
     differing_prompts: Sequence[int] = ()
 
     @property
@@ -222,6 +224,10 @@ class IntakeBuilder:
             training=training,
             holdout=holdout,
             noise=sorting.noise.summary(),
+            mean_query_bytes=self._survey.query_bytes / max(1, accepted),
+            mean_reasoning_bytes=(
+                self._survey.reasoning_bytes / max(1, self._survey.reasoned_rows)
+            ),
             differing_prompts=self._differing_prompts(),
         )
 

@@ -49,6 +49,9 @@ class Survey:
         self._numbers: dict[Weights | None, int] = {None: _UNLABELLED}
         self._labels: list[Weights | None] = [None]
         self.rows = 0
+        self.query_bytes = 0
+        self.reasoned_rows = 0
+        self.reasoning_bytes = 0
 
     @property
     def labels(self) -> Sequence[Weights]:
@@ -61,10 +64,15 @@ class Survey:
         bucket = self._buckets[rank[0]]
         bucket.high.append(int.from_bytes(rank[:8], "big"))
         bucket.low.append(int.from_bytes(rank[8:], "big"))
-        digest = hashlib.blake2b(record.query.encode("utf-8"), digest_size=8)
+        query = record.query.encode("utf-8")
+        self.query_bytes += len(query)
+        digest = hashlib.blake2b(query, digest_size=8)
         bucket.text.append(int.from_bytes(digest.digest(), "big"))
         if record.reasoning is not None:
-            digest.update(b"\0" + record.reasoning.encode("utf-8"))
+            reasoning = record.reasoning.encode("utf-8")
+            self.reasoned_rows += 1
+            self.reasoning_bytes += len(reasoning)
+            digest.update(b"\0" + reasoning)
         bucket.content.append(int.from_bytes(digest.digest(), "big"))
         bucket.place.append(place)
         bucket.label.append(self._number(record.weights))
