@@ -9,11 +9,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.complete
 
+# Tools that would quarrel with the project's own pins have environments of their own.
+SAM := build/sam/bin/sam
+CHECKOV := build/checkov/bin/checkov
+
 PROMPTS ?=
 QUERY_LOG ?=
 OUT ?= demo-output
+ARCH ?= arm64
+STAGE ?= dev
 
-.PHONY: help setup demo test unit lint format lock clean ci
+.PHONY: help setup demo test unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,21 +44,44 @@ test: setup ## Pass all tests: unit, integration, end to end
 unit: setup ## Pass the unit tests only, in seconds
 	$(BIN)/python -m pytest tests/unit
 
-lint: setup ## Check format, style, types and the template
+lint: setup build/checkov/.complete ## Check format, style, types and the template
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
+	@.ci/scan $(BIN)/python $(CHECKOV)
+
+mistakes: setup ## Show each planted misconfiguration and the check that finds it
+	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
+		--durations=0 | sed -n 's/.*is_found\[\(.*\)\] PASSED.*/found by \1/p; /FAILED\|passed\|failed/p'
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+build: setup build/sam/.complete ## Build for Lambda (ARCH=arm64 or x86_64)
+	@.ci/build $(SAM) $(BIN)/python $(ARCH)
+
+deploy: ## Deploy what `make build` built, asking before it changes anything (STAGE=dev or prod)
+	@test -f .aws-sam/build/template.yaml || { echo "nothing is built: make build" >&2; exit 1; }
+	SAM_CLI_TELEMETRY=0 $(SAM) deploy --guided --config-env $(STAGE:dev=default)
+
+build/%/.complete: .ci/requirements-%.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
+	@echo "setting up build/$*: about a minute, once"
+	@rm -rf build/$* && "$(PYTHON)" -m venv build/$*
+	@build/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 lock: ## Pin and hash all dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-config -q layers/shared/requirements.in -o layers/shared/requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-config -q requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-config -q .ci/requirements-sam.in -o .ci/requirements-sam.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-config -q .ci/requirements-checkov.in -o .ci/requirements-checkov.txt
 
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_stack import slimming
 from local_stack.environment import installer_environment
 from local_stack.processes import LocalStackError
 
@@ -88,7 +89,8 @@ def _source_files(folder: Path) -> Iterator[Path]:
 def _cached_dependencies(lock: Path, cache: Path) -> Path:
     """Return the folder with `packages/` and `packages.zip` for a lock file, built if absent."""
     interpreter = f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}"
-    key = hashlib.sha256(lock.read_bytes() + interpreter.encode()).hexdigest()[:16]
+    slimmed = Path(slimming.__file__).read_bytes()
+    key = hashlib.sha256(lock.read_bytes() + interpreter.encode() + slimmed).hexdigest()[:16]
     built = cache / f"layer-{key}"
     if built.is_dir():
         return built
@@ -96,6 +98,7 @@ def _cached_dependencies(lock: Path, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache) as scratch:
         made = Path(scratch) / "layer"
         _install(lock, made / "packages")
+        slimming.slim(made / "packages")
         (made / "packages.zip").write_bytes(zip_folder(made / "packages", prefix="python/"))
         try:
             made.rename(built)
