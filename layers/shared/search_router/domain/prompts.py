@@ -84,7 +84,7 @@ class PromptRecord(NamedTuple):
 
 
 class RejectedLine(NamedTuple):
-    """One refused line, with its place and reason; `detail` never quotes the line."""
+    """One refused line, with its place and reason; `detail` may name keys, never values."""
 
     line_number: int
     byte_offset: int
