@@ -1,0 +1,233 @@
+"""Conditions and resource policies, which the local stack does not decide, by a judge of our own.
+
+The template is expanded and resolved with made-up names. Not decided here nor anywhere on this
+machine: session policies, service control policies, whether Bedrock and EventBridge really send
+the keys they document, and KMS, which the template does not use.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.expansion import ACCOUNT, REGION, Resolver
+from tests.policies import Request, is_allowed, matches
+from tests.unit.template_checks import Template, expand
+
+ROOT = Path(__file__).parents[2]
+STRANGER = "999999999999"
+
+
+@pytest.fixture(scope="module")
+def resolver() -> Resolver:
+    document: Template = expand(ROOT / "template.yaml")
+    names = {name: f"the-{name.lower()}" for name in document["Resources"]}
+    names["Topic"] = "arn:aws:sns:us-east-1:000000000000:topic"
+    return Resolver(document, {}, names, "the-stack", {})
+
+
+def role_statements(resolver: Resolver, role: str) -> list[dict[str, Any]]:
+    properties = resolver.resolve(resolver.document["Resources"][role]["Properties"])
+    return [s for policy in properties["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+
+
+def policy_statements(resolver: Resolver, policy: str) -> list[dict[str, Any]]:
+    properties = resolver.document["Resources"][policy]["Properties"]
+    statements: list[dict[str, Any]] = resolver.resolve(properties["PolicyDocument"])["Statement"]
+    return statements
+
+
+def trust(resolver: Resolver, role: str) -> list[dict[str, Any]]:
+    properties = resolver.document["Resources"][role]["Properties"]
+    return resolver.resolve(properties["AssumeRolePolicyDocument"])["Statement"]  # type: ignore[no-any-return]
+
+
+def arn_of(resolver: Resolver, name: str) -> str:
+    return str(resolver.resolve({"Fn::GetAtt": [name, "Arn"]}))
+
+
+# --- PassRole and PutEvents -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "service", "allowed"),
+    [
+        ("DistillationRole", "bedrock.amazonaws.com", True),
+        ("DistillationRole", "lambda.amazonaws.com", False),
+        ("DistillationRole", None, False),
+        ("EvaluationRole", "bedrock.amazonaws.com", False),
+        ("TrackRunsRole", "bedrock.amazonaws.com", False),
+    ],
+)
+def test_only_the_distillation_role_is_passed_and_only_to_bedrock(
+    role: str, service: str | None, allowed: bool, resolver: Resolver
+) -> None:
+    context = {"iam:PassedToService": service} if service else {}
+    request = Request("iam:PassRole", arn_of(resolver, role), context)
+    assert is_allowed(role_statements(resolver, "StartDistillationRole"), request) is allowed
+
+
+def test_no_other_function_passes_a_role(resolver: Resolver) -> None:
+    request = Request(
+        "iam:PassRole",
+        arn_of(resolver, "DistillationRole"),
+        {"iam:PassedToService": "bedrock.amazonaws.com"},
+    )
+    roles = [
+        name
+        for name, resource in resolver.document["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+        and is_allowed(role_statements(resolver, name), request)
+    ]
+    assert roles == ["StartDistillationRole"]
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"), [("search-router", True), ("aws.s3", False), (None, False)]
+)
+def test_a_function_announces_our_events_only(
+    source: str | None, allowed: bool, resolver: Resolver
+) -> None:
+    bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
+    context = {"events:source": source} if source else {}
+    request = Request("events:PutEvents", bus, context)
+    assert is_allowed(role_statements(resolver, "TrackRunsRole"), request) is allowed
+
+
+@pytest.mark.parametrize(
+    ("prefix", "allowed"), [("logs/log-1/", True), ("runs/", False), (None, False)]
+)
+def test_finish_query_log_lists_logs_only(
+    prefix: str | None, allowed: bool, resolver: Resolver
+) -> None:
+    context = {"s3:prefix": prefix} if prefix else {}
+    request = Request("s3:ListBucket", arn_of(resolver, "DataBucket"), context)
+    assert is_allowed(role_statements(resolver, "FinishQueryLogRole"), request) is allowed
+
+
+# --- Who may take on the roles --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "job"),
+    [
+        ("DistillationRole", "model-customization-job/abc"),
+        ("EvaluationRole", "evaluation-job/abc"),
+    ],
+)
+def test_bedrock_takes_a_role_for_our_own_jobs_only(
+    role: str, job: str, resolver: Resolver
+) -> None:
+    def takes(account: str, source: str, service: str = "bedrock.amazonaws.com") -> bool:
+        context = {"aws:SourceAccount": account, "aws:SourceArn": source}
+        return is_allowed(
+            trust(resolver, role), Request("sts:AssumeRole", "", context, principal=service)
+        )
+
+    ours = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:{job}"
+    assert takes(ACCOUNT, ours)
+    assert not takes(STRANGER, ours)
+    assert not takes(ACCOUNT, ours.replace(ACCOUNT, STRANGER))
+    assert not takes(ACCOUNT, f"arn:aws:bedrock:{REGION}:{ACCOUNT}:guardrail/abc")
+    assert not takes(ACCOUNT, ours, service="lambda.amazonaws.com")
+    nobody_said = Request("sts:AssumeRole", "", {}, principal="bedrock.amazonaws.com")
+    assert not is_allowed(trust(resolver, role), nobody_said)
+
+
+# --- Policies of buckets and queues ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bucket", ["UploadBucket", "DataBucket"])
+def test_a_bucket_refuses_plain_http_and_lets_nobody_in(bucket: str, resolver: Resolver) -> None:
+    (statement,) = policy_statements(resolver, f"{bucket}Policy")
+    assert statement["Effect"] == "Deny"
+    for resource in (arn_of(resolver, bucket), arn_of(resolver, bucket) + "/prompts/x.jsonl"):
+        for action in ("s3:GetObject", "s3:PutObject", "s3:ListBucket"):
+            assert matches(statement, Request(action, resource, {"aws:SecureTransport": "false"}))
+            assert not matches(
+                statement, Request(action, resource, {"aws:SecureTransport": "true"})
+            )
+
+
+@pytest.mark.parametrize("queue", ["SplitQueue", "SplitDeadLetterQueue", "EventDeadLetterQueue"])
+def test_a_queue_refuses_plain_http(queue: str, resolver: Resolver) -> None:
+    statements = policy_statements(resolver, f"{queue}Policy")
+    context = {"aws:SecureTransport": "false"}
+    request = Request("sqs:SendMessage", arn_of(resolver, queue), context)
+    assert any(s["Effect"] == "Deny" and matches(s, request) for s in statements)
+
+
+def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
+    statements = policy_statements(resolver, "EventDeadLetterQueuePolicy")
+    rules = [
+        name
+        for name, resource in resolver.document["Resources"].items()
+        if resource["Type"] == "AWS::Events::Rule"
+    ]
+
+    def takes(account: str, rule: str, service: str = "events.amazonaws.com") -> bool:
+        context = {
+            "aws:SourceAccount": account,
+            "aws:SourceArn": rule,
+            "aws:SecureTransport": "true",
+        }
+        queue = arn_of(resolver, "EventDeadLetterQueue")
+        request = Request("sqs:SendMessage", queue, context, principal=service)
+        return is_allowed(statements, request)
+
+    assert rules
+    for rule in rules:
+        assert takes(ACCOUNT, arn_of(resolver, rule))
+        assert not takes(STRANGER, arn_of(resolver, rule))
+        assert not takes(ACCOUNT, arn_of(resolver, rule), service="sns.amazonaws.com")
+    assert not takes(ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/somebody-elses")
+
+
+# --- Each can fail --------------------------------------------------------------------------------
+
+
+def test_a_lost_condition_is_seen(resolver: Resolver) -> None:
+    statements = copy.deepcopy(role_statements(resolver, "StartDistillationRole"))
+    request = Request("iam:PassRole", arn_of(resolver, "DistillationRole"))
+    assert not is_allowed(statements, request)
+    for statement in statements:
+        if statement["Sid"] == "LendDistillationRole":
+            del statement["Condition"]
+    assert is_allowed(statements, request)
+
+
+ALLOW = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/a?c/*"}
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::b/abc/d/e", True),
+        ("S3:getobject", "arn:aws:s3:::b/abc/", True),
+        ("s3:PutObject", "arn:aws:s3:::b/abc/d", False),
+        ("s3:GetObject", "arn:aws:s3:::b/ac/d", False),
+        ("s3:GetObject", "arn:aws:s3:::B/abc/d", False),
+        ("s3:GetObject", "arn:aws:s3:::b/abcd", False),
+    ],
+)
+def test_the_judge_knows_wildcards(action: str, resource: str, expected: bool) -> None:
+    assert is_allowed([ALLOW], Request(action, resource)) is expected
+
+
+def test_a_deny_wins() -> None:
+    deny = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
+    assert not is_allowed([ALLOW, deny], Request("s3:GetObject", "arn:aws:s3:::b/abc/d"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Effect": "Allow", "NotAction": "s3:*", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Allow", "Action": "*", "Condition": {"DateLessThan": {"aws:CurrentTime": "x"}}},
+        {"Effect": "Allow", "Action": "*", "Principal": {"AWS": "*"}},
+    ],
+)
+def test_the_judge_refuses_what_it_cannot_judge(statement: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cannot judge"):
+        matches(statement, Request("s3:GetObject", "arn:aws:s3:::b/abc/d"))
