@@ -53,7 +53,7 @@ lint: setup build/checkov/.complete ## Check format, style, types and the templa
 
 mistakes: setup ## Show each planted misconfiguration and the check that finds it
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
-		--durations=0 | sed -n 's/.*is_found\[\(.*\)\] PASSED.*/found by \1/p; /FAILED\|passed\|failed/p'
+		| sed -n 's/.*is_found\[\([^-]*\)-\([^-]*\)-\(.*\)\] PASSED.*/\2: found by \1 ("\3")/p; /^FAILED\|^=.* in /p'
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -67,6 +67,16 @@ _OF_TEMPLATE = (
             "this machine, and workers share one unpacked copy of the archive"
         ),
     ),
+    (
+        "AWS::Events::Rule",
+        ("Targets", "*", "RetryPolicy"),
+        "an event is delivered at once or never",
+    ),
+    (
+        "AWS::Events::Rule",
+        ("Targets", "*", "DeadLetterConfig"),
+        "a rule puts nothing into its dead-letter queue",
+    ),
     ("AWS::DynamoDB::Table", ("TimeToLiveSpecification",), "set, but items do not expire on time"),
     (
         "AWS::DynamoDB::Table",
@@ -81,7 +91,9 @@ _OF_TEMPLATE = (
     ("AWS::KMS::Key", (), "grants and key policies are not checked"),
     ("AWS::CloudWatch::Alarm", (), "metrics of AWS services and EMF lines do not reach alarms"),
     ("AWS::Logs::MetricFilter", (), "log lines are not turned into metrics"),
+    ("AWS::CloudWatch::Dashboard", (), "stored, but not drawn"),
     ("AWS::SNS::Subscription", (), "no e-mail is sent"),
+    ("AWS::SNS::TopicPolicy", (), "who may publish is not checked"),
 )
 
 # What SAM makes of some of the above: the same entry covers this property of the expanded template.
@@ -158,6 +170,8 @@ def _properties(template: SamTemplate, resource_type: str) -> Iterator[Mapping[s
 def _has(value: Any, path: tuple[str, ...]) -> bool:
     if not path:
         return True
+    if isinstance(value, list) and path[0] == "*":
+        return any(_has(item, path[1:]) for item in value)
     if not isinstance(value, dict):
         return False
     inner = value.values() if path[0] == "*" else [value[path[0]]] if path[0] in value else []
