@@ -66,7 +66,8 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    with LocalStack(LocalStackOptions()) as stack:
+    options = LocalStackOptions(parameters={"AlarmEmail": "somebody@example.com"})
+    with LocalStack(options) as stack:
         listed = stack.connection.client("cloudformation").describe_stack_resources(
             StackName=STACK_NAME
         )["StackResources"]
@@ -275,6 +276,41 @@ def no_backups(t: Target) -> None:
     )
 
 
+def silent_alarm(t: Target) -> None:
+    t.client("cloudwatch").disable_alarm_actions(
+        AlarmNames=[t.ids["SplitDeadLetterQueueDepthAlarm"]]
+    )
+
+
+def deaf_alarm(t: Target) -> None:
+    cloudwatch, name = t.client("cloudwatch"), t.ids["SplitQueueAgeAlarm"]
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    accepted = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+    settings = {key: value for key, value in alarm.items() if key in accepted}
+    cloudwatch.put_metric_alarm(**settings | {"Threshold": 1e9})
+
+
+def empty_dashboard(t: Target) -> None:
+    t.client("cloudwatch").put_dashboard(
+        DashboardName=t.ids["Dashboard"], DashboardBody='{"widgets": []}'
+    )
+
+
+def open_topic(t: Target) -> None:
+    sns, topic = t.client("sns"), t.ids["NotificationTopic"]
+    policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
+    for statement in policy["Statement"]:
+        if statement["Sid"] == "TakeAlarms":
+            statement["Principal"] = "*"
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps(policy)
+    )
+
+
+def nobody_told(t: Target) -> None:
+    t.client("sns").unsubscribe(SubscriptionArn=t.ids["AlarmEmailSubscription"])
+
+
 def somebody_elses_rule(t: Target) -> None:
     t.client("events").put_rule(Name="stranger", EventPattern='{"source": ["search-router"]}')
 
@@ -322,6 +358,11 @@ PLANTED: Mapping[Callable[[Target], None], str] = {
     open_url: 'RouteApiFunctionUrl AuthType: the template says "AWS_IAM", deployed is "NONE"',
     immortal_answers: "CacheTable TimeToLiveSpecification: ",
     no_backups: "StateTable PointInTimeRecoverySpecification: ",
+    silent_alarm: "SplitDeadLetterQueueDepthAlarm ActionsEnabled: ",
+    deaf_alarm: "SplitQueueAgeAlarm Threshold: ",
+    empty_dashboard: "Dashboard DashboardBody widgets: ",
+    open_topic: "NotificationTopicPolicy PolicyDocument Statement TakeAlarms Principal: ",
+    nobody_told: "AlarmEmailSubscription: not there any more",
     somebody_elses_rule: "stranger: a AWS::Events::Rule that is not in the template",
 }
 

@@ -17,13 +17,14 @@ from tests.unit.template_checks import Template, expand
 
 ROOT = Path(__file__).parents[2]
 STRANGER = "999999999999"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:the-topic"
 
 
 @pytest.fixture(scope="module")
 def resolver() -> Resolver:
     document: Template = expand(ROOT / "template.yaml")
     names = {name: f"the-{name.lower()}" for name in document["Resources"]}
-    names["Topic"] = "arn:aws:sns:us-east-1:000000000000:topic"
+    names["NotificationTopic"] = TOPIC
     return Resolver(document, {}, names, "the-stack", {})
 
 
@@ -182,6 +183,36 @@ def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
         assert not takes(STRANGER, arn_of(resolver, rule))
         assert not takes(ACCOUNT, arn_of(resolver, rule), service="sns.amazonaws.com")
     assert not takes(ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/somebody-elses")
+
+
+@pytest.mark.parametrize(
+    ("service", "source", "allowed"),
+    [
+        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:the-stack-X-1A2B", True),
+        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:other", False),
+        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{STRANGER}:alarm:the-stack-X-1A2B", False),
+        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-outcomerule", True),
+        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other", False),
+        ("s3", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-outcomerule", False),
+    ],
+)
+def test_the_topic_takes_our_alarms_and_outcomes_only(
+    service: str, source: str, allowed: bool, resolver: Resolver
+) -> None:
+    statements = policy_statements(resolver, "NotificationTopicPolicy")
+
+    def takes(account: str, secure: str) -> bool:
+        context = {
+            "aws:SourceAccount": account,
+            "aws:SourceArn": source,
+            "aws:SecureTransport": secure,
+        }
+        principal = f"{service}.amazonaws.com"
+        return is_allowed(statements, Request("sns:Publish", TOPIC, context, principal))
+
+    assert takes(ACCOUNT, "true") is allowed
+    assert not takes(STRANGER, "true")
+    assert not takes(ACCOUNT, "false")
 
 
 # --- Each can fail --------------------------------------------------------------------------------
