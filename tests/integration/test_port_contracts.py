@@ -302,6 +302,20 @@ def test_an_upload_that_is_gone_is_not_found(port: Ports) -> None:
             list(port.uploads.read(source))
 
 
+def test_the_current_uploads_under_a_prefix_are_listed_with_their_age(port: Ports) -> None:
+    # GIVEN an overwritten file, a deleted one, and one elsewhere
+    port.upload("prompts/latest/a.jsonl", b"first")
+    current = port.upload("prompts/latest/a.jsonl", b"second")
+    folder = port.upload("prompts/latest/b c+d%20/", b"")
+    port.erase(port.upload("prompts/latest/gone.jsonl", b"gone"))
+    port.upload("query-logs/a.jsonl", b"elsewhere")
+    # WHEN the prefix is listed
+    listed = dict(port.uploads.latest(UPLOADS, "prompts/latest/"))
+    # THEN each file is there once, with the version that an event would name
+    assert list(listed) == [current, folder]
+    assert all(uploaded.tzinfo is not None for uploaded in listed.values())
+
+
 # --- the run repository --------------------------------------------------------------------------
 
 

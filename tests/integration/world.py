@@ -1,13 +1,14 @@
 """The resources of one stack in moto, and the Bedrock double beside it."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from moto.backends import get_backend
 
 from local_stack.bedrock_double import BedrockDouble, StateChangeEvent
 from search_router.domain.uploads import ObjectRef
-from tests.fakes import VirtualClock
+from tests.fakes import START, VirtualClock
 
 REGION = "us-east-1"
 UPLOADS, DATA, STATE, CACHE, SPLITS = "uploads", "data", "state", "cache", "splits"
@@ -37,6 +38,7 @@ ENVIRONMENT = {
 
 
 VISIBILITY_SECONDS = 5_400
+LONG_AGO = START - timedelta(days=30)
 
 
 def create_queue(sqs: Any) -> str:
@@ -58,9 +60,15 @@ class World:
     sqs: Any
     queue_url: str
 
-    def upload(self, key: str, body: bytes) -> ObjectRef:
-        """Put a file where users put them."""
+    def upload(self, key: str, body: bytes, at: datetime = LONG_AGO) -> ObjectRef:
+        """Put a file where users put them, at a time of day of the test's own.
+
+        Uploads stay from test to test: unless a test says otherwise, they are too old to be missed.
+        """
         reply = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=body)
+        versions = get_backend("s3")[ACCOUNT]["aws"].buckets[UPLOADS].keys.getlist(key)
+        later = timedelta(microseconds=len(versions))  # moto takes the youngest for the latest
+        versions[-1].last_modified = at.replace(tzinfo=None) + later
         return ObjectRef(UPLOADS, key, reply["VersionId"])
 
     def erase(self, source: ObjectRef) -> None:

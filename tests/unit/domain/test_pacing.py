@@ -67,6 +67,14 @@ def test_throttling_lowers_the_rate_by_a_quarter_once_a_second() -> None:
     assert pace.rate == pytest.approx(7.5 * 0.75)
 
 
+def test_refusals_are_counted_until_somebody_takes_the_count() -> None:
+    pace = Pace(10.0)
+    for now in (0.0, 0.1, 5.0):
+        pace.throttled(now)
+
+    assert (pace.take_refusals(), pace.take_refusals()) == (3, 0)
+
+
 def test_throttling_takes_away_what_was_saved_up() -> None:
     pace = Pace(10.0)
     pace.reserve(0.0)
