@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,10 @@ def sample_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample_stack(sample_template: Path) -> Iterator[LocalStack]:
     """The sample stack, started by somebody who is logged in to a real account."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in AMBIENT.items():
-            patch.setenv(name, value)
-        with LocalStack(LocalStackOptions(template=sample_template)) as stack:
-            yield stack
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in AMBIENT.items():
+                patch.setenv(name, value)
+            options = LocalStackOptions(template=sample_template)
+            stack = running.enter_context(LocalStack(options))
+        yield stack
