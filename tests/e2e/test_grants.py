@@ -53,7 +53,6 @@ REASONS = {
         "S3 looks at it to answer 404 instead of 403; no call is made",
     ),
     ("WriteRun", "s3:AbortMultipartUpload"): "after a refused part: test_s3_adapter.py",
-    ("FollowAndTagDeployments", "bedrock:TagResource"): "TOO MUCH: deployments are not tagged",
 }
 
 

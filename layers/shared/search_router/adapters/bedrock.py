@@ -18,6 +18,7 @@ from search_router.domain.distillation import (
 )
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import NAME_PREFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -90,7 +91,9 @@ class BedrockModelCustomizer:
         try:
             with translated("deploy the model"):
                 reply = self._client.create_custom_model_deployment(
-                    modelDeploymentName=deployment_name, modelArn=model_arn
+                    modelDeploymentName=deployment_name,
+                    modelArn=model_arn,
+                    tags=[{"key": "UseCase", "value": NAME_PREFIX}],
                 )
         except (ConflictError, InvalidInputError):
             with suppress(NotFoundError):  # a name that is taken has no error code of its own
