@@ -342,7 +342,7 @@ def test_an_error_stops_every_thread(model: Making, bedrock: ScriptedBedrock) ->
         all_in.wait(timeout=10)
         if query == "poison":
             return refuses("AccessDeniedException", 403)
-        time.sleep(0.3)  # longer than the refusal is on its way
+        time.sleep(0.5)  # longer than the refusal is on its way
         return says("{}")
 
     bedrock.answering = answer
