@@ -115,7 +115,7 @@ class RunRepository(Protocol):
         """Return the runs that wait for a job; none if the job is not ours."""
 
     def all(self) -> Iterator[Run]:
-        """Yield every run, by id."""
+        """Yield every run, oldest first."""
 
 
 class ChampionRepository(Protocol):

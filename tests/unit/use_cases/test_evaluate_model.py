@@ -258,6 +258,19 @@ def test_a_deployment_that_is_gone_fails_the_run(world: World) -> None:
     assert len(world.events.of(RunFailed)) == 1
 
 
+def test_a_champion_whose_deployment_is_gone_does_not_stand_in_the_way(world: World) -> None:
+    champion = a_champion(4)
+    world.champions.install(champion)
+    gone = NotFoundError("the deployment is gone")
+    world.model = FakeModel(student, refusing={champion.serving.model_id: gone})
+
+    run = world.evaluated()
+
+    assert run.evaluation is not None
+    assert (run.evaluation.champion, run.evaluation.champion_version) == (None, 4)
+    assert ran(world.promote(run.run_id)).state is RunState.PROMOTED
+
+
 def test_of_two_deliveries_at_once_the_second_publishes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import islice
@@ -89,24 +90,24 @@ def _evaluate(
     references = _references(run, objects)
     if not references:
         return None
+    base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
     rival = _rival(run, champion)
-    rival_name = f"{CHAMPION}-{rival.version}" if rival else CHAMPION
-    contenders = {
-        CANDIDATE: run.serving,
-        BASE: run.serving.model_copy(update={"model_id": foundation_model_id(run.student)}),
-    }
-    if rival is not None:
-        contenders[rival_name] = rival.serving
-    scores = {
-        name: _measure(run.run_id, name, serving, references, objects, model)
-        for name, serving in contenders.items()
-    }
     return Evaluation(
-        candidate=scores[CANDIDATE],
-        base=scores[BASE],
-        champion=scores.get(rival_name),
+        candidate=_measure(run.run_id, CANDIDATE, run.serving, references, objects, model),
+        base=_measure(run.run_id, BASE, base, references, objects, model),
+        champion=_measure_rival(run.run_id, rival, references, objects, model) if rival else None,
         champion_version=rival.version if rival else None,
     )
+
+
+def _measure_rival(
+    run_id: str, rival: Champion, references: _References, objects: ObjectStore, model: Model
+) -> Scores | None:
+    """Measure the champion; one whose deployment is gone can neither serve nor win."""
+    name = f"{CHAMPION}-{rival.version}"
+    with suppress(NotFoundError):
+        return _measure(run_id, name, rival.serving, references, objects, model)
+    return None
 
 
 def _references(run: Run, objects: ObjectStore) -> _References:
