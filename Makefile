@@ -11,7 +11,7 @@ STAMP := $(VENV)/.complete
 
 # Tools that would quarrel with the project's own pins have environments of their own.
 SAM := build/sam/bin/sam
-CHECKOV := build/checkov/bin/checkov
+CHECKOV := build/checkov
 
 PROMPTS ?=
 QUERY_LOG ?=
