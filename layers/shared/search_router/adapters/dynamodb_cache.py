@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
+from search_router.domain.batches import batched
 from search_router.domain.errors import TransientError
 from search_router.domain.routing import (
     Decision,
@@ -56,7 +56,7 @@ class DynamoAnswerCache:
         by_key = {self._key(query): query for query in queries}
         now = self.caches.clock.now().timestamp()
         known: dict[str, Decision] = {}
-        for keys in _batches(list(by_key), _GET_ITEMS):
+        for keys in batched(list(by_key), _GET_ITEMS):
             with suppress(TransientError):
                 for item in self._get(keys):
                     if float(item["expires_at"]["N"]) > now:
@@ -79,7 +79,7 @@ class DynamoAnswerCache:
             }
             for query, decision in decisions.items()
         ]
-        for batch in _batches(puts, _PUT_ITEMS):
+        for batch in batched(puts, _PUT_ITEMS):
             with suppress(TransientError):
                 self._put(batch)
 
@@ -104,9 +104,3 @@ class DynamoAnswerCache:
             request = reply.get("UnprocessedItems")
             if not request:
                 return
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch

@@ -1,10 +1,10 @@
 """SQS: the queue of splits."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
+from search_router.domain.batches import batched
 from search_router.domain.errors import UnavailableError
 from search_router.domain.query_logs import SplitMessage
 
@@ -26,7 +26,7 @@ class SqsSplitQueue:
 
     def send(self, messages: Iterable[SplitMessage]) -> None:
         """Send all messages; what a batch refuses is sent again, at most three times."""
-        for batch in _batches(messages):
+        for batch in batched(messages, BATCH_ENTRIES):
             remaining = batch
             for _ in range(_ROUNDS):
                 remaining = self._send_batch(remaining)
@@ -52,9 +52,3 @@ class SqsSplitQueue:
         with translated("send splits"):
             reply = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return [batch[int(failed["Id"])] for failed in reply.get("Failed", [])]
-
-
-def _batches(messages: Iterable[SplitMessage]) -> Iterator[list[SplitMessage]]:
-    remaining = iter(messages)
-    while batch := list(islice(remaining, BATCH_ENTRIES)):
-        yield batch

@@ -7,9 +7,9 @@ whether to wait (batch), to serve the prior (API) or to fail (evaluation).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Protocol
 
+from search_router.domain.batches import batched
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, TransientError
 from search_router.domain.routing import (
@@ -109,8 +109,7 @@ def _unknown(
     """Yield what the cache does not know, looked up chunk by chunk as it is drawn."""
     ordered = sorted(queries, key=query_digest)
     start = int(place * _GOLDEN_RATIO % 1 * len(ordered))
-    remaining = iter(ordered[start:] + ordered[:start])
-    while chunk := list(islice(remaining, CHUNK)):
+    for chunk in batched(ordered[start:] + ordered[:start], CHUNK):
         known = cache.recall(chunk)
         routing.decisions.update(known)
         yield from (queries[key] for key in chunk if key not in known)

@@ -1,15 +1,14 @@
 """A model is deployed: measure it on the holdout, beside the base student and the champion."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from itertools import islice
 
 from pydantic import TypeAdapter
 
 from search_router.domain import naming
+from search_router.domain.batches import batched
 from search_router.domain.cascade import Model, NoCache, route
 from search_router.domain.champions import Champion, ServingModel
 from search_router.domain.errors import NotFoundError, PermanentError, UnavailableError
@@ -136,7 +135,7 @@ def _measure(
     model: Model,
 ) -> Scores:
     decisions: dict[str, Decision] = {}
-    for index, queries in enumerate(_batches(references)):
+    for index, queries in enumerate(batched(references, ANSWERS_PER_OBJECT)):
         key = naming.run_key(run_id, "evaluation", name, f"answers-{index:05d}.json")
         decisions.update(_kept(key, objects) or _asked(key, queries, serving, objects, model))
     ordered = [decisions[query] for query in references]
@@ -162,9 +161,3 @@ def _kept(key: str, objects: ObjectStore) -> dict[str, Decision] | None:
         return _DECISIONS.validate_json(objects.get(key))
     except NotFoundError:
         return None
-
-
-def _batches(references: _References) -> Iterator[list[str]]:
-    queries = iter(references)
-    while batch := list(islice(queries, ANSWERS_PER_OBJECT)):
-        yield batch
