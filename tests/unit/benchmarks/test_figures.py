@@ -1,0 +1,39 @@
+"""A benchmark's end: the exit code follows the goals, and nothing is left out of the JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.figures import Goal, conclude
+
+
+@pytest.mark.parametrize(
+    ("figure", "bound", "at_least", "met"),
+    [
+        (1.0, 1.0, False, True),
+        (1.1, 1.0, False, False),
+        (1.0, 1.0, True, True),
+        (0.9, 1, True, False),
+    ],
+)
+def test_a_goal_is_met_on_its_bound_and_missed_beyond(
+    figure: float, bound: float, at_least: bool, met: bool
+) -> None:
+    assert Goal("speed", figure, bound, "s", at_least).met is met
+
+
+def test_one_missed_goal_is_exit_code_one_and_stays_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results" / "table.json"
+    goals = [Goal("work", 0.5, 1.0, "s"), Goal("memory", 300, 128, "MiB")]
+    assert conclude("intake", [{"way": "ours", "seconds": 0.5}], goals, out) == 1
+    assert "MISSED" in capsys.readouterr().out
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert [goal["met"] for goal in written["goals"]] == [True, False]
+    assert written["rows"] == [{"way": "ours", "seconds": 0.5}]
+
+
+def test_all_goals_met_is_exit_code_zero(tmp_path: Path) -> None:
+    assert conclude("t", [{"way": "ours"}], [Goal("work", 1, 1, "s")], tmp_path / "t.json") == 0
