@@ -22,6 +22,7 @@ def lambda_handler(event: LogEvent, context: LambdaContext) -> None:
     outcome = finish_query_log(
         event.detail.log_id,
         objects=deps.objects,
+        champions=deps.champions,
         ledger=deps.ledger,
         events=deps.events,
         clock=deps.clock,

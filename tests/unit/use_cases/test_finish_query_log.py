@@ -8,9 +8,9 @@ from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import QueryLogRouted
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats
-from tests.fakes import InMemoryLedger
+from tests.fakes import InMemoryLedger, reply
 from tests.records import jsonl
-from tests.unit.use_cases.world import World, ignored
+from tests.unit.use_cases.world import World, ignored, student
 
 ROWS = [{"query": f"query {n % 50}", "pad": "x" * 500} for n in range(300)]
 BODY = jsonl(ROWS) + b"broken\n"
@@ -51,6 +51,35 @@ def test_a_complete_log_is_summed_up_and_closed(complete: World) -> None:
     assert all(part["bytes"] == len(world.objects.get(part["key"])) for part in manifest["parts"])
     assert world.log(log_id(world)).state is LogState.ROUTED
     assert world.events.published == [QueryLogRouted(log_id=log_id(world))]
+
+
+def test_the_answers_are_compared_with_the_training_labels(world: World) -> None:
+    # GIVEN a champion that was trained on as many barks as reds
+    world.promoted()
+    # WHEN a log asks for one of them only, and one query cannot be answered
+    world.model.answering = lambda serving, query: (
+        reply("no idea") if query == "query 7" else student(serving, query + " bark")
+    )
+    world.splitted(jsonl([{"query": f"query {n}"} for n in range(40)]))
+    world.route(world.queue.sent[0])
+    world.finish(log_id(world))
+    # THEN the summary says so, and the unanswered query is not counted as an answer
+    summary = world.text(f"logs/{log_id(world)}/summary.json")
+    drift = summary["drift"]
+    assert drift["largest"] in ("visual", "audio")
+    assert drift["modalities"]["audio"]["divergence"] == pytest.approx(0.31, abs=0.03)
+    assert drift["modalities"]["audio"]["mean_shift"] == pytest.approx(0.25, abs=0.03)
+    assert drift["expected_by_chance"] < 0.06
+    assert (summary["fallback"], summary["fallback_share"]) == (1, 0.025)
+    assert summary["cost_usd_per_million_rows"] == pytest.approx(summary["cost_usd"] * 25_000)
+    assert "ended early" in summary["cost_not_counted"]
+    assert list(summary["latency_ms"]) == ["mean", "p50", "p95", "p99"]
+
+
+def test_a_champion_without_training_labels_gives_no_drift(complete: World) -> None:
+    complete.finish(log_id(complete))
+
+    assert complete.text(f"logs/{log_id(complete)}/summary.json")["drift"] is None
 
 
 def test_sums_over_the_rows_are_the_summary(complete: World) -> None:

@@ -23,7 +23,11 @@ def test_the_first_good_model_becomes_the_champion(world: World) -> None:
     assert world.champions.current() == world.champions.version(1) == Champion(
         version=1,
         run_id=run.run_id,
-        serving=a_serving_model(model_id=run.deployment_arn, prior=run.prior),
+        serving=a_serving_model(
+            model_id=run.deployment_arn,
+            prior=run.prior,
+            training_histograms=run.training_histograms,
+        ),
         promoted_at=world.clock.now(),
     )  # fmt: skip
     assert world.run(run.run_id) == promoted

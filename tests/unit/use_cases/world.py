@@ -185,6 +185,7 @@ class World:
         return finish_query_log(
             log_id,
             objects=self.objects,
+            champions=self.champions,
             ledger=self.ledger,
             events=self.events,
             clock=self.clock,

@@ -15,7 +15,8 @@ class ServingModel(BaseModel):
     """What one model is asked with.
 
     `model_id` is a deployment ARN or a foundation model's id, `priced_as` the foundation model that
-    its tokens are billed as, `prior` the mean training label.
+    its tokens are billed as, `prior` the mean training label. Answers are compared with
+    `training_histograms`, the labels per modality and bin; a record of an older version has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -26,6 +27,7 @@ class ServingModel(BaseModel):
     modalities: Modalities
     max_output_tokens: int
     prior: Weights
+    training_histograms: dict[str, list[int]] = {}
 
 
 class Champion(BaseModel):

@@ -191,7 +191,7 @@ def bucket_latency(bucket: int) -> float:
 
 
 def latency_summary(buckets: Mapping[int, int]) -> dict[str, float]:
-    """Estimate mean, p50 and p95 in milliseconds from a bucket histogram; empty if no calls."""
+    """Estimate mean, p50, p95 and p99 in milliseconds from buckets; empty without calls."""
     total = sum(buckets.values())
     if not total:
         return {}
@@ -201,6 +201,7 @@ def latency_summary(buckets: Mapping[int, int]) -> dict[str, float]:
         "mean": round(mean, 1),
         "p50": bucket_latency(_bucket_at(ordered, 0.50 * total)),
         "p95": bucket_latency(_bucket_at(ordered, 0.95 * total)),
+        "p99": bucket_latency(_bucket_at(ordered, 0.99 * total)),
     }
 
 

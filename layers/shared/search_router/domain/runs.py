@@ -114,6 +114,7 @@ class Run(BaseModel):
     modalities: Modalities = ()
     system_prompt: str = ""
     prior: Weights = ()
+    training_histograms: dict[str, list[int]] = {}
     training_sha256: str = ""
 
     teacher: str = ""
@@ -152,6 +153,7 @@ class Run(BaseModel):
             modalities=self.modalities,
             max_output_tokens=self.max_output_tokens,
             prior=self.prior,
+            training_histograms=self.training_histograms,
         )
 
     def moved(self, state: RunState, now: datetime, **changes: Unpack[RunChanges]) -> "Run":

@@ -5,9 +5,16 @@ import json
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError
 from search_router.domain.events import QueryLogRouted
+from search_router.domain.log_summary import summarise
 from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.results import PartMarker, PartStats, latency_summary, total_stats
-from search_router.ports import Clock, EventPublisher, ObjectStore, QueryLogLedger
+from search_router.domain.results import PartMarker, PartStats, total_stats
+from search_router.ports import (
+    ChampionRepository,
+    Clock,
+    EventPublisher,
+    ObjectStore,
+    QueryLogLedger,
+)
 from search_router.use_cases.outcomes import Ignored
 
 
@@ -15,6 +22,7 @@ def finish_query_log(
     log_id: str,
     *,
     objects: ObjectStore,
+    champions: ChampionRepository,
     ledger: QueryLogLedger,
     events: EventPublisher,
     clock: Clock,
@@ -39,26 +47,12 @@ def finish_query_log(
         raise
     total = total_stats(marker.stats for marker in markers)
     objects.put(naming.log_key(log_id, "manifest.json"), _manifest(log, markers, sizes))
-    objects.put(naming.log_key(log_id, "summary.json"), _json(summary(log, total)))
+    champion = champions.version(log.champion_version)
+    summary = summarise(log, champion, total)
+    objects.put(naming.log_key(log_id, "summary.json"), _json(summary))
     events.publish(QueryLogRouted(log_id=log_id))
     ledger.move(log_id, LogState.ROUTED, clock.now())
     return total
-
-
-def summary(log: QueryLog, total: PartStats) -> dict[str, object]:
-    """Sum a log up; a query that occurs in two splits is counted in both."""
-    counts = total.model_dump(exclude={"latency", "weights", "distinct"})
-    return {
-        "log_id": log.log_id,
-        "source": f"s3://{log.source_bucket}/{log.source_key}",
-        "champion_version": log.champion_version,
-        "parts": log.splits,
-        **counts,
-        "distinct_per_split": total.distinct,
-        "latency_ms": latency_summary(total.latency),
-        "weight_histograms": total.weights,
-        "weight_means": total.weight_means,
-    }
 
 
 def _check(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> None:

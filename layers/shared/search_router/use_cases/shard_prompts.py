@@ -88,6 +88,7 @@ def _new_run(
             "counts": selection.counts,
             "system_prompt": selection.system_prompt,
             "prior": selection.prior(),
+            "training_histograms": selection.histograms(),
             "training_sha256": training_sha256,
         }
     )

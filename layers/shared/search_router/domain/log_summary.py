@@ -1,0 +1,47 @@
+"""What is said of a routed log as a whole: `summary.json`."""
+
+from search_router.domain.cascade import CHUNK
+from search_router.domain.champions import Champion
+from search_router.domain.drift import Drift, weight_drift, without_prior
+from search_router.domain.query_logs import QueryLog
+from search_router.domain.results import PartStats, latency_summary
+
+_MILLION = 1_000_000
+NOT_COUNTED = (
+    "calls of attempts that ended early, as far as their answers were unusable or not yet cached "
+    f"(at most {CHUNK // 4} and those in flight for each); an attempt's cached answers are counted"
+)
+
+
+def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dict[str, object]:
+    """Sum a log up; a query that occurs in two splits is counted in both."""
+    counts = total.model_dump(exclude={"latency", "weights", "distinct"})
+    drift = _drift(champion, total)
+    return {
+        "log_id": log.log_id,
+        "source": f"s3://{log.source_bucket}/{log.source_key}",
+        "champion_version": log.champion_version,
+        "parts": log.splits,
+        **counts,
+        "distinct_per_split": total.distinct,
+        "fallback_share": round(total.fallback / total.answered, 6) if total.answered else 0.0,
+        "cost_usd_per_million_rows": _per_million(total.cost_usd, total.answered),
+        "cost_not_counted": NOT_COUNTED,
+        "latency_ms": latency_summary(total.latency),
+        "weight_histograms": total.weights,
+        "weight_means": total.weight_means,
+        "drift": drift.model_dump() if drift else None,
+    }
+
+
+def _drift(champion: Champion | None, total: PartStats) -> Drift | None:
+    """Compare with the champion's training labels; None if it was promoted without them."""
+    if champion is None:
+        return None
+    serving = champion.serving
+    answers = without_prior(total.weights, serving.prior, serving.modalities, total.fallback)
+    return weight_drift(answers, serving.training_histograms, total.distinct)
+
+
+def _per_million(cost_usd: float, rows: int) -> float:
+    return round(cost_usd / rows * _MILLION, 6) if rows else 0.0
