@@ -16,8 +16,9 @@ from local_stack.processes import LocalStackError
 from router_cli import synthesis
 from router_cli.console import Steps, fail, print_table, say
 from router_cli.failures import CommandError
-from router_cli.results import read_summary, write_rows
+from router_cli.results import print_summary, write_rows
 from router_cli.route import ask
+from router_cli.routed_logs.parts import read_summary
 from router_cli.runs import print_scores
 from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
@@ -181,9 +182,7 @@ def _print(summary: dict[str, Any], out: Path) -> None:
     print_table("Run", ["", ""], summary["run"].items())
     if summary["evaluation"]:
         print_scores(summary["evaluation"])
-    hidden = ("weight_histograms",)
-    shown = [(k, v) for k, v in summary["query_log"].items() if k not in hidden]
-    print_table("Query log", ["", ""], shown)
+    print_summary("Query log", summary["query_log"])
     print_table("POST /route", ["", ""], summary["example"].items())
     say("This machine is not AWS. Model quality and latency are the double's. Not emulated:")
     for item in summary["not_emulated"]:

@@ -1,63 +1,178 @@
-"""`search-router results LOG --out FILE`: one tidy file from a log's parts, in input order."""
+"""`search-router results LOG`: a log's summary, its rows in input order, its table for Athena."""
 
 import argparse
-import json
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
-from router_cli.console import print_json, print_table
+from router_cli.console import fail, print_json, print_table, say
 from router_cli.failures import CommandError
+from router_cli.routed_logs.athena import columns_of, table_definition, table_name
+from router_cli.routed_logs.csv_rows import write_csv
+from router_cli.routed_logs.distinct import DistinctQueries
+from router_cli.routed_logs.log_progress import unfinished
+from router_cli.routed_logs.parts import (
+    find_log,
+    read_parts,
+    read_summary,
+    rows_of,
+    sampled_parts,
+)
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState
-from search_router.domain.routing import query_digest
+from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.results import OWN_COLUMNS
+
+STDOUT = Path("-")
+_SAMPLED_PARTS = 16
 
 
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser("results", help="fetch a routed query log")
     parser.add_argument("log_id", metavar="LOG")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows as JSON Lines")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows; - is stdout")
+    parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="of the rows")
+    parser.add_argument(
+        "--athena-ddl", action="store_true", help="print the table definition for Athena"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_stack_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a log's summary and, if asked, write its rows."""
+    """Print a log's summary and, if asked, write its rows; 1 while it is not finished."""
+    _check_usage(arguments)
     stack = open_stack(arguments)
-    summary = read_summary(stack, arguments.log_id)
-    if arguments.out:
-        summary["distinct"] = write_rows(stack, arguments.log_id, arguments.out)
-    if arguments.json:
-        print_json(summary)
+    log = find_log(stack, arguments.log_id)
+    if log.state is not LogState.ROUTED:
+        found = unfinished(stack, log)
+        if arguments.json:
+            print_json(found.as_json())
+        return fail(found.sentence())
+    if arguments.athena_ddl:
+        _print_definition(stack, log, arguments.json)
     else:
-        shown = {k: v for k, v in summary.items() if k != "weight_histograms"}
-        print_table(arguments.log_id, ["", ""], shown.items())
+        _fetch(stack, arguments)
     return 0
 
 
-def read_summary(stack: Stack, log_id: str) -> dict[str, Any]:
-    """Read the summary of a routed log; raises CommandError while there is none."""
-    log = stack.ledger.get(log_id)
-    if log is None:
-        raise CommandError(f"there is no query log {log_id}; `search-router runs` lists them")
-    if log.state is LogState.FAILED:
-        raise CommandError(f"{log_id} failed: {log.reason}")
-    if log.state is not LogState.ROUTED:
-        raise CommandError(f"{log_id} is not finished: {log.parts} of {log.splits} parts")
-    summary: dict[str, Any] = json.loads(stack.objects.get(naming.log_key(log_id, "summary.json")))
-    return summary
+def _check_usage(arguments: argparse.Namespace) -> None:
+    if arguments.out == STDOUT and arguments.json:
+        arguments.usage_error("--json and --out - would both be written to stdout")
+    if arguments.athena_ddl and (arguments.out or arguments.format == "csv"):
+        arguments.usage_error("--athena-ddl reads the parts where they lie; leave out --out")
+    if arguments.format == "csv" and not arguments.out:
+        arguments.usage_error("--format csv needs --out FILE, or --out - for stdout")
+
+
+def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
+    summary = read_summary(stack, arguments.log_id)
+    if arguments.out:
+        if not arguments.out.parent.is_dir():
+            raise CommandError(f"there is no folder {arguments.out.parent}: make it first")
+        writes = write_csv_rows if arguments.format == "csv" else write_rows
+        summary["distinct"] = writes(stack, arguments.log_id, arguments.out)
+    if arguments.json:
+        print_json(summary)
+    elif arguments.out != STDOUT:
+        print_summary(arguments.log_id, summary)
+
+
+def print_summary(title: str, summary: dict[str, Any]) -> None:
+    """Print a summary for people: histograms are left out, drift is told by modality."""
+    shown = {k: v for k, v in summary.items() if k not in ("weight_histograms", "drift")}
+    drift = summary.get("drift")
+    if drift:
+        for name, found in drift["modalities"].items():
+            shown[f"drift, {name}"] = f"{found['divergence']} (mean {found['mean_shift']:+})"
+        shown["drift expected by chance"] = drift["expected_by_chance"]
+    print_table(title, ["", ""], shown.items())
 
 
 def write_rows(stack: Stack, log_id: str, out: Path) -> int:
-    """Write all parts in input order and return the number of distinct queries."""
-    distinct: set[str] = set()
-    manifest = json.loads(stack.objects.get(naming.log_key(log_id, "manifest.json")))
-    with out.open("wb") as file:
-        for part in manifest["parts"]:
-            body = stack.objects.get(part["key"])
-            file.write(body)
-            rows = (json.loads(line) for line in body.split(b"\n") if line)
-            distinct.update(query_digest(row["query"]) for row in rows)
-    return len(distinct)
+    """Write all parts in input order, byte for byte; return the number of distinct queries."""
+    with DistinctQueries() as distinct, _whole(out) as file:
+        for part in read_parts(stack, log_id, "fetching"):
+            file.write(part)
+            distinct.add(rows_of(part))
+        return len(distinct)
+
+
+def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
+    """Write all rows in input order as CSV; return the number of distinct queries.
+
+    The rows are kept on disk meanwhile: only the last one tells all columns.
+    """
+    folder = None if out == STDOUT else out.parent
+    with (
+        DistinctQueries() as distinct,
+        tempfile.TemporaryFile(dir=folder) as rows,
+        _whole(out) as file,
+    ):
+        columns: dict[str, None] = {}
+        for part in read_parts(stack, log_id, "fetching"):
+            rows.write(part)
+            parsed = list(rows_of(part))
+            distinct.add(parsed)
+            for row in parsed:
+                columns.update(dict.fromkeys(row))
+        rows.seek(0)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        write_csv((row for line in rows for row in rows_of(line)), _ours_last(columns), text)
+        text.flush()
+        text.detach()
+        return len(distinct)
+
+
+def _print_definition(stack: Stack, log: QueryLog, as_json: bool) -> None:
+    champion = stack.champions.version(log.champion_version)
+    if champion is None:
+        raise CommandError(f"champion version {log.champion_version} is unknown")
+    parts, all_parts = sampled_parts(stack, log.log_id, _SAMPLED_PARTS)
+    rows = (row for part in parts for row in rows_of(part))
+    columns = columns_of(rows, champion.serving.modalities)
+    location = f"s3://{stack.outputs['DataBucketName']}/{naming.log_key(log.log_id, 'parts/')}"
+    definition = table_definition(table_name(log.log_id), columns, location)
+    if as_json:
+        print_json({"log_id": log.log_id, "ddl": definition, "parts_read": len(parts)})
+        return
+    sys.stdout.write(definition)
+    say(f"columns as found in {len(parts)} of {all_parts} parts")
+
+
+def _ours_last(columns: dict[str, None]) -> list[str]:
+    """Order columns: the log's own as they first appeared, then ours as a row has them."""
+    places = list(columns)
+    first = places.index(OWN_COLUMNS[0]) if OWN_COLUMNS[0] in columns else len(places)
+    last = places.index(OWN_COLUMNS[-1]) if OWN_COLUMNS[-1] in columns else len(places) - 1
+    return places[:first] + places[last + 1 :] + places[first : last + 1]
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[BinaryIO | IO[bytes]]:
+    """Open an output that appears under its name only when it is whole."""
+    if out == STDOUT:
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # What is still buffered must not be tried again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CommandError("whoever reads the output has stopped reading") from None
+        return
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(out)
+    except OSError as error:
+        raise CommandError(f"{out}: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)

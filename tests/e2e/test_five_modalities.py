@@ -11,8 +11,9 @@ import pytest
 
 from local_stack.launcher import LocalStack, LocalStackOptions
 from router_cli import synthesis
-from router_cli.results import read_summary, write_rows
+from router_cli.results import write_rows
 from router_cli.route import ask
+from router_cli.routed_logs.parts import read_summary
 from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
 from search_router.domain.query_logs import LogState

@@ -25,7 +25,7 @@ from search_router.domain.routing import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Modalities, dominant
 
 _LATENCY_BASE = 1.1  # buckets of 10 %: a percentile read back is off by at most 5 %
-_OWN_COLUMNS = (
+OWN_COLUMNS = (
     "row_id",
     "query",
     "dominant",
@@ -159,7 +159,7 @@ class PartBuilder:
 
 def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modalities) -> bytes:
     """Render one result row: the input's columns verbatim, then ours."""
-    reserved = {*_OWN_COLUMNS, *modalities}
+    reserved = {*OWN_COLUMNS, *modalities}
     result: dict[str, object] = {}
     for name, value in row.columns.items():
         if name == "query" and value == row.query:

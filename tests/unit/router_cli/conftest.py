@@ -1,0 +1,88 @@
+"""The verbs over ports in memory: a stack without AWS, and a log that was routed on it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from router_cli.__main__ import main
+from router_cli.stack import Stack
+from tests.records import a_champion, jsonl
+from tests.unit.use_cases.world import World
+
+OUTPUTS = {
+    "UploadBucketName": "uploads",
+    "DataBucketName": "data",
+    "RouteQueriesFunctionName": "route-queries",
+}
+VERBS_WITH_STACKS = ("results",)
+ROWS = [
+    {
+        "ts": f"2026-12-01T00:{n % 60:02d}",
+        "User Id": n,
+        "query": f"query {n % 50}",
+        "pad": "x" * 500,
+    }
+    for n in range(300)
+]
+
+
+@dataclass(slots=True)
+class FakeLambda:
+    """What the command asks of Lambda."""
+
+    environment: dict[str, str]
+
+    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803
+        assert FunctionName == OUTPUTS["RouteQueriesFunctionName"]
+        return {"Environment": {"Variables": self.environment}}
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.champions.install(a_champion())
+    return world
+
+
+@pytest.fixture
+def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The stack that `--local` opens: the world's ports instead of adapters."""
+    worker = FakeLambda({"REQUESTS_PER_MINUTE": "2000", "BATCH_QUOTA_SHARE": "0.8"})
+    stack = Stack(OUTPUTS, {"lambda": worker}.__getitem__, "", lambda: None, "us-east-1")
+    # What a frozen dataclass keeps in its cached properties.
+    vars(stack).update(
+        objects=world.objects, ledger=world.ledger, champions=world.champions, runs=world.runs
+    )
+    for verb in VERBS_WITH_STACKS:
+        monkeypatch.setattr(f"router_cli.{verb}.open_stack", lambda _: stack)
+    return stack
+
+
+@pytest.fixture
+def routed(world: World, stack: Stack) -> str:
+    """A routed log of two parts; the value is its id."""
+    return route_log(world, jsonl(ROWS) + b"broken\n")
+
+
+def route_log(world: World, body: bytes, key: str = "query-logs/searches.jsonl") -> str:
+    """Upload, split, route and finish a log."""
+    sent = len(world.queue.sent)
+    log = world.splitted(body, key)
+    for message in world.queue.sent[sent:]:
+        world.route(message)
+    world.finish(log.log_id)
+    return log.log_id
+
+
+@pytest.fixture
+def answer(stack: Stack, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a verb on the stack with `--json` and return the one object that it prints."""
+
+    def run(*arguments: str, code: int = 0) -> Any:
+        assert main([*arguments, "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    return run

@@ -1,0 +1,189 @@
+"""`results`: every byte as JSON Lines, no formula as CSV, numbers for what is not finished."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_cli.__main__ import main
+from router_cli.routed_logs.log_progress import unfinished
+from router_cli.stack import Stack
+from tests.fakes import START
+from tests.records import MODALITIES, jsonl
+from tests.unit.router_cli.conftest import ROWS, route_log
+from tests.unit.use_cases.world import World
+
+Answer = Callable[..., Any]
+HOSTILE = [
+    "=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", " =1", "\uff1d1+1", "a\r\n=1",
+    'say "hi"', "-", "caf\u00e9 \u2028 \u0000 \U0001f600", "plain", "'quoted", "-12.5", "1;=1+1",
+]  # fmt: skip
+
+
+def parts_of(world: World, log_id: str) -> bytes:
+    bodies = world.objects.bodies
+    return b"".join(bodies[key] for key in sorted(bodies) if f"{log_id}/parts/" in key)
+
+
+def test_the_rows_are_the_parts_byte_for_byte(
+    world: World, routed: str, answer: Answer, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+
+    summary = answer("results", routed, "--out", str(out))
+
+    assert out.read_bytes() == parts_of(world, routed)
+    assert (summary["rows_in"], summary["distinct"]) == (301, 50)
+    assert list(tmp_path.iterdir()) == [out], "nothing half-written stays"
+
+
+def test_the_rows_go_to_stdout_and_nothing_else_does(
+    world: World, routed: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["results", routed, "--out", "-"]) == 0
+
+    assert capfdbinary.readouterr().out == parts_of(world, routed)
+
+
+def test_csv_has_all_columns_of_all_rows_ours_last(
+    world: World,
+    stack: Stack,
+    answer: Answer,
+    tmp_path: Path,
+) -> None:
+    log_id = route_log(
+        world,
+        jsonl(
+            [
+                {
+                    "query": "dogs",
+                    "n": 1,
+                    "ok": True,
+                    "score": -0.5,
+                    "tags": ["a", 1],
+                    "none": None,
+                },
+                {"query": "cats", "late": "x"},
+            ]
+        ),
+    )
+    out = tmp_path / "rows.csv"
+
+    answer("results", log_id, "--format", "csv", "--out", str(out))
+
+    header, first, second = list(csv.reader(io.StringIO(out.read_text("utf-8"), newline="")))
+    assert header[:8] == ["n", "ok", "score", "tags", "none", "late", "row_id", "query"]
+    assert header[8:12] == list(MODALITIES)
+    assert header[-1] == "byte_offset"
+    assert first[:6] == ["1", "true", "-0.5", '["a", 1]', "", ""]
+    assert second[:6] == ["", "", "", "", "", "x"]
+    assert [first[7], second[7]] == ["dogs", "cats"]
+
+
+def test_no_cell_of_a_csv_is_a_formula(
+    world: World,
+    stack: Stack,
+    answer: Answer,
+    tmp_path: Path,
+) -> None:
+    # GIVEN queries, values and column names that want to be formulas
+    rows = [{"query": text, "=x": text, "nested": [text]} for text in HOSTILE]
+    log_id = route_log(world, jsonl(rows))
+    out = tmp_path / "rows.csv"
+    # WHEN they are written as CSV
+    answer("results", log_id, "--format", "csv", "--out", str(out))
+    # THEN every text is as it was, at most with a quote in front, and none begins as a formula
+    raw = out.read_bytes().decode("utf-8")
+    header, *lines = list(csv.reader(io.StringIO(raw, newline="")))
+    assert header[0] == "'=x"
+    place = header.index("query")
+    for text, line in zip(HOSTILE, lines, strict=True):
+        assert line[place] in (text, "'" + text)
+        assert line[0] == line[place]
+        assert line[place].lstrip()[:1] not in "=+@\uff1d" or line[place] == "-12.5"
+    quoted = {text for text, line in zip(HOSTILE, lines, strict=True) if line[place] != text}
+    assert quoted == {*HOSTILE[:7], "-"}
+    # AND the same rows as JSON Lines are the queries, byte for byte
+    exact = tmp_path / "rows.jsonl"
+    answer("results", log_id, "--out", str(exact))
+    written = [json.loads(line)["query"] for line in exact.read_bytes().split(b"\n") if line]
+    assert written == HOSTILE
+
+
+def test_a_part_that_somebody_changed_is_refused_and_leaves_no_file(
+    world: World, routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.objects.bodies[f"logs/{routed}/parts/part-00001.jsonl"] += b"{}\n"
+    out = tmp_path / "rows.jsonl"
+
+    assert main(["results", routed, "--out", str(out)]) == 1
+
+    assert "somebody changed it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_finished_is_told_in_numbers(
+    world: World, stack: Stack, answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN a log of which one split is routed
+    log = world.splitted(jsonl([{"query": f"query {n}", "pad": "x" * 9_000} for n in range(450)]))
+    left = log.splits - 1
+    assert left >= 3
+    told = answer("results", log.log_id, code=1)
+    assert (told["state"], told["parts"], told["end_at_quota"]) == ("ROUTING", 0, None)
+    world.clock.advance(timedelta(minutes=4))
+    world.route(world.queue.sent[0])
+    # WHEN it is asked for
+    told = answer("results", log.log_id, code=1)
+    # THEN it says how far it is, and when it ends at the quota of 1,600 and at the pace so far
+    calls = told["model_calls"]
+    assert (told["parts"], told["splits"], told["rows_in"]) == (1, log.splits, calls)
+    assert told["calls_left"] == left * calls
+    found = unfinished(stack, world.log(log.log_id), now=START + timedelta(minutes=4))
+    assert found.end_at_pace == START + timedelta(minutes=4 + 4 * left)
+    assert found.end_at_quota == START + timedelta(minutes=4 + left * calls / 1_600)
+    sentence = found.sentence()
+    assert f"1 of {log.splits} splits (" in sentence
+    assert f"%), {calls} rows" in sentence
+    assert "UTC at the batch quota of 1,600 requests a minute" in sentence
+    assert "redrive" not in sentence
+    late = unfinished(stack, world.log(log.log_id), now=START + timedelta(hours=1))
+    assert "`search-router redrive`" in late.sentence()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--json", "--out", "-"],
+        ["--athena-ddl", "--out", "x"],
+        ["--athena-ddl", "--format", "csv"],
+        ["--format", "csv"],
+        ["--format", "xml", "--out", "x"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(wrong: list[str], routed: str) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["results", routed, *wrong])
+
+    assert refused.value.code == 2
+
+
+def test_a_folder_that_is_not_there_is_an_error(
+    routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["results", routed, "--out", str(tmp_path / "none" / "rows")]) == 1
+    assert "make it first" in capsys.readouterr().err
+
+
+def test_every_hostile_row_kept_its_place(routed: str, answer: Answer, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    answer("results", routed, "--out", str(out))
+
+    users = [json.loads(line)["User Id"] for line in out.read_bytes().splitlines()]
+
+    assert users == [row["User Id"] for row in ROWS]
