@@ -19,10 +19,13 @@ OUT ?= demo-output
 ARCH ?= arm64
 STAGE ?= dev
 
-.PHONY: help setup demo test unit lint mistakes format build deploy lock clean ci
+ROWS ?= 1000000
+DISTINCT ?= 20000
+
+.PHONY: help setup demo bench-routing test unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 setup: $(STAMP) ## Make .venv with everything pinned and the search-router command
 
@@ -50,6 +53,9 @@ lint: setup build/checkov/.complete ## Check format, style, types and the templa
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	@.ci/scan $(BIN)/python $(CHECKOV)
+
+bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n)
+	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT)
 
 mistakes: setup ## Show each planted misconfiguration and the check that finds it
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
