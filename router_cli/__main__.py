@@ -12,7 +12,17 @@ from router_cli.console import fail
 from router_cli.failures import CommandError
 from search_router.domain.errors import SearchRouterError
 
-VERBS = ("validate", "generate", "label", "upload", "runs", "route", "results", "local")
+VERBS = (
+    "validate",
+    "generate",
+    "label",
+    "upload",
+    "runs",
+    "route",
+    "results",
+    "redrive",
+    "local",
+)
 _INTERRUPTED = 130
 
 

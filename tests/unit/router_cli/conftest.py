@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,14 +10,20 @@ import pytest
 from router_cli.__main__ import main
 from router_cli.stack import Stack
 from tests.records import a_champion, jsonl
+from tests.unit.router_cli.fake_sqs import FakeSqs
 from tests.unit.use_cases.world import World
 
 OUTPUTS = {
     "UploadBucketName": "uploads",
     "DataBucketName": "data",
     "RouteQueriesFunctionName": "route-queries",
+    "FinishQueryLogFunctionName": "finish-query-log",
+    "SplitQueueUrl": "https://sqs/splits",
+    "SplitDeadLetterQueueUrl": "https://sqs/splits-dead",
+    "EventDeadLetterQueueUrl": "https://sqs/events-dead",
+    "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
-VERBS_WITH_STACKS = ("results",)
+VERBS_WITH_STACKS = ("results", "redrive")
 ROWS = [
     {
         "ts": f"2026-12-01T00:{n % 60:02d}",
@@ -34,10 +40,47 @@ class FakeLambda:
     """What the command asks of Lambda."""
 
     environment: dict[str, str]
+    invoked: list[tuple[str, Any]] = field(default_factory=list)
 
     def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803
         assert FunctionName == OUTPUTS["RouteQueriesFunctionName"]
         return {"Environment": {"Variables": self.environment}}
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, int]:  # noqa: N803
+        assert InvocationType == "Event"
+        self.invoked.append((FunctionName, json.loads(Payload)))
+        return {"StatusCode": 202}
+
+
+@dataclass(slots=True)
+class FakeTopic:
+    """A topic that remembers."""
+
+    published: list[tuple[str, Any]] = field(default_factory=list)
+
+    def publish(self, TopicArn: str, Message: str) -> None:  # noqa: N803
+        self.published.append((TopicArn, json.loads(Message)))
+
+
+@dataclass(slots=True)
+class Clients:
+    """The AWS clients of the command, in memory."""
+
+    lambda_: FakeLambda = field(
+        default_factory=lambda: FakeLambda(
+            {"REQUESTS_PER_MINUTE": "2000", "BATCH_QUOTA_SHARE": "0.8"}
+        )
+    )
+    sqs: FakeSqs = field(default_factory=FakeSqs)
+    sns: FakeTopic = field(default_factory=FakeTopic)
+
+    def of(self, service: str) -> Any:
+        return {"lambda": self.lambda_, "sqs": self.sqs, "sns": self.sns}[service]
+
+
+@pytest.fixture
+def clients() -> Clients:
+    return Clients()
 
 
 @pytest.fixture
@@ -48,10 +91,9 @@ def world() -> World:
 
 
 @pytest.fixture
-def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Stack:
+def stack(world: World, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """The stack that `--local` opens: the world's ports instead of adapters."""
-    worker = FakeLambda({"REQUESTS_PER_MINUTE": "2000", "BATCH_QUOTA_SHARE": "0.8"})
-    stack = Stack(OUTPUTS, {"lambda": worker}.__getitem__, "", lambda: None, "us-east-1")
+    stack = Stack(OUTPUTS, clients.of, "", lambda: None, "us-east-1")
     # What a frozen dataclass keeps in its cached properties.
     vars(stack).update(
         objects=world.objects, ledger=world.ledger, champions=world.champions, runs=world.runs

@@ -1,0 +1,1 @@
+"""What lies in the two dead-letter queues: read, explained, sent again."""

@@ -1,0 +1,275 @@
+"""`redrive`: each dead letter explained, what is ours sent again, and nothing doubled by it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from router_cli.__main__ import main
+from search_router.domain.errors import UnavailableError
+from search_router.domain.query_logs import LogState, SplitMessage
+from tests.records import jsonl
+from tests.unit.router_cli.conftest import OUTPUTS, ROWS, Clients
+from tests.unit.use_cases.world import World
+
+Answer = Callable[..., Any]
+SPLITS, DEAD_SPLITS = OUTPUTS["SplitQueueUrl"], OUTPUTS["SplitDeadLetterQueueUrl"]
+DEAD_EVENTS = OUTPUTS["EventDeadLetterQueueUrl"]
+EVENT = {
+    "source": "search-router",
+    "detail-type": "QueryLogPartsComplete",
+    "detail": {"log_id": "log-0123456789ab"},
+}
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:"
+
+
+def failed_run(function: str = "finish-query-log", event: Any = EVENT) -> str:
+    """Return what Lambda writes about an asynchronous run that failed."""
+    return json.dumps(
+        {
+            "version": "1.0",
+            "timestamp": "2026-11-20T22:00:00.000Z",
+            "requestContext": {
+                "requestId": "1",
+                "functionArn": f"{FUNCTION}{function}:$LATEST",
+                "condition": "RetriesExhausted",
+                "approximateInvokeCount": 3,
+            },
+            "requestPayload": event,
+            "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
+            "responsePayload": {"errorType": "ConflictError", "errorMessage": "1 parts for 2"},
+        }
+    )
+
+
+def undelivered(target: str) -> dict[str, str]:
+    """Return the attributes that EventBridge gives an event it could not deliver."""
+    return {
+        "RULE_ARN": "arn:aws:events:us-east-1:123456789012:rule/parts-complete",
+        "TARGET_ARN": target,
+        "ERROR_CODE": "NO_PERMISSIONS",
+        "ERROR_MESSAGE": "not authorised to invoke",
+        "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts",
+        "RETRY_ATTEMPTS": "185",
+    }
+
+
+def deliver(world: World, clients: Clients) -> None:
+    """Give the worker what waits in the split queue."""
+    for message in clients.sqs.queues.pop(SPLITS, []):
+        world.route(SplitMessage.model_validate_json(message.body))
+
+
+@pytest.fixture
+def given_up(world: World, clients: Clients) -> list[SplitMessage]:
+    """A log of two splits, of which none was finished in fifty receives."""
+    world.splitted(jsonl(ROWS) + b"broken\n")
+    for message in world.queue.sent:
+        clients.sqs.put(DEAD_SPLITS, message.model_dump_json(), receives=50)
+    return world.queue.sent
+
+
+def whys(report: Any) -> list[str]:
+    return [split["why"] for split in report["splits"]]
+
+
+def test_empty_queues_are_said_to_be_empty(
+    stack: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["redrive"]) == 0
+    assert "both dead-letter queues are empty" in capsys.readouterr().err
+
+
+def test_looking_explains_and_takes_nothing(
+    clients: Clients, given_up: list[SplitMessage], answer: Answer
+) -> None:
+    report = answer("redrive")
+
+    assert (report["splits_waiting"], report["sent_again"]) == (2, {"splits": 0, "events": 0})
+    assert [split["split"] for split in report["splits"]] == [0, 1]
+    assert all("given up after 51 receives, 2 of 2 splits" in why for why in whys(report))
+    assert all("log of route-queries" in why for why in whys(report))
+    assert len(clients.sqs.bodies(DEAD_SPLITS)) == 2
+    assert answer("redrive")["splits_waiting"] == 2, "visible again"
+
+
+@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
+def test_splits_go_back_and_the_log_is_finished(
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+) -> None:
+    clients.sqs.can_move = can_move
+
+    report = answer("redrive", "--yes")
+
+    assert report["sent_again"] == {"splits": 2, "events": 0}
+    assert clients.sqs.bodies(DEAD_SPLITS) == []
+    assert bool(clients.sqs.moves) is can_move
+    assert sorted(clients.sqs.bodies(SPLITS)) == sorted(m.model_dump_json() for m in given_up)
+    deliver(world, clients)
+    world.finish(given_up[0].log_id)
+    assert world.log(given_up[0].log_id).state is LogState.ROUTED
+
+
+@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
+def test_a_split_that_is_done_already_doubles_nothing(
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+) -> None:
+    # GIVEN one split done after all, and one whose part is written but not counted
+    clients.sqs.can_move = can_move
+    log_id = given_up[0].log_id
+    world.route(given_up[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(world.ledger), "enter", _unreachable)
+        with pytest.raises(UnavailableError):
+            world.route(given_up[1])
+    bodies, asked = dict(world.objects.bodies), len(world.model.asked)
+    # WHEN both are explained and sent again
+    report = answer("redrive", "--yes")
+    assert whys(report) == [
+        "its part is written and counted: sending it again changes nothing",
+        "its part is written but not counted: sending it again counts it",
+    ]
+    deliver(world, clients)
+    # THEN no part is written, no query asked and nothing counted a second time
+    assert world.objects.bodies == bodies
+    assert len(world.model.asked) == asked
+    assert (world.log(log_id).parts, world.log(log_id).splits) == (2, 2)
+    total = world.finish(log_id)
+    assert (total.rows_in, total.routed, total.rejected) == (301, 300, 1)  # type: ignore[union-attr]
+
+
+def _unreachable(*_: object) -> None:
+    raise UnavailableError("enter a part")
+
+
+def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(
+    world: World,
+    clients: Clients,
+    given_up: list[SplitMessage],
+    answer: Answer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clients.sqs.failing_after = 1
+
+    assert main(["redrive", "--yes"]) == 1
+    assert "what was not sent again is still there" in capsys.readouterr().err
+    clients.sqs.failing_after = None
+    waiting = clients.sqs.bodies(SPLITS) + clients.sqs.bodies(DEAD_SPLITS)
+    assert set(waiting) == {message.model_dump_json() for message in given_up}
+    assert len(waiting) == 3, "one was sent and not deleted"
+    for message in clients.sqs.queues[DEAD_SPLITS]:
+        message.hidden = False  # its visibility ends
+    answer("redrive", "--yes")
+    deliver(world, clients)
+    assert world.log(given_up[0].log_id).parts == 2
+    total = world.finish(given_up[0].log_id)
+    assert total.rows_in == 301  # type: ignore[union-attr]
+
+
+def test_splits_of_failed_and_unknown_logs_are_told(
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
+) -> None:
+    world.ledger.move(given_up[0].log_id, LogState.FAILED, world.clock.now(), "the upload is gone")
+    other = given_up[0].model_copy(update={"log_id": "log-000000000000"})
+    clients.sqs.put(DEAD_SPLITS, other.model_dump_json())
+
+    told = whys(answer("redrive"))
+
+    assert "has failed (the upload is gone): a worker will ignore it" in told[0]
+    assert "is not known here" in told[2]
+
+
+def test_what_is_no_split_stays_where_it_is(
+    clients: Clients, given_up: list[SplitMessage], answer: Answer
+) -> None:
+    clients.sqs.can_move = True
+    clients.sqs.put(DEAD_SPLITS, '{"hello": "\x1b[2J"}')
+
+    report = answer("redrive", "--yes")
+
+    assert whys(report)[2] == "no split of ours: it is left alone"
+    assert report["sent_again"]["splits"] == 2
+    assert clients.sqs.bodies(DEAD_SPLITS) == ['{"hello": "\x1b[2J"}']
+    assert clients.sqs.moves == [], "SQS would have moved it too"
+
+
+def test_a_failed_run_is_explained_and_its_function_gets_the_event_again(
+    clients: Clients, answer: Answer
+) -> None:
+    clients.sqs.put(DEAD_EVENTS, failed_run(), receives=1)
+
+    [told] = answer("redrive")["events"]
+    assert told["about"] == "QueryLogPartsComplete log-0123456789ab"
+    assert told["why"] == (
+        "finish-query-log failed 3 times (RetriesExhausted): ConflictError: 1 parts for 2"
+    )
+    report = answer("redrive", "--yes")
+
+    assert report["sent_again"] == {"splits": 0, "events": 1}
+    assert clients.lambda_.invoked == [("finish-query-log", EVENT)]
+    assert clients.sqs.bodies(DEAD_EVENTS) == []
+
+
+def test_an_event_that_a_rule_could_not_deliver_goes_to_its_target_only(
+    clients: Clients, answer: Answer
+) -> None:
+    function = undelivered(f"{FUNCTION}finish-query-log")
+    clients.sqs.put(DEAD_EVENTS, json.dumps(EVENT), attributes=function)
+    clients.sqs.put(
+        DEAD_EVENTS, json.dumps(EVENT), attributes=undelivered(OUTPUTS["NotificationTopicArn"])
+    )
+
+    report = answer("redrive", "--yes")
+
+    assert report["events"][0]["why"] == (
+        "rule parts-complete could not reach finish-query-log in 185 retries "
+        "MaximumRetryAttempts: NO_PERMISSIONS: not authorised to invoke"
+    )
+    assert report["sent_again"]["events"] == 2
+    assert clients.lambda_.invoked == [("finish-query-log", EVENT)]
+    assert clients.sns.published == [(OUTPUTS["NotificationTopicArn"], EVENT)]
+
+
+@pytest.mark.parametrize(
+    ("body", "attributes"),
+    [
+        (failed_run("somebody-elses"), {}),
+        (json.dumps(EVENT), undelivered(f"{FUNCTION}somebody-elses")),
+        (json.dumps(EVENT), undelivered("arn:aws:sns:us-east-1:123456789012:other")),
+        (json.dumps(EVENT), {}),
+        ("not json", {}),
+        ("[1]", undelivered("")),
+        (json.dumps({"requestContext": [], "requestPayload": 1}), {}),
+    ],
+)
+def test_what_is_not_ours_is_sent_to_nobody(
+    clients: Clients, answer: Answer, body: str, attributes: dict[str, str]
+) -> None:
+    clients.sqs.put(DEAD_EVENTS, body, attributes=attributes)
+
+    report = answer("redrive", "--yes")
+
+    assert report["sent_again"] == {"splits": 0, "events": 0}
+    assert report["events"][0]["can_be_sent_again"] is False
+    assert (clients.lambda_.invoked, clients.sns.published) == ([], [])
+    assert clients.sqs.bodies(DEAD_EVENTS) == [body]
+
+
+def test_a_person_sees_tables_without_control_characters(
+    clients: Clients,
+    given_up: list[SplitMessage],
+    stack: object,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = {**EVENT, "detail-type": "\x1b[2Jgone"}
+    clients.sqs.put(DEAD_EVENTS, failed_run(event=hostile))
+
+    assert main(["redrive"]) == 0
+
+    shown = capsys.readouterr()
+    assert "Splits given up" in shown.out
+    assert "Events that failed" in shown.out
+    assert "\x1b[2J" not in shown.out
+    assert "2 splits and 1 events were given up" in shown.err
+    assert "search-router redrive --yes" in shown.err
