@@ -23,7 +23,7 @@ OUTPUTS = {
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
     "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
-VERBS_WITH_STACKS = ("results", "redrive")
+VERBS_WITH_STACKS = ("results", "export", "redrive")
 ROWS = [
     {
         "ts": f"2026-12-01T00:{n % 60:02d}",

@@ -1,0 +1,158 @@
+"""`search-router export opensearch LOG`: a log's weights, ready to paste into a search engine."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router_cli import opensearch
+from router_cli.console import print_json, print_table, say
+from router_cli.failures import CommandError
+from router_cli.routed_logs.distinct import DistinctQueries
+from router_cli.routed_logs.parts import read_parts, routed_log, rows_of
+from router_cli.stack import Stack, add_stack_arguments, open_stack
+from search_router.domain.champions import Champion
+from search_router.domain.routing import Status
+from search_router.domain.weights import Weights
+
+_STEPS = (0.01, 0.05, 0.1)
+_MANY_PIPELINES = 1_000  # all of them lie in the memory of every node, in the cluster state
+PIPELINES, QUERIES, REQUESTS = "pipelines.txt", "queries.jsonl", "requests.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedQuery:
+    """One distinct query, how many rows ask it, and the weights it is to be searched with."""
+
+    query: str
+    rows: int
+    weights: Weights
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser("export", help="write a log's weights for a search engine")
+    parser.add_argument("engine", choices=("opensearch",))
+    parser.add_argument("log_id", metavar="LOG")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: opensearch-LOG")
+    parser.add_argument(
+        "--sub-queries", type=Path, metavar="FILE", help='JSON: {"visual": {"neural": …}, …}'
+    )
+    parser.add_argument(
+        "--step", type=float, choices=_STEPS, default=_STEPS[0], help="rounding of the weights"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_stack_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write pipelines, queries and requests into one folder."""
+    stack = open_stack(arguments)
+    log = routed_log(stack, arguments.log_id)
+    champion = stack.champions.version(log.champion_version)
+    if champion is None:
+        raise CommandError(f"champion version {log.champion_version} is unknown")
+    opensearch.check_modalities(champion.serving.modalities)
+    sub_queries = _sub_queries(arguments.sub_queries, champion)
+    folder = arguments.out or Path(f"opensearch-{log.log_id}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        report = _write(stack, log.log_id, champion, sub_queries, arguments.step, folder)
+    except OSError as error:
+        raise CommandError(f"{folder}: {error}") from None
+    if arguments.json:
+        print_json(report)
+    else:
+        _print(report, sub_queries, champion)
+    return 0
+
+
+def exported(stack: Stack, log_id: str, champion: Champion, step: float) -> Iterator[ExportedQuery]:
+    """Yield the distinct queries of a log, the most frequent first.
+
+    A query without a usable answer gets the prior, as a query that the log does not hold would.
+    """
+    modalities = champion.serving.modalities
+    with DistinctQueries("query", "status", *modalities) as distinct:
+        for part in read_parts(stack, log_id, "reading the log"):
+            distinct.add(rows_of(part))
+        for rows, (query, status, *weights) in distinct:
+            usable = champion.serving.prior if status == Status.FALLBACK else tuple(weights)
+            yield ExportedQuery(query, rows, opensearch.rounded(usable, step))
+
+
+def _write(
+    stack: Stack,
+    log_id: str,
+    champion: Champion,
+    sub_queries: opensearch.SubQueries,
+    step: float,
+    folder: Path,
+) -> dict[str, Any]:
+    modalities = champion.serving.modalities
+    default = opensearch.rounded(champion.serving.prior, step)
+    pipelines = {default}
+    queries = 0
+    with (folder / QUERIES).open("wb") as listed, (folder / REQUESTS).open("wb") as requests:
+        for found in exported(stack, log_id, champion, step):
+            queries += 1
+            pipelines.add(found.weights)
+            listed.write(
+                _line(
+                    {
+                        "query": found.query,
+                        "rows": found.rows,
+                        "weights": dict(zip(modalities, found.weights, strict=True)),
+                        "pipeline": opensearch.pipeline_name(found.weights),
+                    }
+                )
+            )
+            body = opensearch.search_body(found.query, found.weights, modalities, sub_queries)
+            requests.write(_line(body))
+    ordered = [default, *sorted(pipelines - {default})]
+    texts = (opensearch.put_pipeline(weights, modalities) for weights in ordered)
+    (folder / PIPELINES).write_text("\n".join(texts), encoding="utf-8")
+    return {
+        "log_id": log_id,
+        "folder": str(folder),
+        "queries": queries,
+        "pipelines": len(pipelines),
+        "default_pipeline": opensearch.pipeline_name(default),
+        "order": list(modalities),
+    }
+
+
+def _sub_queries(path: Path | None, champion: Champion) -> opensearch.SubQueries:
+    modalities = champion.serving.modalities
+    if path is None:
+        return opensearch.default_sub_queries(modalities)
+    try:
+        return opensearch.read_sub_queries(path.read_text("utf-8"), modalities)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: {error}") from None
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+def _print(report: dict[str, Any], sub_queries: opensearch.SubQueries, champion: Champion) -> None:
+    rows = [
+        (place, name, json.dumps(sub_queries[name], ensure_ascii=False))
+        for place, name in enumerate(champion.serving.modalities, start=1)
+    ]
+    print_table("Sub-queries of the hybrid query, in this order", ["", "modality", "clause"], rows)
+    say(
+        f"{report['folder']}: {report['queries']} queries, {report['pipelines']} pipelines. Paste "
+        f"{PIPELINES} into Dev Tools and search with ?search_pipeline= as {QUERIES} says, "
+        f"{report['default_pipeline']} for all other queries; or send a body of {REQUESTS}, which "
+        "brings its pipeline along"
+    )
+    if report["pipelines"] > _MANY_PIPELINES:
+        say(
+            f"{report['pipelines']} pipelines are many for a cluster's state: --step 0.05 needs "
+            f"fewer, {REQUESTS} none"
+        )
