@@ -84,12 +84,14 @@ class InMemoryUploads:
     clock: VirtualClock = field(default_factory=VirtualClock)
     _times: dict[ObjectRef, datetime] = field(default_factory=dict)
     _versions: dict[ObjectRef, bytes] = field(default_factory=dict)
+    _metadata: dict[ObjectRef, dict[str, str]] = field(default_factory=dict)
     _latest: dict[str, ObjectRef] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def upload(self, key: str, body: bytes) -> ObjectRef:
-        """Store a new version, older ones stay readable."""
+    def upload(self, key: str, body: bytes, **metadata: str) -> ObjectRef:
+        """Store a new version, older ones stay readable; metadata names have dashes."""
         ref = ObjectRef(UPLOAD_BUCKET, key, f"v{next(self._numbers)}")
+        self._metadata[ref] = {name.replace("_", "-"): text for name, text in metadata.items()}
         self._versions[ref] = body
         self._times[ref] = self.clock.now()
         self._latest[key] = ref
@@ -100,7 +102,7 @@ class InMemoryUploads:
         del self._versions[source]
 
     def info(self, source: ObjectRef) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self._body(source)), {})
+        return ports.ObjectInfo(len(self._body(source)), self._metadata.get(source, {}))
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         wanted = self._body(source)[start:end]
@@ -121,11 +123,15 @@ class InMemoryUploads:
 
 @dataclass(slots=True)
 class InMemoryObjects:
-    """The data bucket; a key or metadata that S3 or Bedrock would refuse is refused."""
+    """The data bucket; a key or metadata that S3 or Bedrock would refuse is refused.
+
+    After `room` more writes it is unreachable.
+    """
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     metadata: dict[str, Mapping[str, str]] = field(default_factory=dict)
     writes: Counter[str] = field(default_factory=Counter)
+    room: int | None = None
 
     def put(self, key: str, body: bytes) -> None:
         self._store(key, body, {})
@@ -156,6 +162,10 @@ class InMemoryObjects:
 
     def _store(self, key: str, body: bytes, metadata: Mapping[str, str]) -> None:
         naming.s3_uri("data", key)  # raises InvalidInputError
+        if self.room is not None:
+            if not self.room:
+                raise UnavailableError("write an object: the bucket is unreachable")
+            self.room -= 1
         size = sum(len(name) + len(value.encode("utf-8")) for name, value in metadata.items())
         if size > MAX_METADATA_BYTES:
             raise InvalidInputError("write an object once: MetadataTooLarge")

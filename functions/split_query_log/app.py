@@ -23,7 +23,11 @@ def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> 
     deps = dependencies()
     outcome = split_query_log(
         event.source_object,
-        rules=SplitRules(deps.settings.batch_requests_per_minute, deps.settings.route_concurrency),
+        rules=SplitRules(
+            deps.settings.batch_requests_per_minute,
+            deps.settings.route_concurrency,
+            deps.settings.query_field,
+        ),
         uploads=deps.uploads,
         objects=deps.objects,
         champions=deps.champions,
@@ -40,4 +44,6 @@ def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> 
         state=outcome.state,
         reason=outcome.reason,
         splits=outcome.splits,
+        rows=outcome.rows,
+        hours_if_distinct=outcome.hours_if_distinct,
     )

@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "ROUTE_CONCURRENCY": "2",
     "MAX_OUTPUT_TOKENS": "200",
     "CACHE_TTL_DAYS": "30",
+    "QUERY_FIELD": "",
     "POWERTOOLS_SERVICE_NAME": "search-router",
     "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
 }

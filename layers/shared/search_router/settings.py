@@ -34,6 +34,7 @@ class Settings(BaseModel):
     route_concurrency: Annotated[int, Field(ge=1)]
     max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
     cache_ttl_days: Annotated[int, Field(ge=1)]
+    query_field: str = ""
 
     @property
     def batch_requests_per_minute(self) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.query_logs import LogRow
+from search_router.domain.log_rows import LogRow
 from search_router.domain.results import (
     PartBuilder,
     PartMarker,

@@ -17,7 +17,8 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.query_logs import MAX_ROW_BYTES, LogState, SplitMessage
+from search_router.domain.log_dialects import MAX_ROW_BYTES
+from search_router.domain.query_logs import LogState, SplitMessage
 from search_router.domain.routing import ModelReply
 from search_router.use_cases.route_queries import postponement
 from tests.fakes import FakeModel, InMemoryLedger, Reply, always

@@ -1,15 +1,20 @@
 """Splitting a log: one plan, the same messages from every attempt, a reason for what is no log."""
 
-from collections.abc import Iterable
+import csv
+import gzip
+import io
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from search_router.domain.errors import UnavailableError
-from search_router.domain.query_logs import LogFormat, LogPlan, LogState, QueryLog, SplitMessage
+from search_router.domain.log_dialects import LogFormat
+from search_router.domain.query_logs import LogPlan, LogState, QueryLog, SplitMessage
 from search_router.domain.uploads import ObjectRef
+from search_router.use_cases import log_planning
 from tests.fakes import InMemoryQueue
 from tests.records import JSONL, a_champion, jsonl
-from tests.unit.use_cases.world import World, ignored
+from tests.unit.use_cases.world import World, ignored, routed, truth
 
 SMALL = jsonl([{"query": f"query {n}"} for n in range(100)])
 LARGE = jsonl([{"query": f"query {n % 100:04d}", "pad": "x" * 500} for n in range(300)])
@@ -54,7 +59,18 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.jsonl", b"", "the file is empty"),
         ("query-logs/a.jsonl", b"\n \n\r\n", "the file is empty"),
         ("query-logs/a.jsonl", b'{"text": "dogs"}\n', "no row has a query field"),
-        ("query-logs/a.csv", b"query\ndogs\n", "not a query log: expected .jsonl or .txt"),
+        ("query-logs/a.txt", b" \n", "the file is empty"),
+        ("query-logs/a.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("query-logs/a.jsonl", b"\n" * 100 + b'{"text": "dogs"}\n', "no row has a query field"),
+        ("query-logs/a.csv", b"dogs,1\n", "the first row, 2 fields, is no header"),
+        ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
+        (
+            "query-logs/a.txt.gz",
+            gzip.compress(SMALL)[:-9],
+            "is truncated after 2190 unpacked bytes",
+        ),
+        ("query-logs/a.txt.gz", b"\x1f\x8b" + SMALL, "is damaged after 0 unpacked bytes"),
+        ("query-logs/a.txt.gz", gzip.compress(bytes(2 * 10**7)), "more than 200 times its size"),
         ("query-logs/day/a.jsonl", SMALL, "a file inside a folder"),
     ],
 )
@@ -69,6 +85,176 @@ def test_what_is_no_log_is_a_failed_log_with_a_reason(
     assert reason in log.reason
     assert world.log(log.log_id) == log
     assert (world.queue.sent, world.objects.bodies) == ([], {})
+
+
+def test_a_broken_gzip_costs_its_log_and_writes_no_plan(serving_world: World) -> None:
+    """What was unpacked before the break lies there, and nobody reads it."""
+    body = gzip.compress(LARGE * 100)[:-9]
+
+    log = serving_world.splitted(body, "query-logs/a.jsonl.gz")
+
+    assert log.state is LogState.FAILED
+    assert serving_world.queue.sent == []
+    assert all("/splits/" in key for key in serving_world.objects.bodies)
+
+
+def _table(delimiter: str) -> Callable[[list[dict[str, str]]], bytes]:
+    def write(rows: list[dict[str, str]]) -> bytes:
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, rows[0].keys(), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue().encode()
+
+    return write
+
+
+FORMS: dict[str, Callable[[list[dict[str, str]]], bytes]] = {
+    "jsonl": jsonl,
+    "csv": _table(","),
+    "tsv": _table("\t"),
+    "txt": lambda rows: b"".join(row["query"].encode() + b"\n" for row in rows),
+}
+QUERIES = ['say "dogs bark" loud', '"red cars"', "a, b", "café \U0001f600", " red  cars ", "'=1+1"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
+    serving_world: World, form: str, packed: bool
+) -> None:
+    world = serving_world
+    rows = [{"query": f"{QUERIES[n % 6]} {n % 700}", "n": str(n)} for n in range(6_000)]
+    body = FORMS[form](rows)
+
+    log = world.splitted(
+        gzip.compress(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}"
+    )
+    for message in world.queue.sent:
+        world.route(message)
+
+    found = [
+        row
+        for message in world.queue.sent
+        for row in world.rows(f"logs/{log.log_id}/parts/part-{message.split:05d}.jsonl")
+    ]
+    assert len(world.queue.sent) == log.splits >= 2
+    assert [row["query"] for row in found] == [row["query"] for row in rows]
+    assert [row["audio"] for row in found] == [truth(row["query"])[1] for row in rows]
+    assert {row["status"] for row in found} == {"ok"}
+    if form != "txt":
+        assert [str(row["n"]) for row in found] == [row["n"] for row in rows]
+    text = [body[row["byte_offset"] :].split(b"\n", 1)[0] for row in found[::397]]
+    assert text == [body.split(b"\n")[n + (form in ("csv", "tsv"))] for n in range(0, 6_000, 397)]
+
+
+def test_a_log_that_is_read_through_has_its_rows_counted(serving_world: World) -> None:
+    plain = serving_world.splitted(SMALL)
+    packed = serving_world.splitted(gzip.compress(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
+
+    assert (plain.rows, packed.rows) == (100, 100)
+    assert packed.hours_if_distinct == pytest.approx(100 / 1_600 / 60, abs=0.005)
+    plan = serving_world.text(f"logs/{packed.log_id}/plan.json")
+    assert (plan["rows_are_counted"], plan["layout"], plan["rows"]) == (True, "copy", 100)
+
+
+@pytest.mark.parametrize("key", ["query-logs/a.jsonl", "query-logs/a.csv.gz", "query-logs/a.txt"])
+def test_whether_a_log_is_packed_is_in_its_bytes_not_in_its_name(
+    serving_world: World, key: str
+) -> None:
+    other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
+    body = b'{"query": "dogs"}\n' if "jsonl" in key else b"query\ndogs\n"
+
+    as_named = serving_world.splitted(gzip.compress(body) if key.endswith(".gz") else body, key)
+    otherwise = serving_world.splitted(gzip.compress(body) if key.endswith(".gz") else body, other)
+
+    assert (as_named.state, as_named.rows) == (otherwise.state, otherwise.rows)
+
+
+def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world: World) -> None:
+    body = jsonl([{"query": "x", "text": "y", "a": {"b": "z"}}])
+    world = serving_world
+
+    world.split(world.uploads.upload("query-logs/a.jsonl", body))
+    world.split(world.uploads.upload("query-logs/b.jsonl", body, query_field="a.b"))
+    world.query_field = "text"
+    world.split(world.uploads.upload("query-logs/c.jsonl", body))
+    world.split(world.uploads.upload("query-logs/d.jsonl", body, query_field="query"))
+    missing = world.split(world.uploads.upload("query-logs/e.jsonl", body, query_field="nope"))
+
+    fields = [message.dialect.query_field for message in world.queue.sent]
+    assert fields == ["query", "a.b", "text", "query"]
+    assert isinstance(missing, QueryLog)
+    assert missing.reason == "no row has a text in the query field 'nope'"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\n" * 70_000,
+        b" \r\n" * 300_000,
+        b'{"query": "' + b"x" * 90_000 + b'"}\n',
+        b"broken\n" * 20_000,
+    ],
+    ids=["blank", "a megabyte of blanks", "one long row", "broken rows"],
+)
+def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
+    serving_world: World, head: bytes
+) -> None:
+    world = serving_world
+    log = world.splitted(head + LARGE)
+
+    assert log.state is LogState.ROUTING
+    assert {message.dialect for message in world.queue.sent} == {JSONL}
+    stats = [routed(world.route(message)) for message in world.queue.sent]
+    assert sum(part.routed for part in stats) == 300
+    plan = LogPlan.model_validate_json(world.objects.get(f"logs/{log.log_id}/plan.json"))
+    assert plan.split_bytes <= 6_000 * 600, "blank lines are not taken for tiny rows"
+
+
+def test_so_many_bytes_that_tell_nothing_are_enough(
+    serving_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_planning, "MAX_SAMPLE_BYTES", 2**20)
+
+    log = serving_world.splitted(b"\n" * (2**20 + 1) + SMALL)
+
+    assert (log.state, log.reason[:27]) == (LogState.FAILED, "no row has a query field; l")
+
+
+@pytest.mark.parametrize(
+    ("key", "kills"), [("query-logs/a.jsonl.gz", (0, 1, 2, 5)), ("query-logs/a.csv", (0,))]
+)
+def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
+    key: str, kills: tuple[int, ...]
+) -> None:
+    """Killed after n objects; the retry has other settings and another champion."""
+    rows = b"query\n" + b'"dogs, cats"\n' * 40_000
+    body = (
+        gzip.compress(jsonl([{"query": f"q {n}"} for n in range(40_000)])) if "gz" in key else rows
+    )
+    sent = []
+    for writes in (None, *kills):
+        world = World()
+        world.champions.install(a_champion())
+        source = world.uploads.upload(key, body)
+        if writes is not None:
+            world.objects.room = writes
+            with pytest.raises(UnavailableError):
+                world.split(source)
+            world.objects.room = None
+        world.queue.room = 1
+        with pytest.raises(UnavailableError):
+            world.split(source)
+        world.queue.room = None
+        world.champions.install(a_champion(2))
+        world.requests_per_minute = 60
+        world.split(source)
+        first, *messages = world.queue.sent
+        assert messages[0] == first
+        sent.append(messages)
+    assert all(messages == sent[0] for messages in sent)
+    assert len(sent[0]) > 5
 
 
 def test_without_a_champion_the_log_says_what_to_do(world: World) -> None:

@@ -85,6 +85,8 @@ class World:
     caches: InMemoryCaches = field(default_factory=InMemoryCaches)
     model: FakeModel = field(default_factory=lambda: FakeModel(student))
     plan: DistillationPlan = PLAN
+    requests_per_minute: float = 1_600
+    query_field: str = ""
 
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
@@ -159,7 +161,7 @@ class World:
     def split(self, source: ObjectRef) -> QueryLog | Ignored:
         return split_query_log(
             source,
-            rules=SplitRules(1_600, 2),
+            rules=SplitRules(self.requests_per_minute, 2, self.query_field),
             uploads=self.uploads,
             objects=self.objects,
             champions=self.champions,

@@ -29,7 +29,7 @@ def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
         while data:
             if member.eof:
                 member = zlib.decompressobj(_GZIP_WINDOW)
-            piece = _unpack(member, data)
+            piece = _unpack(member, data, unpacked)
             open_member = not member.eof
             unpacked += len(piece)
             if unpacked > max_bytes:
@@ -39,11 +39,17 @@ def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
             yield piece
             data = member.unused_data if member.eof else member.unconsumed_tail
     if open_member:
-        raise InvalidInputError("the gzip data is truncated")
+        raise InvalidInputError(f"the gzip data is truncated after {unpacked} unpacked bytes")
 
 
-def _unpack(member: "zlib._Decompress", data: bytes) -> bytes:
+def is_gzip(start: bytes) -> bool:
+    """Tell gzip data by its first two bytes; names and headers may lie (RFC 1952)."""
+    return start.startswith(b"\x1f\x8b")
+
+
+def _unpack(member: "zlib._Decompress", data: bytes, unpacked: int) -> bytes:
     try:
         return member.decompress(data, _STEP_BYTES)
     except zlib.error:
-        raise InvalidInputError("the gzip data is damaged") from None
+        place = f"after {unpacked} unpacked bytes"
+        raise InvalidInputError(f"the gzip data is damaged {place}") from None

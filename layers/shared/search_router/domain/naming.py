@@ -68,6 +68,11 @@ def log_key(log: str, *parts: str) -> str:
     return _checked_key("logs", log, *parts)
 
 
+def split_copy_key(log: str, start: int, end: int) -> str:
+    """Key of one split's unpacked text; its bytes are a function of the log and these places."""
+    return log_key(log, "splits", f"{start:012d}-{end:012d}")
+
+
 def part_key(log: str, split: int) -> str:
     """Key of the results of one split; fixed, so that a retry meets its own part."""
     return log_key(log, "parts", f"part-{split:05d}.jsonl")

@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from search_router.domain.histograms import BINS, mean_weights, weight_bin
-from search_router.domain.query_logs import LogRow
+from search_router.domain.log_rows import LogRow
 from search_router.domain.routing import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Modalities, dominant
 

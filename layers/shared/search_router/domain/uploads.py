@@ -5,7 +5,7 @@ from typing import NamedTuple
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
 PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
-QUERY_LOG_SUFFIXES = (".jsonl", ".txt")
+QUERY_FIELD_METADATA = "query-field"  # x-amz-meta-query-field names the field that holds the query
 
 
 class ObjectRef(NamedTuple):

@@ -1,20 +1,21 @@
 """One split of a query log: route its rows, write its part once, enter it in the ledger once."""
 
+from collections.abc import Iterator
+
 from search_router.domain import naming
 from search_router.domain.cascade import Model, Routing, distinct_queries, route
 from search_router.domain.champions import Champion
 from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.query_logs import (
-    MAX_ROW_BYTES,
+from search_router.domain.log_dialects import MAX_ROW_BYTES
+from search_router.domain.log_rows import (
     LogRow,
-    LogState,
-    QueryLog,
     RejectedRow,
-    SplitMessage,
     read_split,
+    read_whole_rows,
     rejected_row,
 )
+from search_router.domain.query_logs import Layout, LogState, QueryLog, SplitMessage
 from search_router.domain.results import (
     PartBuilder,
     PartMarker,
@@ -64,7 +65,7 @@ def route_queries(
         if champion is None:
             raise NotFoundError(f"champion version {message.champion_version} is unknown")
         try:
-            rows = _rows(message, uploads)
+            rows = list(_rows(message, uploads, objects))
         except NotFoundError as error:
             if not ledger.move(log.log_id, LogState.FAILED, clock.now(), str(error)):
                 raise UnavailableError("the log was closed meanwhile") from None
@@ -74,11 +75,19 @@ def route_queries(
     return marker.stats
 
 
-def _rows(message: SplitMessage, uploads: UploadStore) -> list[LogRow | RejectedRow]:
-    """Read the split's rows, from the byte before it to the end of its last line."""
-    start = max(0, message.start - 1)
-    chunks = uploads.read(message.source, start, message.end + MAX_ROW_BYTES + 1)
-    return list(read_split(chunks, message.start, message.end, message.dialect))
+def _rows(
+    message: SplitMessage, uploads: UploadStore, objects: ObjectStore
+) -> Iterator[LogRow | RejectedRow]:
+    """Read the split's rows from wherever they are."""
+    start, end, dialect = message.start, message.end, message.dialect
+    if message.layout is Layout.COPY:
+        copy = objects.get(naming.split_copy_key(message.log_id, start, end))
+        return read_whole_rows([copy], start, dialect)
+    if message.layout is Layout.ROWS:
+        return read_whole_rows(uploads.read(message.source, start, end), start, dialect)
+    # From the byte before it to the end of its last line.
+    chunks = uploads.read(message.source, max(0, start - 1), end + MAX_ROW_BYTES + 1)
+    return read_split(chunks, start, end, dialect)
 
 
 def _route(

@@ -1,24 +1,12 @@
 """A query log was uploaded: plan its splits and put one message per split on the queue."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.query_logs import (
-    SAMPLE_BYTES,
-    LogPlan,
-    LogState,
-    QueryLog,
-    detect_dialect,
-    plan_splits,
-    split_messages,
-)
-from search_router.domain.uploads import (
-    QUERY_LOG_SUFFIXES,
-    QUERY_LOGS_PREFIX,
-    ObjectRef,
-    is_folder,
-)
+from search_router.domain.log_dialects import log_format
+from search_router.domain.query_logs import LogPlan, LogState, QueryLog, split_messages
+from search_router.domain.uploads import QUERY_LOGS_PREFIX, ObjectRef, is_folder
 from search_router.ports import (
     ChampionRepository,
     Clock,
@@ -27,15 +15,10 @@ from search_router.ports import (
     SplitQueue,
     UploadStore,
 )
+from search_router.use_cases.log_planning import SplitRules, plan_log
 from search_router.use_cases.outcomes import Ignored
 
-
-@dataclass(frozen=True, slots=True)
-class SplitRules:
-    """The settings that decide how large a split may be."""
-
-    requests_per_minute: float
-    workers: int
+__all__ = ["SplitRules", "split_query_log"]
 
 
 def split_query_log(
@@ -62,7 +45,7 @@ def split_query_log(
     plan = _written_plan(log_id, objects)
     if plan is None:
         try:
-            plan = _new_plan(log_id, source, rules, uploads, champions)
+            plan = _new_plan(log_id, source, rules, uploads, objects, champions)
         except (InvalidInputError, NotFoundError) as error:
             reason = str(error)
             return ledger.create(_head(log_id, source, clock, LogState.FAILED, reason=reason))
@@ -75,6 +58,8 @@ def split_query_log(
             LogState.PLANNED,
             splits=plan.splits,
             champion_version=plan.champion_version,
+            rows=plan.rows,
+            hours_if_distinct=plan.hours_if_distinct,
         )
     )
     queue.send(split_messages(plan))
@@ -87,22 +72,17 @@ def _head(
     source: ObjectRef,
     clock: Clock,
     state: LogState,
-    *,
-    reason: str = "",
-    splits: int = 0,
-    champion_version: int = 0,
+    **facts: Any,
 ) -> QueryLog:
     return QueryLog(
         log_id=log_id,
         state=state,
-        reason=reason,
         source_bucket=source.bucket,
         source_key=source.key,
         source_version=source.version_id,
-        splits=splits,
-        champion_version=champion_version,
         created_at=clock.now(),
         updated_at=clock.now(),
+        **{"splits": 0, **facts},
     )
 
 
@@ -130,28 +110,13 @@ def _new_plan(
     source: ObjectRef,
     rules: SplitRules,
     uploads: UploadStore,
+    objects: ObjectStore,
     champions: ChampionRepository,
 ) -> LogPlan:
-    if not source.key.endswith(QUERY_LOG_SUFFIXES):
-        raise InvalidInputError(f"not a query log: expected {' or '.join(QUERY_LOG_SUFFIXES)}")
     if "/" in source.key.removeprefix(QUERY_LOGS_PREFIX):
         raise InvalidInputError("a file inside a folder; put logs directly under query-logs/")
+    log_format(source.key)  # raises for what is no log, before anything is read
     champion = champions.current()
     if champion is None:
         raise InvalidInputError("no model serves yet: promote one, then upload the log again")
-    size = uploads.info(source).size
-    sample = b"".join(uploads.read(source, 0, min(size, SAMPLE_BYTES)))
-    if not sample.strip():
-        raise InvalidInputError("the file is empty")
-    split_bytes, splits = plan_splits(size, sample, rules.requests_per_minute, rules.workers)
-    return LogPlan(
-        log_id=log_id,
-        bucket=source.bucket,
-        key=source.key,
-        version_id=source.version_id,
-        size=size,
-        dialect=detect_dialect(source.key, sample),
-        champion_version=champion.version,
-        split_bytes=split_bytes,
-        splits=splits,
-    )
+    return plan_log(log_id, source, rules, champion.version, uploads, objects)
