@@ -124,6 +124,7 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "ROUTE_CONCURRENCY": str(quota.workers),
         "MAX_OUTPUT_TOKENS": str(parameters["MaxOutputTokens"]["Default"]),
         "CACHE_TTL_DAYS": str(parameters["CacheTtlDays"]["Default"]),
+        "QUERY_FIELD": "",
         "POWERTOOLS_SERVICE_NAME": "search-router",
         "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
         "POWERTOOLS_LOG_LEVEL": "INFO",
