@@ -7,6 +7,18 @@ from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 
+_MODELS = ("candidate", "champion", "base", "baseline")
+_SCORES = (
+    "n",
+    "mae",
+    "dominant_agreement",
+    "within_005",
+    "within_010",
+    "rubric",
+    "invalid_share",
+    "invalid",
+)
+
 
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
@@ -42,16 +54,25 @@ def _show(stack: Stack, run_id: str, as_json: bool) -> None:
 
 
 def print_scores(evaluation: dict[str, Any]) -> None:
-    """Print the models of an evaluation side by side."""
-    models = {name: scores for name, scores in evaluation.items() if isinstance(scores, dict)}
-    names = ("n", "mae", "dominant_agreement", "within_005", "within_010", "rubric", "invalid")
+    """Print the models of an evaluation side by side, and the labels' noise as the ceiling."""
+    models = {name: evaluation[name] for name in _MODELS if evaluation[name] is not None}
+    noise = evaluation["noise"] or {}
     rows: list[list[object]] = [
-        [name, *(_rounded(scores[name]) for scores in models.values())] for name in names
+        [name, *(_with_interval(scores, name) for scores in models.values()), noise.get(name)]
+        for name in _SCORES
     ]
     for figure in ("mean", "p50", "p95"):
         row = [_rounded(scores["latency_ms"][figure]) for scores in models.values()]
-        rows.append([f"latency {figure}, ms", *row])
-    print_table("Scores on the holdout", ["", *models], rows)
+        rows.append([f"latency {figure}, ms", *row, None])
+    dollars = [round(scores["cost_usd_per_million"], 2) for scores in models.values()]
+    rows.append(["$ per million", *dollars, None])
+    print_table("Scores on the holdout", ["", *models, "noise ceiling"], rows)
+
+
+def _with_interval(scores: dict[str, Any], name: str) -> object:
+    """Return a score with its 95 % interval, if it has one."""
+    value, interval = _rounded(scores[name]), scores["intervals"].get(name)
+    return f"{value:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]" if interval else value
 
 
 def _list(stack: Stack, as_json: bool) -> None:

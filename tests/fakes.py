@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from search_router import ports
 from search_router.domain import naming
-from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.distillation import (
     DeploymentView,
     DistillationJob,
@@ -219,6 +219,7 @@ class InMemoryChampions:
     runs: InMemoryRuns
     _pointer: Champion | None = None
     _versions: dict[int, Champion] = field(default_factory=dict)
+    _moves: list[ChampionMove] = field(default_factory=list)
 
     def current(self) -> Champion | None:
         return self._pointer
@@ -226,14 +227,40 @@ class InMemoryChampions:
     def version(self, version: int) -> Champion | None:
         return self._versions.get(version)
 
-    def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
+    def history(self) -> Iterator[Champion]:
+        yield from [self._versions[version] for version in sorted(self._versions)]
+
+    def last_version(self) -> int:
+        return max(self._versions, default=0)
+
+    def moves(self) -> Iterator[ChampionMove]:
+        yield from list(self._moves)
+
+    def roll_back(self, champion: Champion, previous: Champion, move: ChampionMove) -> None:
+        self._check(previous)
+        self._pointer = champion
+        self._moves.append(move)
+
+    def _check(self, previous: Champion | None) -> None:
         if (self._pointer and self._pointer.version) != (previous and previous.version):
             raise ConflictError("promote a model: the pointer moved")
+
+    def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
+        self._check(previous)
         if champion.version in self._versions:
             raise ConflictError("promote a model: the version is taken")
         self.runs.check(run)
         self.runs.replace(run)
         self._versions[champion.version] = self._pointer = champion
+        before = previous.version if previous else None
+        self._moves.append(
+            ChampionMove(
+                moved_at=champion.promoted_at,
+                from_version=before,
+                to_version=champion.version,
+                reason=run.reason,
+            )
+        )
 
     def install(self, champion: Champion) -> None:
         """Make a champion serve without a run, as the start of a story."""
@@ -483,6 +510,8 @@ if TYPE_CHECKING:  # mypy compares every fake with its port
         _ledger: ports.QueryLogLedger = InMemoryLedger()
         _queue: ports.SplitQueue = InMemoryQueue()
         _events: ports.EventPublisher = InMemoryEvents()
-        _customizer: ports.ModelCustomizer = InMemoryCustomizer()
+        _models: ports.FoundationModels = InMemoryCustomizer()
+        _jobs: ports.DistillationJobs = InMemoryCustomizer()
+        _deployments: ports.Deployments = InMemoryCustomizer()
         _caches: ports.AnswerCaches = InMemoryCaches()
         _model: ports.Model = model

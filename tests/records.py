@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from search_router.domain.champions import Champion, ServingModel
-from search_router.domain.evaluation import Evaluation, Latency, Scores
 from search_router.domain.log_dialects import Dialect, LogFormat
+from search_router.domain.evaluation import Comparison, Evaluation, Interval, Latency, Scores
 from search_router.domain.routing import Decision, Status, Tier
 from search_router.domain.runs import Run, RunState
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
@@ -128,5 +128,13 @@ def some_scores(**changes: object) -> Scores:
 
 def an_evaluation(candidate_mae: float = 0.05, base_mae: float = 0.2) -> Evaluation:
     return Evaluation(
-        candidate=some_scores(mae=candidate_mae), base=some_scores(model="base", mae=base_mae)
+        candidate=some_scores(mae=candidate_mae),
+        base=some_scores(model="base", mae=base_mae),
+        comparison=a_comparison("base", candidate_mae - base_mae),
     )
+
+
+def a_comparison(rival: str, difference: float, *, spread: float = 0.0) -> Comparison:
+    """Return a comparison whose interval reaches `spread` to both sides."""
+    interval = Interval(low=difference - spread, high=difference + spread)
+    return Comparison(rival=rival, difference=difference, interval=interval)

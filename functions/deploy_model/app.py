@@ -21,7 +21,8 @@ def lambda_handler(event: JobEvent, context: LambdaContext) -> None:
     outcome = deploy_model(
         event.detail.job_arn,
         runs=deps.runs,
-        customizer=deps.customizer,
+        jobs=deps.jobs,
+        deployments=deps.deployments,
         events=deps.events,
         clock=deps.clock,
     )

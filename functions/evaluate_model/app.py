@@ -8,7 +8,7 @@ from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, measure, metrics, tracer
-from search_router.use_cases.evaluate_model import evaluate_model
+from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
 from search_router.use_cases.outcomes import Ignored
 
 
@@ -22,6 +22,7 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     logger.append_keys(run_id=event.detail.run_id)
     outcome = evaluate_model(
         event.detail.run_id,
+        plan=EvaluationPlan(baseline=deps.settings.baseline_model_id),
         runs=deps.runs,
         champions=deps.champions,
         objects=deps.objects,
@@ -33,5 +34,6 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return
-    scores = outcome.evaluation.model_dump() if outcome.evaluation else None
-    logger.info("model evaluated", state=outcome.state, reason=outcome.reason, scores=scores)
+    models = outcome.evaluation.models if outcome.evaluation else {}
+    errors = {name: scores.mae for name, scores in models.items()}
+    logger.info("model evaluated", state=outcome.state, reason=outcome.reason, mae=errors)

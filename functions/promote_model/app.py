@@ -5,6 +5,7 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
+from search_router.domain.promotion import PromotionRules
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
@@ -21,9 +22,10 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     logger.append_keys(run_id=event.detail.run_id)
     outcome = promote_model(
         event.detail.run_id,
+        rules=PromotionRules(deps.settings.promotion_policy, deps.settings.promotion_margin),
         runs=deps.runs,
         champions=deps.champions,
-        customizer=deps.customizer,
+        deployments=deps.deployments,
         events=deps.events,
         clock=deps.clock,
     )

@@ -30,7 +30,8 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
             stage=deps.settings.stage,
         ),
         runs=deps.runs,
-        customizer=deps.customizer,
+        models=deps.foundation_models,
+        jobs=deps.jobs,
         events=deps.events,
         clock=deps.clock,
     )

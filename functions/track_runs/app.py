@@ -23,7 +23,8 @@ def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
         runs=deps.runs,
         ledger=deps.ledger,
         uploads=deps.uploads,
-        customizer=deps.customizer,
+        jobs=deps.jobs,
+        deployments=deps.deployments,
         events=deps.events,
         clock=deps.clock,
     )

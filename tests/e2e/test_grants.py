@@ -209,6 +209,17 @@ def a_lost_event_of_bedrock(story: Story) -> None:
     story.run_until(lost, RunState.REJECTED)
 
 
+def prompts_without_labels(story: Story) -> None:
+    """The teacher labels the holdout."""
+    labelled = synthesis.training_records(5, FEW)
+    file = story.folder / "unlabelled.jsonl"
+    synthesis.write_jsonl(file, [{"query": synthesis.record_query(row)} for row in labelled])
+    run = story.run_until(upload(story.stack, "prompts", file), RunState.REJECTED)
+    assert run.evaluation is not None
+    assert run.evaluation.references is not None
+    assert run.evaluation.references.from_teacher > 0
+
+
 def failures(story: Story) -> None:
     """A job that fails, an announcement that is repeated, an event without a version."""
     story.tune_bedrock(job_failure="planned by the test")
@@ -230,6 +241,15 @@ def eventually(look: Callable[[], T | None], *, seconds: float = 40) -> T:
 def event_of(function: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((PROJECT / "events" / f"{function}.json").read_bytes())
     return event
+
+
+CHAPTERS = (
+    the_main_job,
+    the_same_prompts_twice,
+    a_lost_event_of_bedrock,
+    prompts_without_labels,
+    failures,
+)
 
 
 @dataclass(frozen=True)
@@ -260,7 +280,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
     with LocalStack(options) as local:
         connection = local.connection
         story = Story(local, local_stack_of(connection), tmp_path_factory.mktemp("story"))
-        for chapter in (the_main_job, the_same_prompts_twice, a_lost_event_of_bedrock, failures):
+        for chapter in CHAPTERS:
             chapter(story)
         resolver = expected(connection, template, local.parameters, stack_name=STACK_NAME)
 

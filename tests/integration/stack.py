@@ -244,9 +244,9 @@ class Stack:
 
     def deployed(self) -> str:
         """Deploy a model without telling the whole story; return the deployment's ARN."""
-        customizer = dependencies().customizer
+        jobs, deployments = dependencies().jobs, dependencies().deployments
         self.bedrock.seeds[_SEED] = _seed()
-        customizer.start_job(
+        jobs.start_job(
             DistillationJob(
                 name="search-router-seed",
                 teacher=TEACHER,
@@ -258,8 +258,8 @@ class Stack:
             )
         )
         self.pass_an_hour()
-        model_arn = customizer.job("search-router-seed").model_arn
-        arn = customizer.deploy("search-router-seed-serving", model_arn)
+        model_arn = jobs.job("search-router-seed").model_arn
+        arn = deployments.deploy("search-router-seed-serving", model_arn)
         self.pass_an_hour()
         self.bedrock.double.settle()
         self.bedrock.sent.clear()

@@ -517,7 +517,7 @@ def test_a_permanent_failure_is_reported_and_logged(
     stack: Stack, in_hand: dict[str, Any], logged: Logs
 ) -> None:
     # GIVEN a champion whose deployment somebody deleted
-    dependencies().customizer.tear_down(stack.champion().serving.model_id)
+    dependencies().deployments.tear_down(stack.champion().serving.model_id)
     logged()
     # WHEN a split is routed
     reply = stack.invoke("route_queries", stack.queue_event(in_hand))
@@ -686,7 +686,7 @@ def test_without_the_state_table_the_api_is_unavailable(stack: Stack, logged: Lo
 
 
 def test_without_its_deployment_the_api_is_unavailable(stack: Stack, logged: Logs) -> None:
-    dependencies().customizer.tear_down(stack.serve().serving.model_id)
+    dependencies().deployments.tear_down(stack.serve().serving.model_id)
 
     reply = stack.ask("a query")
 

@@ -161,6 +161,7 @@ def test_each_object_holds_only_its_own_kind_of_text(stack: Stack) -> None:
         "rejected.jsonl",
         "evaluation/candidate/answers-00000.json",
         "evaluation/base/answers-00000.json",
+        "evaluation/side-by-side.json",
         "parts/part-00000.jsonl",
         "rejected/part-00000.jsonl",
     }

@@ -14,7 +14,9 @@ import boto3
 import pytest
 
 from search_router import ports
-from search_router.adapters.bedrock import BedrockModelCustomizer
+from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.bedrock_jobs import BedrockDistillationJobs
+from search_router.adapters.bedrock_models import BedrockFoundationModels
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
@@ -729,24 +731,27 @@ def test_nothing_asked_is_nothing_known(port: Ports) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Foundry:
-    """A customizer, and what ends its jobs and deployments."""
+    """The three ports to the control plane, and what ends jobs and deployments."""
 
-    customizer: ports.ModelCustomizer
+    models: ports.FoundationModels
+    jobs: ports.DistillationJobs
+    deployments: ports.Deployments
     end_job: Callable[[str], None]
     end_deployment: Callable[[str], None]
 
     def model(self, name: str) -> str:
         """Make a model by a job of this name."""
-        self.customizer.start_job(_job(name))
+        self.jobs.start_job(_job(name))
         self.end_job(name)
-        return self.customizer.job(name).model_arn
+        return self.jobs.job(name).model_arn
 
 
 @pytest.fixture
 def foundry(kind: str, request: pytest.FixtureRequest) -> Iterator[Foundry]:
     if kind == "memory":
         fake = InMemoryCustomizer()
-        yield Foundry(fake, lambda name: cast("None", fake.end_job(name)), fake.end_deployment)
+        end_job: Callable[[str], None] = lambda name: cast("None", fake.end_job(name))  # noqa: E731
+        yield Foundry(fake, fake, fake, end_job, fake.end_deployment)
         return
     bedrock: Bedrock = request.getfixturevalue("bedrock")
     world: World = request.getfixturevalue("world")
@@ -756,7 +761,13 @@ def foundry(kind: str, request: pytest.FixtureRequest) -> Iterator[Foundry]:
     def an_hour_passes(_name: str) -> None:
         bedrock.clock.advance(timedelta(hours=1))
 
-    yield Foundry(BedrockModelCustomizer(client), an_hour_passes, an_hour_passes)
+    yield Foundry(
+        BedrockFoundationModels(client),
+        BedrockDistillationJobs(client),
+        BedrockDeployments(client),
+        an_hour_passes,
+        an_hour_passes,
+    )
     client.close()
 
 
@@ -779,27 +790,27 @@ def _job(name: str) -> DistillationJob:
 
 
 def test_a_job_is_found_by_name_and_arn_until_it_has_made_a_model(foundry: Foundry) -> None:
-    arn = foundry.customizer.start_job(_job("search-router-1"))
-    before = foundry.customizer.job("search-router-1")
+    arn = foundry.jobs.start_job(_job("search-router-1"))
+    before = foundry.jobs.job("search-router-1")
     assert (before.name, before.arn, before.status) == ("search-router-1", arn, "InProgress")
     assert before.model_arn == ""
 
     foundry.end_job("search-router-1")
 
-    after = foundry.customizer.job(arn)
+    after = foundry.jobs.job(arn)
     assert replace(after, model_arn="") == replace(before, status="Completed")
     assert ":custom-model/" in after.model_arn
 
 
 def test_the_same_job_is_bought_once(foundry: Foundry) -> None:
-    arns = {foundry.customizer.start_job(_job("search-router-1")) for _ in range(2)}
+    arns = {foundry.jobs.start_job(_job("search-router-1")) for _ in range(2)}
 
     assert len(arns) == 1
 
 
 def test_a_job_whose_name_is_taken_is_adopted(foundry: Foundry) -> None:
     # GIVEN a job that another run of the same bytes has started
-    arn = foundry.customizer.start_job(_job("search-router-1"))
+    arn = foundry.jobs.start_job(_job("search-router-1"))
     foundry.end_job("search-router-1")
     # WHEN this run, with its own training object and tags, asks for it
     twin = replace(
@@ -808,36 +819,36 @@ def test_a_job_whose_name_is_taken_is_adopted(foundry: Foundry) -> None:
         tags=(("Run", "run-0123456789ac"),),
     )
     # THEN it gets that job
-    assert foundry.customizer.start_job(twin) == arn
+    assert foundry.jobs.start_job(twin) == arn
 
 
 def test_unknown_jobs_and_deployments_are_not_found(foundry: Foundry) -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/000000000000"
     with pytest.raises(NotFoundError):
-        foundry.customizer.job("search-router-1")
+        foundry.jobs.job("search-router-1")
     with pytest.raises(NotFoundError):
-        foundry.customizer.deployment(arn)
-    foundry.customizer.tear_down(arn)  # gone is gone
+        foundry.deployments.deployment(arn)
+    foundry.deployments.tear_down(arn)  # gone is gone
 
 
 def test_a_deployment_becomes_active_and_is_torn_down(foundry: Foundry) -> None:
-    arn = foundry.customizer.deploy("router-serving", foundry.model("search-router-1"))
-    assert foundry.customizer.deployment(arn).status == "Creating"
+    arn = foundry.deployments.deploy("router-serving", foundry.model("search-router-1"))
+    assert foundry.deployments.deployment(arn).status == "Creating"
     foundry.end_deployment("router-serving")
-    assert foundry.customizer.deployment("router-serving").arn == arn
-    assert foundry.customizer.deployment(arn).status == "Active"
+    assert foundry.deployments.deployment("router-serving").arn == arn
+    assert foundry.deployments.deployment(arn).status == "Active"
 
     for _ in range(2):
-        foundry.customizer.tear_down(arn)
+        foundry.deployments.tear_down(arn)
 
     with pytest.raises(NotFoundError):
-        foundry.customizer.deployment(arn)
+        foundry.deployments.deployment(arn)
 
 
 def test_a_model_is_deployed_once_under_a_name(foundry: Foundry) -> None:
     model = foundry.model("search-router-1")
 
-    arns = {foundry.customizer.deploy("router-serving", model) for _ in range(2)}
+    arns = {foundry.deployments.deploy("router-serving", model) for _ in range(2)}
 
     assert len(arns) == 1
 
@@ -845,26 +856,26 @@ def test_a_model_is_deployed_once_under_a_name(foundry: Foundry) -> None:
 def test_what_was_torn_down_can_be_deployed_again(foundry: Foundry) -> None:
     # GIVEN a loser whose deployment is gone
     model = foundry.model("search-router-1")
-    lost = foundry.customizer.deploy("router-serving", model)
+    lost = foundry.deployments.deploy("router-serving", model)
     foundry.end_deployment("router-serving")
-    foundry.customizer.tear_down(lost)
+    foundry.deployments.tear_down(lost)
     # WHEN the same bytes are uploaded again
-    arn = foundry.customizer.deploy("router-serving", model)
+    arn = foundry.deployments.deploy("router-serving", model)
     # THEN there is a deployment that works
-    assert foundry.customizer.deployment(arn).status == "Creating"
+    assert foundry.deployments.deployment(arn).status == "Creating"
 
 
 def test_an_eleventh_deployment_finds_no_place(foundry: Foundry) -> None:
     model = foundry.model("search-router-1")
     for number in range(10):
-        foundry.customizer.deploy(f"router-{number}", model)
+        foundry.deployments.deploy(f"router-{number}", model)
 
     with pytest.raises(QuotaExceededError):
-        foundry.customizer.deploy("router-10", model)
+        foundry.deployments.deploy("router-10", model)
 
 
 def test_a_teacher_is_looked_up_by_its_profile_too(foundry: Foundry) -> None:
-    lifecycle = foundry.customizer.lifecycle(f"us.{TEACHER}")
+    lifecycle = foundry.models.lifecycle(f"us.{TEACHER}")
 
     assert (lifecycle.model_id, lifecycle.status) == (f"us.{TEACHER}", "ACTIVE")
     assert lifecycle.end_of_life is None

@@ -33,6 +33,9 @@ ENVIRONMENT = {
     "MAX_OUTPUT_TOKENS": "200",
     "CACHE_TTL_DAYS": "30",
     "QUERY_FIELD": "",
+    "BASELINE_MODEL_ID": "",
+    "PROMOTION_POLICY": "automatic",
+    "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",
     "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
 }

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from search_router.adapters.bedrock import BedrockModelCustomizer
+from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.bedrock_jobs import BedrockDistillationJobs
+from search_router.adapters.bedrock_models import BedrockFoundationModels
 from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
@@ -102,9 +104,19 @@ class Dependencies:
         return EventBridgePublisher(self._client("events"), self.settings.event_bus_name)
 
     @cached_property
-    def customizer(self) -> BedrockModelCustomizer:
-        """Bedrock's control plane."""
-        return BedrockModelCustomizer(self._client("bedrock"))
+    def foundation_models(self) -> BedrockFoundationModels:
+        """Bedrock's catalogue."""
+        return BedrockFoundationModels(self._bedrock)
+
+    @cached_property
+    def jobs(self) -> BedrockDistillationJobs:
+        """Bedrock's distillation jobs."""
+        return BedrockDistillationJobs(self._bedrock)
+
+    @cached_property
+    def deployments(self) -> BedrockDeployments:
+        """Bedrock's on-demand deployments."""
+        return BedrockDeployments(self._bedrock)
 
     def batch_model(self, remaining_seconds: float) -> ConverseModel:
         """The model at one batch worker's share of the quota."""
@@ -155,6 +167,10 @@ class Dependencies:
     def _dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self._client("dynamodb")
         return client
+
+    @cached_property
+    def _bedrock(self) -> Any:
+        return self._client("bedrock")
 
     @cached_property
     def _patient_runtime(self) -> Any:

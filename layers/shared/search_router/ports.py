@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from search_router.domain.cascade import AnswerCache, Model
-from search_router.domain.champions import Champion
+from search_router.domain.champions import Champion, ChampionMove
 from search_router.domain.distillation import (
     DeploymentView,
     DistillationJob,
@@ -28,9 +28,11 @@ __all__ = [
     "AnswerCaches",
     "ChampionRepository",
     "Clock",
+    "Deployments",
+    "DistillationJobs",
     "EventPublisher",
+    "FoundationModels",
     "Model",
-    "ModelCustomizer",
     "ObjectInfo",
     "ObjectStore",
     "QueryLogLedger",
@@ -127,10 +129,25 @@ class ChampionRepository(Protocol):
     def version(self, version: int) -> Champion | None:
         """Read one champion by its version, in use or not."""
 
+    def history(self) -> Iterator[Champion]:
+        """Yield every champion there ever was, by version."""
+
+    def last_version(self) -> int:
+        """Return the highest version that was ever given out; 0 before the first."""
+
+    def moves(self) -> Iterator[ChampionMove]:
+        """Yield every move of the pointer, oldest first."""
+
     def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
         """In one write: store the champion, move the pointer on from `previous`, replace the run.
 
         Raises ConflictError, and writes nothing, when pointer or run moved meanwhile.
+        """
+
+    def roll_back(self, champion: Champion, previous: Champion, move: ChampionMove) -> None:
+        """In one write: move the pointer from `previous` back to a stored champion, and note it.
+
+        Raises ConflictError, and writes nothing, when the pointer moved meanwhile.
         """
 
 
@@ -173,17 +190,25 @@ class EventPublisher(Protocol):
         """Put one event."""
 
 
-class ModelCustomizer(Protocol):
-    """Bedrock's control plane, as far as we use it."""
+class FoundationModels(Protocol):
+    """Bedrock's catalogue of foundation models."""
 
     def lifecycle(self, model_id: str) -> ModelLifecycle:
         """Read a foundation model's lifecycle; raises NotFoundError for an unknown model."""
+
+
+class DistillationJobs(Protocol):
+    """Bedrock's customization jobs."""
 
     def start_job(self, job: DistillationJob) -> str:
         """Start a distillation job, or adopt the one of the same name; return its ARN."""
 
     def job(self, identifier: str) -> JobView:
         """Read a job by name or ARN; raises NotFoundError."""
+
+
+class Deployments(Protocol):
+    """Bedrock's on-demand deployments of custom models."""
 
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         """Deploy a custom model on demand, or adopt the deployment of that name; return its ARN."""

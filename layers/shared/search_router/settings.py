@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from search_router.domain.pacing import worker_rate
+from search_router.domain.promotion import PromotionPolicy
 from search_router.domain.weights import Modalities, parse_modalities
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -35,6 +36,9 @@ class Settings(BaseModel):
     max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
     cache_ttl_days: Annotated[int, Field(ge=1)]
     query_field: str = ""
+    baseline_model_id: str
+    promotion_policy: PromotionPolicy
+    promotion_margin: Annotated[float, Field(ge=0, lt=1)]
 
     @property
     def batch_requests_per_minute(self) -> float:

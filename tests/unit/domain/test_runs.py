@@ -27,6 +27,7 @@ DRAWN = {
     (S.AWAITING_APPROVAL, S.PROMOTED),
     (S.AWAITING_APPROVAL, S.REJECTED),
     *((state, end) for state in OPEN_STATES for end in (S.FAILED, S.STOPPED)),
+    *((end, S.SHARDED) for end in (S.FAILED, S.STOPPED)),
 }
 LATER = START + timedelta(minutes=1)
 

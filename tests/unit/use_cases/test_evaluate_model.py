@@ -11,14 +11,16 @@ from search_router.domain.errors import (
     InvalidInputError,
     NotFoundError,
     ThrottledError,
-    UnavailableError,
 )
-from search_router.domain.events import ModelEvaluated, ModelRejected, RunFailed
+from search_router.domain.evaluation import SideBySide
+from search_router.domain.events import ModelDeployed, ModelEvaluated, ModelRejected, RunFailed
 from search_router.domain.routing import ModelReply
 from search_router.domain.runs import RunState
-from search_router.use_cases.evaluate_model import ANSWERS_PER_OBJECT, CLAIM
-from tests.fakes import FakeModel, InMemoryRuns, Reply, always
-from tests.records import SYSTEM_PROMPT, a_champion, jsonl
+from search_router.domain.teacher import teacher_prompt
+from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
+from search_router.use_cases.evaluate_model import CLAIM, EvaluationPlan
+from tests.fakes import FakeModel, InMemoryRuns, Reply, always, reply
+from tests.records import SYSTEM_PROMPT, TEACHER, a_champion, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran, student, truth
 
 BASE = "amazon.nova-micro-v1:0"
@@ -121,19 +123,187 @@ def test_a_repeated_event_asks_nothing_and_says_it_again(world: World) -> None:
     assert len(world.events.of(ModelEvaluated)) == 2
 
 
-def test_without_labels_there_is_nothing_to_measure_by(world: World) -> None:
-    rows = jsonl([{"query": f"query {n}"} for n in range(300)])
+def unlabelled(count: int = 300) -> bytes:
+    rows = labelled_rows(count)
+    return jsonl([{"query": row["messages"][0]["content"][0]["text"]} for row in rows])
 
-    rejected = world.evaluated(rows)
+
+def taught(serving: ServingModel, query: str) -> ModelReply:
+    """Answer as a student, or as a teacher that knows the truth."""
+    return reply(label(*truth(query))) if serving.model_id == TEACHER else student(serving, query)
+
+
+def test_a_holdout_without_labels_is_labelled_by_the_teacher(world: World) -> None:
+    world.model = FakeModel(taught)
+
+    evaluated = world.evaluated(unlabelled())
+
+    holdout = evaluated.counts.holdout
+    evaluation = evaluated.evaluation
+    assert evaluation is not None
+    assert evaluation.references is not None
+    assert evaluation.references.model_dump(exclude={"cost_usd"}) == {
+        "from_file": 0,
+        "from_teacher": holdout,
+        "unusable": 0,
+        "teacher": TEACHER,
+    }
+    assert evaluation.references.cost_usd > 0
+    assert evaluation.candidate.mae == 0 < evaluation.base.mae
+    assert Counter(model for model, _ in world.model.asked)[TEACHER] == holdout
+    assert ran(world.promote(evaluated.run_id)).state is RunState.PROMOTED
+
+
+def test_the_teacher_is_told_much_more_than_the_student(world: World) -> None:
+    seen: list[ServingModel] = []
+
+    def watching(serving: ServingModel, query: str) -> ModelReply:
+        seen.append(serving)
+        return taught(serving, query)
+
+    world.model = FakeModel(watching)
+    world.evaluated(unlabelled())
+
+    prompts = {serving.model_id: serving.system_prompt for serving in seen}
+    assert len(prompts[TEACHER]) > 5 * len(prompts[BASE])
+
+
+def test_of_a_mixed_holdout_only_the_rows_without_a_label_are_asked(world: World) -> None:
+    rows = labelled_rows(300)
+    queries = [row["messages"][0]["content"][0]["text"] for row in rows]
+    mixed = [row if n % 3 else {"query": queries[n]} for n, row in enumerate(rows)]
+    world.model = FakeModel(taught)
+
+    evaluated = world.evaluated(jsonl(mixed))
+
+    assert evaluated.evaluation is not None
+    source = evaluated.evaluation.references
+    assert source is not None
+    assert source.from_file + source.from_teacher == evaluated.counts.holdout
+    assert source.from_file > 0 < source.from_teacher
+    asked = {query for model, query in world.model.asked if model == TEACHER}
+    assert len(asked) == source.from_teacher
+    assert all(queries.index(query) % 3 == 0 for query in asked)
+
+
+def test_a_row_that_the_teacher_cannot_label_is_left_out_and_counted(world: World) -> None:
+    def sometimes(serving: ServingModel, query: str) -> ModelReply:
+        unsure = serving.model_id == TEACHER and "bark" in query
+        return reply("I cannot tell.") if unsure else taught(serving, query)
+
+    world.model = FakeModel(sometimes)
+    evaluated = world.evaluated(unlabelled())
+
+    assert evaluated.evaluation is not None
+    source = evaluated.evaluation.references
+    assert source is not None
+    assert source.unusable > 0
+    assert evaluated.evaluation.candidate.n == source.from_teacher
+    assert source.unusable + source.from_teacher == evaluated.counts.holdout
+    assert not {query for model, query in world.model.asked if model == BASE and "bark" in query}
+
+
+def test_without_any_label_there_is_nothing_to_measure_by(world: World) -> None:
+    world.model = FakeModel(always("I cannot tell."))
+
+    rejected = world.evaluated(unlabelled())
 
     assert (rejected.state, rejected.reason) == (
         RunState.REJECTED,
-        "the holdout has no labelled row",
+        "no row of the holdout has a label, nor could the teacher give one",
     )
     assert world.events.of(ModelRejected) == [
         ModelRejected(run_id=rejected.run_id, reason=rejected.reason)
     ]
-    assert world.model.asked == []
+    assert {model for model, _ in world.model.asked} == {TEACHER}
+
+
+def test_too_few_labels_reject_the_run_with_the_reason(world: World) -> None:
+    answered: list[str] = []
+
+    def tired(serving: ServingModel, query: str) -> ModelReply:
+        if serving.model_id != TEACHER:
+            return student(serving, query)
+        answered.append(query)
+        return reply("No more.") if len(answered) > 7 else taught(serving, query)
+
+    world.model = FakeModel(tired)
+    rejected = ran(world.promote(world.evaluated(unlabelled()).run_id))
+
+    assert rejected.state is RunState.REJECTED
+    assert rejected.reason == "only 7 labelled holdout rows, 20 needed"
+    assert rejected.torn_down
+
+
+def test_an_interrupted_labelling_goes_on_where_it_stopped(world: World) -> None:
+    run = world.evaluating(unlabelled(2_400))
+    world.model = FakeModel(taught, calls_left=ANSWERS_PER_OBJECT + 30)
+    world.evaluate(run.run_id)
+
+    world.model.calls_left = None
+    world.model.asked.clear()
+    world.evaluate(run.run_id)
+
+    asked = Counter(model for model, _ in world.model.asked)
+    assert asked[TEACHER] == run.counts.holdout - ANSWERS_PER_OBJECT
+
+
+def test_a_baseline_is_asked_in_the_teachers_words_and_decides_nothing(world: World) -> None:
+    large = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+    world.evaluation_plan = EvaluationPlan(baseline=large)
+    seen: dict[str, ServingModel] = {}
+
+    def watching(serving: ServingModel, query: str) -> ModelReply:
+        seen[serving.model_id] = serving
+        return reply(label(*truth(query))) if serving.model_id == large else student(serving, query)
+
+    world.model = FakeModel(watching)
+    evaluation = world.evaluated().evaluation
+
+    assert evaluation is not None
+    assert evaluation.baseline is not None
+    assert evaluation.baseline.mae == 0
+    assert evaluation.comparison is not None
+    assert evaluation.comparison.rival == "base"
+    assert seen[large].system_prompt == teacher_prompt(world.modalities, with_reasoning=False)
+
+
+def test_the_evaluation_holds_no_text_but_points_to_a_side_by_side(world: World) -> None:
+    run = world.evaluated()
+
+    assert run.evaluation is not None
+    shown = SideBySide.model_validate(world.text(run.evaluation.side_by_side_key))
+    assert len(shown.rows) == 12
+    assert "query" not in run.evaluation.model_dump_json()
+    for row in shown.rows:
+        assert row.reference == row.candidate.weights == truth(row.query)
+        assert row.base.weights == (0.4, 0.2, 0.2, 0.2)
+        assert (row.candidate.grade, row.candidate.status) == (5, "ok")
+
+
+def test_the_ceiling_is_what_the_labels_say_of_themselves(world: World) -> None:
+    rows = labelled_rows(300)
+    doubted = [
+        {**row, "messages": [row["messages"][0], {"role": "assistant", "content": [{"text":
+            label(0.1, 0.5, 0.3, 0.1)}]}]}
+        for row in labelled_rows(20)[1::2]
+    ]  # fmt: skip
+
+    evaluation = world.evaluated(jsonl(rows + doubted)).evaluation
+
+    assert evaluation is not None
+    assert evaluation.noise is not None
+    assert (evaluation.noise.repeated_queries, evaluation.noise.pairs) == (10, 10)
+    assert evaluation.noise.mae == pytest.approx(0.05)
+    assert (evaluation.noise.dominant_agreement, evaluation.noise.rubric) == (1.0, 4.0)
+    assert (evaluation.noise.within_005, evaluation.noise.within_010) == (0.0, 1.0)
+
+
+def test_without_repeated_queries_nobody_knows_the_ceiling(world: World) -> None:
+    evaluation = world.evaluated().evaluation
+
+    assert evaluation is not None
+    assert evaluation.noise is None
 
 
 def test_a_model_that_did_not_answer_everything_is_not_scored_but_what_is_complete_is_kept(
@@ -160,24 +330,33 @@ def throttled_base(serving: ServingModel, query: str) -> ModelReply | ThrottledE
     return ThrottledError("too fast") if serving.model_id == BASE else student(serving, query)
 
 
-def test_running_out_of_time_is_a_passing_trouble_too(world: World) -> None:
+def test_a_time_too_short_for_anything_is_a_passing_trouble_too(world: World) -> None:
     run = world.evaluating()
     world.model.calls_left = 3
 
-    with pytest.raises(UnavailableError, match="no time was left"):
+    with pytest.raises(TimeIsUpError):
         world.evaluate(run.run_id)
 
     after = world.run(run.run_id)
-    assert (after.state, after.evaluation) == (RunState.EVALUATING, None)
+    assert (after.state, after.evaluation, after.evaluating_until) == (
+        RunState.EVALUATING,
+        None,
+        None,
+    )
+    assert world.events.of(ModelDeployed) == [ModelDeployed(run_id=run.run_id)], "track_runs' own"
 
 
-def test_a_retry_asks_only_what_is_missing_of_a_large_holdout(world: World) -> None:
+def test_an_attempt_whose_time_is_up_calls_for_the_next_which_asks_only_what_is_missing(
+    world: World,
+) -> None:
     run = world.evaluating(jsonl(labelled_rows(2_400)))
     holdout = run.counts.holdout
     assert holdout > 2 * ANSWERS_PER_OBJECT
     world.model.calls_left = ANSWERS_PER_OBJECT + 30
-    with pytest.raises(UnavailableError):
-        world.evaluate(run.run_id)
+    world.events.published.clear()
+    unfinished = ran(world.evaluate(run.run_id))
+    assert (unfinished.evaluation, unfinished.evaluating_until) == (None, None)
+    assert world.events.published == [ModelDeployed(run_id=run.run_id)]
 
     world.model.calls_left = None
     world.model.asked.clear()
@@ -201,6 +380,42 @@ def test_two_deliveries_at_once_evaluate_once(world: World) -> None:
     assert second == ["the run is being evaluated"]
     assert len(world.model.asked) == 2 * run.counts.holdout
     assert (evaluated.evaluating_until, world.run(run.run_id)) == (None, evaluated)
+
+
+def test_a_claim_lives_as_long_as_answers_come(world: World) -> None:
+    """A slow evaluation is nobody else's, however long it takes."""
+    run = world.evaluating()
+    ignored_meanwhile: list[str] = []
+
+    def slow(serving: ServingModel, query: str) -> ModelReply:
+        world.clock.advance(CLAIM / 2)
+        ignored_meanwhile.append(ignored(world.evaluate(run.run_id)))
+        return student(serving, query)
+
+    world.model = FakeModel(slow)
+
+    assert ran(world.evaluate(run.run_id)).evaluation is not None
+    assert set(ignored_meanwhile) == {"the run is being evaluated"}
+
+
+def test_an_attempt_that_lost_its_claim_records_nothing(world: World) -> None:
+    run = world.evaluating()
+
+    def paused(serving: ServingModel, query: str) -> ModelReply:
+        if not paused_once:
+            paused_once.append(query)
+            world.clock.advance(CLAIM)
+            world.model = FakeModel(student)
+            ran(world.evaluate(run.run_id))  # another attempt takes over and ends
+        return student(serving, query)
+
+    paused_once: list[str] = []
+    world.model = FakeModel(paused)
+    with pytest.raises(ConflictError):
+        world.evaluate(run.run_id)
+
+    assert world.run(run.run_id).evaluation is not None
+    assert len(world.events.of(ModelEvaluated)) == 1
 
 
 def test_a_claim_of_a_function_that_died_runs_out(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import SearchRouterError, TransientError
+from search_router.domain.promotion import PromotionRules
 from search_router.domain.query_logs import QueryLog, SplitMessage
 from search_router.domain.results import PartStats
 from search_router.domain.routing import ModelReply
@@ -16,7 +17,7 @@ from search_router.domain.tracking import Tracking
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
 from search_router.use_cases.deploy_model import deploy_model
-from search_router.use_cases.evaluate_model import evaluate_model
+from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
 from search_router.use_cases.finish_query_log import finish_query_log
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
@@ -87,6 +88,8 @@ class World:
     plan: DistillationPlan = PLAN
     requests_per_minute: float = 1_600
     query_field: str = ""
+    evaluation_plan: EvaluationPlan = field(default_factory=EvaluationPlan)
+    rules: PromotionRules = field(default_factory=PromotionRules)
 
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
@@ -108,7 +111,8 @@ class World:
             run_id,
             plan=self.plan,
             runs=self.runs,
-            customizer=self.customizer,
+            models=self.customizer,
+            jobs=self.customizer,
             events=self.events,
             clock=self.clock,
         )
@@ -117,7 +121,8 @@ class World:
         return deploy_model(
             job_arn,
             runs=self.runs,
-            customizer=self.customizer,
+            jobs=self.customizer,
+            deployments=self.customizer,
             events=self.events,
             clock=self.clock,
         )
@@ -132,7 +137,8 @@ class World:
             runs=self.runs,
             ledger=self.ledger,
             uploads=self.uploads,
-            customizer=self.customizer,
+            jobs=self.customizer,
+            deployments=self.customizer,
             events=self.events,
             clock=self.clock,
         )
@@ -140,6 +146,7 @@ class World:
     def evaluate(self, run_id: str) -> Run | Ignored:
         return evaluate_model(
             run_id,
+            plan=self.evaluation_plan,
             runs=self.runs,
             champions=self.champions,
             objects=self.objects,
@@ -151,9 +158,10 @@ class World:
     def promote(self, run_id: str) -> Run | Ignored:
         return promote_model(
             run_id,
+            rules=self.rules,
             runs=self.runs,
             champions=self.champions,
-            customizer=self.customizer,
+            deployments=self.customizer,
             events=self.events,
             clock=self.clock,
         )

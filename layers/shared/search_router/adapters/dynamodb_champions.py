@@ -1,11 +1,19 @@
-"""The champion pointer and its versions in the state table."""
+"""The champion pointer, its versions and its moves in the state table."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
-from search_router.adapters.dynamodb_items import Item, document_item, get_item, read_document
+from search_router.adapters.dynamodb_items import (
+    Item,
+    document_item,
+    get_item,
+    last_sort_key,
+    query_items,
+    read_document,
+)
 from search_router.adapters.dynamodb_runs import revision_condition, run_item
-from search_router.domain.champions import Champion
+from search_router.domain.champions import Champion, ChampionMove
 from search_router.domain.runs import Run
 
 if TYPE_CHECKING:
@@ -13,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHAMPION = "CHAMPION"
 _CURRENT = "CURRENT"
+_VERSIONS, _MOVES = "V#", "MOVE#"
 _ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
@@ -31,19 +40,52 @@ class DynamoChampionRepository:
         """Read one champion by its version."""
         return self._read(_version_key(version))
 
+    def history(self) -> Iterator[Champion]:
+        """Yield every champion there ever was, by version."""
+        for item in query_items(self._client, self._table, _CHAMPION, _VERSIONS):
+            yield read_document(item, Champion)
+
+    def last_version(self) -> int:
+        """Return the highest version that was ever given out; 0 before the first."""
+        last = last_sort_key(self._client, self._table, _CHAMPION, _VERSIONS)
+        return int(last.removeprefix(_VERSIONS)) if last else 0
+
+    def moves(self) -> Iterator[ChampionMove]:
+        """Yield every move of the pointer, oldest first."""
+        for item in query_items(self._client, self._table, _CHAMPION, _MOVES):
+            yield read_document(item, ChampionMove)
+
     def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
         """Store the champion, move the pointer on from `previous`, replace the run; all or none."""
+        move = ChampionMove(
+            moved_at=champion.promoted_at,
+            from_version=previous.version if previous else None,
+            to_version=champion.version,
+            reason=run.reason,
+        )
         stored = document_item(_CHAMPION, _version_key(champion.version), champion)
-        pointer = document_item(_CHAMPION, _CURRENT, champion, version=champion.version)
+        self._write(
+            "promote a model",
+            (stored, _ABSENT),
+            (_pointer(champion), _moved_from(previous)),
+            (run_item(run), revision_condition(run)),
+            (_move_item(move), {}),
+        )
+
+    def roll_back(self, champion: Champion, previous: Champion, move: ChampionMove) -> None:
+        """Move the pointer from `previous` back to a stored champion and note it; all or none."""
+        self._write(
+            "roll back",
+            (_pointer(champion), _moved_from(previous)),
+            (_move_item(move), {}),
+        )
+
+    def _write(self, doing: str, *items: tuple[Item, Item]) -> None:
         puts: Any = [
             {"Put": {"TableName": self._table, "Item": item, **condition}}
-            for item, condition in (
-                (stored, _ABSENT),
-                (pointer, _moved_from(previous)),
-                (run_item(run), revision_condition(run)),
-            )
+            for item, condition in items
         ]
-        with translated("promote a model"):
+        with translated(doing):
             self._client.transact_write_items(TransactItems=puts)
 
     def _read(self, sk: str) -> Champion | None:
@@ -52,7 +94,18 @@ class DynamoChampionRepository:
 
 
 def _version_key(version: int) -> str:
-    return f"V#{version:08d}"
+    return f"{_VERSIONS}{version:08d}"
+
+
+def _pointer(champion: Champion) -> Item:
+    return document_item(_CHAMPION, _CURRENT, champion, version=champion.version)
+
+
+def _move_item(move: ChampionMove) -> Item:
+    """Key a move by its time, so that moves lie in their order."""
+    return document_item(
+        _CHAMPION, f"{_MOVES}{move.moved_at.isoformat()}#{move.to_version:08d}", move
+    )
 
 
 def _moved_from(previous: Champion | None) -> Item:

@@ -5,6 +5,7 @@
     JOB#<job-name>     <run-id>      a run that waits for the job
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
+    CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
     LOGS               <log-id>      a query log's head, with the number of parts entered
     LOG#<log-id>       PART#00000000 one part's marker
 
@@ -66,14 +67,34 @@ def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | N
     return reply.get("Item")
 
 
-def query_items(client: "DynamoDBClient", table: str, pk: str) -> Iterator[Item]:
-    """Yield all items of a partition in key order, consistently, page by page."""
+def query_items(client: "DynamoDBClient", table: str, pk: str, prefix: str = "") -> Iterator[Item]:
+    """Yield a partition's items in key order, all or those of a prefix, consistently, by pages."""
     pages = client.get_paginator("query").paginate(
-        TableName=table,
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": pk}},
-        ConsistentRead=True,
+        TableName=table, ConsistentRead=True, **_condition(pk, prefix)
     )
     with translated("query the state table"):
         for page in pages:
             yield from page["Items"]
+
+
+def last_sort_key(client: "DynamoDBClient", table: str, pk: str, prefix: str) -> str | None:
+    """Return a partition's highest sort key with a prefix, read consistently."""
+    with translated("query the state table"):
+        reply = client.query(
+            TableName=table,
+            ConsistentRead=True,
+            ScanIndexForward=False,
+            Limit=1,
+            **_condition(pk, prefix),
+        )
+    return reply["Items"][0]["sk"]["S"] if reply["Items"] else None
+
+
+def _condition(pk: str, prefix: str) -> Any:
+    values = {":pk": {"S": pk}}
+    if not prefix:
+        return {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": values}
+    return {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+        "ExpressionAttributeValues": {**values, ":prefix": {"S": prefix}},
+    }

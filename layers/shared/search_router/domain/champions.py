@@ -1,7 +1,8 @@
 """The champion: everything that serving needs of the model in use, fixed when it was promoted.
 
 Serving takes all of it from here and never from settings: what was trained is what is served, also
-after a rollback. A version is written once; the pointer names the version in use.
+after a rollback. A version is written once and its number is never used again; the pointer names
+the version in use.
 """
 
 from datetime import datetime
@@ -31,7 +32,10 @@ class ServingModel(BaseModel):
 
 
 class Champion(BaseModel):
-    """One promoted model; `version` counts promotions from 1 and is part of every cache key."""
+    """One promoted model; `version` counts promotions from 1 and is part of every cache key.
+
+    `previous_version` served until this one was promoted: where a rollback leads.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,3 +43,15 @@ class Champion(BaseModel):
     run_id: str
     serving: ServingModel
     promoted_at: datetime
+    previous_version: int | None = None
+
+
+class ChampionMove(BaseModel):
+    """One move of the pointer, by a promotion or a rollback."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    moved_at: datetime
+    from_version: int | None
+    to_version: int
+    reason: str

@@ -1,38 +1,71 @@
-"""Deterministic scores of a model against the holdout's labels.
+"""The record of an evaluation: what a promotion is decided on, and what a report shows.
 
-An invalid answer is scored by what a user would get instead: the prior; in the rubric it scores 1.
-So a model cannot improve its error by failing to answer.
+It holds figures only; queries and answers lie beside it in the data bucket (`side_by_side_key` and
+the answers under `runs/<run-id>/evaluation/`). Every score is of one model on one and the same
+holdout. Intervals are 95 % intervals.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from search_router.domain.routing import Decision, Status
-from search_router.domain.weights import Weights, leaders
+from search_router.domain.weights import Modalities, Weights
 
-_ROUNDING = 1e-9
+CANDIDATE, CHAMPION, BASE, BASELINE = "candidate", "champion", "base", "baseline"
 
 
-class Latency(BaseModel):
-    """Milliseconds over all model calls."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Interval(_Record):
+    """Where a figure lies with 95 % confidence."""
+
+    low: float
+    high: float
+
+
+class Latency(_Record):
+    """Milliseconds over all model calls."""
 
     mean: float
     p50: float
     p95: float
 
 
-class Scores(BaseModel):
+class CategoryScores(_Record):
+    """The rows whose label has one dominant modality."""
+
+    n: int
+    mae: float
+    dominant_agreement: float
+    invalid: int
+
+
+class JudgeScores(_Record):
+    """What a judge model made of one model's answers, on its own scale of 1 to 5.
+
+    `missing` counts answers without a result: they are in no other figure and are never a zero.
+    `grades` counts the results by grade; `mean` and `interval` are None without any result.
+    """
+
+    judge: str
+    job_arn: str
+    status: str
+    asked: int
+    missing: int
+    mean: float | None = None
+    interval: Interval | None = None
+    grades: Mapping[str, int] = {}
+
+
+class Scores(_Record):
     """How one model did on one holdout of `n` rows.
 
     `mae` is per weight; `dominant_agreement`, `within_005` and `within_010` are shares of rows (all
     weights within 0.05, 0.10); `rubric` is the mean of 1 to 5; tokens and dollars are totals.
+    `intervals` has an entry for each of these five and for `invalid_share`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: str
     n: int
@@ -47,88 +80,99 @@ class Scores(BaseModel):
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    invalid_share: float = 0.0
+    cost_usd_per_million: float = 0.0
+    intervals: Mapping[str, Interval] = {}
+    mae_by_modality: Mapping[str, float] = {}
+    by_category: Mapping[str, CategoryScores] = {}
+    judge: JudgeScores | None = None
 
 
-class Evaluation(BaseModel):
-    """The scores that a promotion is decided on, all on the same holdout.
+class NoiseCeiling(_Record):
+    """How well the labels' author agrees with itself, from queries that it labelled repeatedly.
 
-    `champion_version` is the champion that was compared with; another one since then makes the
-    comparison stale.
+    One label of a query is scored as if it were an answer to the other: no student can be measured
+    better than this. Without any repeated query there is no ceiling.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    repeated_queries: int
+    pairs: int
+    mae: float
+    dominant_agreement: float
+    within_005: float
+    within_010: float
+    rubric: float
+
+
+class References(_Record):
+    """Where the holdout's labels come from; `unusable` answers of the teacher leave no label."""
+
+    from_file: int
+    from_teacher: int = 0
+    unusable: int = 0
+    teacher: str = ""
+    cost_usd: float = 0.0
+
+
+class Comparison(_Record):
+    """The candidate's mean error minus its rival's, by a paired bootstrap: negative is better."""
+
+    rival: str
+    difference: float
+    interval: Interval
+
+
+class Evaluation(_Record):
+    """All models on the same holdout, with what bounds and what judges them.
+
+    `champion_version` is the champion that was compared with; another one since then makes the
+    comparison stale. `cost_usd` is what the answers and the teacher's labels cost, without the
+    judge, whose tokens Bedrock does not tell.
+    """
 
     candidate: Scores
     base: Scores
     champion: Scores | None = None
     champion_version: int | None = None
+    baseline: Scores | None = None
+    noise: NoiseCeiling | None = None
+    references: References | None = None
+    comparison: Comparison | None = None
+    side_by_side_key: str = ""
+    cost_usd: float = 0.0
+
+    @property
+    def models(self) -> dict[str, Scores]:
+        """Return the scores of every model that was measured, by its part in the comparison."""
+        measured = {
+            CANDIDATE: self.candidate,
+            CHAMPION: self.champion,
+            BASE: self.base,
+            BASELINE: self.baseline,
+        }
+        return {name: scores for name, scores in measured.items() if scores is not None}
 
 
-def score(model: str, decisions: Sequence[Decision], references: Sequence[Weights]) -> Scores:
-    """Score decisions against references, row by row; both must be equally long and not empty."""
-    rows = list(zip(decisions, references, strict=True))
-    errors = [_errors(decision.weights, reference) for decision, reference in rows]
-    largest = [max(row) for row in errors]
-    return Scores(
-        model=model,
-        n=len(rows),
-        mae=math.fsum(math.fsum(row) for row in errors) / sum(len(row) for row in errors),
-        dominant_agreement=_share([_agrees(d.weights, reference) for d, reference in rows]),
-        within_005=_share([error <= 0.05 + _ROUNDING for error in largest]),
-        within_010=_share([error <= 0.10 + _ROUNDING for error in largest]),
-        rubric=math.fsum(rubric(decision, reference) for decision, reference in rows) / len(rows),
-        invalid=sum(decision.status is Status.FALLBACK for decision in decisions),
-        repaired=sum(decision.status is Status.REPAIRED for decision in decisions),
-        latency_ms=latency([decision.latency_ms for decision in decisions]),
-        input_tokens=sum(decision.input_tokens for decision in decisions),
-        output_tokens=sum(decision.output_tokens for decision in decisions),
-        cost_usd=math.fsum(decision.cost_usd for decision in decisions),
-    )
+class SideBySideAnswer(_Record):
+    """One model's answer to one query; an invalid one shows the prior that a user would get."""
+
+    weights: Weights
+    status: str
+    problem: str
+    grade: int
 
 
-def rubric(decision: Decision, reference: Weights) -> int:
-    """Grade one answer from 1 to 5 by weights alone, after the seed post's OverallQuality rubric.
+class SideBySideRow(_Record):
+    """One query of the holdout as the distilled model and its base answer it."""
 
-    5: all within 0.05; 4: within 0.10; 1: unparseable, or a mean error over 0.30; 3: the dominant
-    modality is right and the mean error under 0.15; otherwise 2.
-    """
-    errors = _errors(decision.weights, reference)
-    mean = math.fsum(errors) / len(errors)
-    if decision.status is Status.FALLBACK or mean > 0.30:
-        return 1
-    if max(errors) <= 0.05 + _ROUNDING:
-        return 5
-    if max(errors) <= 0.10 + _ROUNDING:
-        return 4
-    return 3 if _agrees(decision.weights, reference) and mean < 0.15 else 2
+    query: str
+    reference: Weights
+    candidate: SideBySideAnswer
+    base: SideBySideAnswer
 
 
-def latency(milliseconds: Sequence[int]) -> Latency:
-    """Summarise latencies by mean and nearest-rank percentiles."""
-    ordered = sorted(milliseconds)
-    return Latency(
-        mean=math.fsum(ordered) / len(ordered),
-        p50=float(percentile(ordered, 0.50)),
-        p95=float(percentile(ordered, 0.95)),
-    )
+class SideBySide(_Record):
+    """A few queries of every category, for people; kept under `side_by_side_key`."""
 
-
-def percentile(ordered: Sequence[int], share: float) -> int:
-    """Return the nearest-rank percentile of an ascending, non-empty sequence."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _errors(weights: Weights, reference: Weights) -> list[float]:
-    return [abs(a - b) for a, b in zip(weights, reference, strict=True)]
-
-
-def _agrees(weights: Weights, reference: Weights) -> bool:
-    """Compare dominant modalities; where the label has a tie, either of its leaders is right.
-
-    Of an answer's tie only the first counts, as in serving: one that favours nothing knows nothing.
-    """
-    return min(leaders(weights)) in leaders(reference)
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags)
+    modalities: Modalities
+    rows: tuple[SideBySideRow, ...]

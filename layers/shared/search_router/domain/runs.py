@@ -3,6 +3,7 @@
     SHARDED → TRAINING → DEPLOYING → EVALUATING → PROMOTED | REJECTED | AWAITING_APPROVAL
         └──────────┴──────────┴───────────┴─────→ FAILED | STOPPED
 
+FAILED and STOPPED lead back to SHARDED only when a person asks for it (`search-router distill`).
 Bedrock's own words are kept for Bedrock's own statuses (`job_status`, `deployment_status`).
 """
 
@@ -62,8 +63,8 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.AWAITING_APPROVAL: frozenset({RunState.PROMOTED, RunState.REJECTED}),
     RunState.PROMOTED: frozenset(),
     RunState.REJECTED: frozenset(),
-    RunState.FAILED: frozenset(),
-    RunState.STOPPED: frozenset(),
+    RunState.FAILED: frozenset({RunState.SHARDED}),
+    RunState.STOPPED: frozenset({RunState.SHARDED}),
 }
 OPEN_STATES = frozenset(
     {RunState.SHARDED, RunState.TRAINING, RunState.DEPLOYING, RunState.EVALUATING}
@@ -77,6 +78,7 @@ class RunChanges(TypedDict, total=False):
     teacher: str
     student: str
     max_output_tokens: int
+    attempt: int
     job_name: str
     job_arn: str
     job_status: str
@@ -105,6 +107,7 @@ class Run(BaseModel):
     revision: int = 0
     created_at: datetime
     updated_at: datetime
+    state_since: datetime | None = None
 
     source_bucket: str
     source_key: str
@@ -120,6 +123,7 @@ class Run(BaseModel):
     teacher: str = ""
     student: str = ""
     max_output_tokens: int = 0
+    attempt: int = 1
     job_name: str = ""
     job_arn: str = ""
     job_status: str = ""
@@ -137,6 +141,11 @@ class Run(BaseModel):
     def is_open(self) -> bool:
         """Tell whether something is still to happen without a person."""
         return self.state in OPEN_STATES
+
+    @property
+    def in_state_since(self) -> datetime:
+        """When the run came into the state that it is in; deadlines count from here."""
+        return self.state_since or self.updated_at
 
     @property
     def promoted(self) -> bool:
@@ -160,7 +169,7 @@ class Run(BaseModel):
         """Return the run in another state; raises ConflictError for an illegal step."""
         if state not in TRANSITIONS[self.state]:
             raise ConflictError(f"a run cannot go from {self.state} to {state}")
-        return self._next(now, {**changes, "state": state})
+        return self._next(now, {**changes, "state": state, "state_since": now})
 
     def noted(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
         """Return the run with more known about it, one revision on."""

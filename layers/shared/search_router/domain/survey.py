@@ -10,13 +10,16 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, product
 from typing import NamedTuple
 
+from search_router.domain.grading import agrees, errors, grade, within
 from search_router.domain.prompts import PromptRecord, fingerprint
 from search_router.domain.weights import Weights
 
 _BUCKETS = 256
+MAX_SCORED_LABELS = 50
+_SCORED = ("dominant_agreement", "within_005", "within_010", "rubric")
 _UNLABELLED = 0  # number of the label that a row without one has
 
 
@@ -104,13 +107,17 @@ class LabelNoise:
     """How far the teacher agrees with itself: no student can be measured better than this.
 
     Over all pairs of labels of one query: `mae` is the mean absolute difference per weight,
-    `identical` the share of equal pairs. Queries are folded as by their fingerprint.
+    `identical` the share of equal pairs. The other figures score one label of a pair as an answer
+    to the other. Queries are folded as by their fingerprint; of a query with more than 50 distinct
+    labels only 50 are scored, so that the work does not grow with the square of their number.
     """
 
     repeated_queries: int = 0
     pairs: int = 0
     identical_pairs: int = 0
     _difference: float = 0.0
+    _scored: int = 0
+    _sums: Counter[str] = field(default_factory=Counter)
 
     def add(self, labels: Counter[Weights]) -> None:
         """Take in the labels of one query."""
@@ -122,6 +129,7 @@ class LabelNoise:
         self.identical_pairs += sum(n * (n - 1) // 2 for n in labels.values())
         if len(labels) > 1:
             self._difference += _pairwise_difference(labels)
+        self._score(Counter(dict(sorted(labels.items())[:MAX_SCORED_LABELS])))
 
     def summary(self) -> dict[str, float]:
         """Return the figures for the manifest."""
@@ -130,7 +138,19 @@ class LabelNoise:
             "pairs": self.pairs,
             "identical": self.identical_pairs / self.pairs if self.pairs else 1.0,
             "mae": self._difference / self.pairs if self.pairs else 0.0,
+            **{name: self._sums[name] / self._scored for name in _SCORED if self._scored},
         }
+
+    def _score(self, labels: Counter[Weights]) -> None:
+        """Score each ordered pair, weighted by how often it occurs."""
+        for answer, reference in product(labels, labels):
+            times = labels[answer] * (labels[reference] - (answer == reference))
+            off = errors(answer, reference)
+            self._scored += times
+            self._sums["dominant_agreement"] += times * agrees(answer, reference)
+            self._sums["within_005"] += times * within(off, 0.05)
+            self._sums["within_010"] += times * within(off, 0.10)
+            self._sums["rubric"] += times * grade(answer, reference)
 
 
 def _pairwise_difference(labels: Counter[Weights]) -> float:

@@ -5,6 +5,8 @@ A distilled student learns the judgement from the labels, so its own prompt can 
 
 from search_router.domain.weights import Modalities
 
+MAX_LABEL_TOKENS = 300  # a bound for an answer with a sentence of reasoning
+
 _KNOWN = {
     "visual": "what can be seen: people, objects, places, actions, colours, shots",
     "audio": "what can be heard and is no speech: music, noises, applause, the tone of a voice",

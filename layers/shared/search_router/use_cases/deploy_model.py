@@ -3,7 +3,7 @@
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
 from search_router.domain.runs import Run
-from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.ports import Clock, Deployments, DistillationJobs, EventPublisher, RunRepository
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -12,7 +12,8 @@ def deploy_model(
     job_arn: str,
     *,
     runs: RunRepository,
-    customizer: ModelCustomizer,
+    jobs: DistillationJobs,
+    deployments: Deployments,
     events: EventPublisher,
     clock: Clock,
 ) -> list[Run] | Ignored:
@@ -21,7 +22,7 @@ def deploy_model(
     The event is only a hint: the job's state is read from Bedrock.
     """
     try:
-        job = customizer.job(job_arn)
+        job = jobs.job(job_arn)
     except NotFoundError:
         return Ignored("Bedrock does not know the job")
     if not naming.is_our_job(job.name):
@@ -30,4 +31,4 @@ def deploy_model(
     if not waiting:
         return Ignored("no run waits for the job")
     lifecycle = RunLifecycle(runs, events, clock)
-    return [lifecycle.follow_job(run, job, customizer) for run in waiting]
+    return [lifecycle.follow_job(run, job, deployments) for run in waiting]

@@ -1,24 +1,23 @@
 """A model is deployed: measure it on the holdout, beside the base student and the champion."""
 
-import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pydantic import TypeAdapter
-
-from search_router.domain import naming
-from search_router.domain.batches import batched
-from search_router.domain.cascade import Model, NoCache, route
+from search_router.domain.cascade import Model
 from search_router.domain.champions import Champion, ServingModel
-from search_router.domain.errors import NotFoundError, PermanentError, UnavailableError
-from search_router.domain.evaluation import Evaluation, Scores, score
-from search_router.domain.lines import split_lines
+from search_router.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PermanentError,
+    TransientError,
+)
+from search_router.domain.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION, Evaluation
 from search_router.domain.model_ids import foundation_model_id
-from search_router.domain.prompts import MAX_RECORD_BYTES, PromptRecord, read_record
-from search_router.domain.routing import Decision, normalised_query
+from search_router.domain.routing import Decision, ModelReply
 from search_router.domain.runs import Run, RunState
-from search_router.domain.weights import Weights
 from search_router.ports import (
     ChampionRepository,
     Clock,
@@ -26,20 +25,27 @@ from search_router.ports import (
     ObjectStore,
     RunRepository,
 )
+from search_router.use_cases.answers import Answers, TimeIsUpError
 from search_router.use_cases.outcomes import Ignored
+from search_router.use_cases.references import LabelledHoldout, detailed, labelled_holdout
 from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.scorecard import Scorecard
 
-CANDIDATE, BASE, CHAMPION = "candidate", "base", "champion"
-ANSWERS_PER_OBJECT = 100
-CLAIM = timedelta(minutes=16)  # longer than the function may run
+CLAIM = timedelta(minutes=5)
+_RENEWAL = timedelta(minutes=1)
 
-_References = dict[str, Weights]
-_DECISIONS = TypeAdapter(dict[str, Decision])
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """The settings of every evaluation; an empty `baseline` means that there is none."""
+
+    baseline: str = ""
 
 
 def evaluate_model(
     run_id: str,
     *,
+    plan: EvaluationPlan,
     runs: RunRepository,
     champions: ChampionRepository,
     objects: ObjectStore,
@@ -49,74 +55,92 @@ def evaluate_model(
 ) -> Run | Ignored:
     """Score the run's candidate and its rivals and record the evaluation on the run.
 
-    Answers are kept by the hundred, written once, so that a retry asks only what is missing and
-    every attempt scores the same answers. One attempt at a time works on a run. Raises
-    TransientError when a model could not answer everything in time.
+    One attempt at a time works on a run; its claim runs out soon after it dies. An attempt whose
+    time is up calls for the next one, which goes on where it stopped. Raises TransientError when a
+    model could not answer, or when an attempt's time was too short to get anywhere.
     """
     run = runs.get(run_id)
     if run is None:
         return Ignored("unknown run")
     lifecycle = RunLifecycle(runs, events, clock)
-    if run.state is not RunState.EVALUATING:
-        return Ignored(f"the run is {run.state}, not EVALUATING")
+    if refusal := _refusal(run, clock.now()):
+        return Ignored(refusal)
     if run.evaluation is not None:
         lifecycle.announce(run)
         return run
-    if _is_claimed(run, clock.now()):
-        return Ignored("the run is being evaluated")
-    claimed = lifecycle.note(run, evaluating_until=clock.now() + CLAIM)
+    claim = _Claim(run, lifecycle)
+    claim.renew()
+    answers = Answers(run_id, objects, _Renewing(model, claim))
     try:
-        evaluation = _evaluate(claimed, champions.current(), objects, model)
+        return _conclude(claim, _evaluate(run, plan, champions.current(), objects, answers))
+    except ConflictError:
+        raise  # the claim is another's by now
     except PermanentError as error:
-        return lifecycle.move(claimed, RunState.FAILED, reason=str(error))
+        return lifecycle.move(claim.run, RunState.FAILED, reason=str(error))
+    except TimeIsUpError:
+        return _go_on_later(claim, answers)
     except Exception:
-        lifecycle.note(claimed, evaluating_until=None)
+        claim.release()
         raise
+
+
+def _refusal(run: Run, now: datetime) -> str | None:
+    """Say why there is nothing to evaluate now."""
+    if run.state is not RunState.EVALUATING:
+        return f"the run is {run.state}, not EVALUATING"
+    is_claimed = run.evaluating_until is not None and now < run.evaluating_until
+    return "the run is being evaluated" if is_claimed and run.evaluation is None else None
+
+
+def _conclude(claim: "_Claim", evaluation: Evaluation | None) -> Run:
+    """Record the evaluation, or reject a candidate that nothing can be measured by."""
     if evaluation is None:
-        return lifecycle.move(claimed, RunState.REJECTED, reason="the holdout has no labelled row")
-    evaluated = lifecycle.note(claimed, evaluation=evaluation, evaluating_until=None)
-    lifecycle.announce(evaluated)
+        reason = "no row of the holdout has a label, nor could the teacher give one"
+        return claim.lifecycle.move(claim.run, RunState.REJECTED, reason=reason)
+    evaluated = claim.lifecycle.note(claim.run, evaluation=evaluation, evaluating_until=None)
+    claim.lifecycle.announce(evaluated)
     return evaluated
 
 
-def _is_claimed(run: Run, now: datetime) -> bool:
-    return run.evaluating_until is not None and now < run.evaluating_until
+def _go_on_later(claim: "_Claim", answers: Answers) -> Run:
+    """Call for the next attempt if this one came any further; raises TimeIsUpError otherwise."""
+    run = claim.release()
+    if not answers.kept:
+        raise TimeIsUpError("the time was too short for a hundred answers")
+    claim.lifecycle.announce(run)
+    return run
 
 
 def _evaluate(
-    run: Run, champion: Champion | None, objects: ObjectStore, model: Model
+    run: Run,
+    plan: EvaluationPlan,
+    champion: Champion | None,
+    objects: ObjectStore,
+    answers: Answers,
 ) -> Evaluation | None:
-    references = _references(run, objects)
-    if not references:
+    holdout = labelled_holdout(run, objects, answers)
+    if not holdout.labels:
         return None
     base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
     rival = _rival(run, champion)
-    return Evaluation(
-        candidate=_measure(run.run_id, CANDIDATE, run.serving, references, objects, model),
-        base=_measure(run.run_id, BASE, base, references, objects, model),
-        champion=_measure_rival(run.run_id, rival, references, objects, model) if rival else None,
-        champion_version=rival.version if rival else None,
-    )
+    card = Scorecard(run, holdout, objects)
+    card.enter(CANDIDATE, run.serving, answers.of(CANDIDATE, run.serving, holdout.labels))
+    card.enter(BASE, base, answers.of(BASE, base, holdout.labels))
+    if rival is not None and (found := _champions_answers(rival, holdout, answers)) is not None:
+        card.enter(CHAMPION, rival.serving, found)
+    if plan.baseline:
+        large = detailed(plan.baseline, run)
+        card.enter(BASELINE, large, answers.of(BASELINE, large, holdout.labels))
+    return card.evaluation(rival.version if rival else None)
 
 
-def _measure_rival(
-    run_id: str, rival: Champion, references: _References, objects: ObjectStore, model: Model
-) -> Scores | None:
-    """Measure the champion; one whose deployment is gone can neither serve nor win."""
-    name = f"{CHAMPION}-{rival.version}"
+def _champions_answers(
+    rival: Champion, holdout: LabelledHoldout, answers: Answers
+) -> dict[str, Decision] | None:
+    """Ask the champion; one whose deployment is gone can neither serve nor win."""
     with suppress(NotFoundError):
-        return _measure(run_id, name, rival.serving, references, objects, model)
+        return answers.of(f"{CHAMPION}-{rival.version}", rival.serving, holdout.labels)
     return None
-
-
-def _references(run: Run, objects: ObjectStore) -> _References:
-    data = objects.get(naming.run_key(run.run_id, "holdout.jsonl"))
-    records = [read_record(line, run.modalities) for line in split_lines([data], MAX_RECORD_BYTES)]
-    return {
-        record.query: record.weights
-        for record in records
-        if isinstance(record, PromptRecord) and record.weights is not None
-    }
 
 
 def _rival(run: Run, champion: Champion | None) -> Champion | None:
@@ -126,38 +150,41 @@ def _rival(run: Run, champion: Champion | None) -> Champion | None:
     return champion if champion.serving.modalities == run.modalities else None
 
 
-def _measure(
-    run_id: str,
-    name: str,
-    serving: ServingModel,
-    references: _References,
-    objects: ObjectStore,
-    model: Model,
-) -> Scores:
-    decisions: dict[str, Decision] = {}
-    for index, queries in enumerate(batched(references, ANSWERS_PER_OBJECT)):
-        key = naming.run_key(run_id, "evaluation", name, f"answers-{index:05d}.json")
-        decisions.update(_kept(key, objects) or _asked(key, queries, serving, objects, model))
-    ordered = [decisions[query] for query in references]
-    return score(serving.model_id, ordered, list(references.values()))
+class _Claim:
+    """The right to evaluate a run, for some minutes from the last sign of life."""
+
+    def __init__(self, run: Run, lifecycle: RunLifecycle) -> None:
+        self.run = run
+        self.lifecycle = lifecycle
+
+    def renew(self) -> None:
+        """Begin or prolong the claim; raises ConflictError when somebody else moved the run."""
+        until = self.lifecycle.clock.now() + CLAIM
+        self.run = self.lifecycle.note(self.run, evaluating_until=until)
+
+    def renew_if_due(self) -> None:
+        """Prolong the claim at most once a minute."""
+        until = self.run.evaluating_until
+        if until is None or until - self.lifecycle.clock.now() < CLAIM - _RENEWAL:
+            self.renew()
+
+    def release(self) -> Run:
+        """Let the next attempt begin at once."""
+        self.run = self.lifecycle.note(self.run, evaluating_until=None)
+        return self.run
 
 
-def _asked(
-    key: str, queries: list[str], serving: ServingModel, objects: ObjectStore, model: Model
-) -> dict[str, Decision]:
-    """Ask one batch of queries and keep the answers, or take those that were kept first."""
-    by_key = {normalised_query(query): query for query in queries}
-    routing = route(by_key, serving, model, NoCache())
-    if routing.pending:
-        raise routing.problem or UnavailableError("no time was left to ask every query")
-    answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
-    body = json.dumps({query: asdict(answers[query]) for query in queries}, ensure_ascii=False)
-    objects.put_once(key, body.encode("utf-8"), metadata={})
-    return _kept(key, objects) or answers
+@dataclass(frozen=True, slots=True)
+class _Renewing:
+    """A model whose every reply is a sign of life."""
 
+    model: Model
+    claim: _Claim
 
-def _kept(key: str, objects: ObjectStore) -> dict[str, Decision] | None:
-    try:
-        return _DECISIONS.validate_json(objects.get(key))
-    except NotFoundError:
-        return None
+    def ask(
+        self, serving: ServingModel, queries: Iterable[str]
+    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+        """Ask the model."""
+        for answer in self.model.ask(serving, queries):
+            self.claim.renew_if_due()
+            yield answer

@@ -1,13 +1,13 @@
 """A model is evaluated: make it the champion, or reject it and tear its deployment down."""
 
 from search_router.domain.champions import Champion
-from search_router.domain.promotion import decide_promotion
+from search_router.domain.promotion import PromotionRules, Verdict, decide_promotion
 from search_router.domain.runs import Run, RunState
 from search_router.ports import (
     ChampionRepository,
     Clock,
+    Deployments,
     EventPublisher,
-    ModelCustomizer,
     RunRepository,
 )
 from search_router.use_cases.outcomes import Ignored
@@ -17,9 +17,10 @@ from search_router.use_cases.run_lifecycle import RunLifecycle
 def promote_model(
     run_id: str,
     *,
+    rules: PromotionRules,
     runs: RunRepository,
     champions: ChampionRepository,
-    customizer: ModelCustomizer,
+    deployments: Deployments,
     events: EventPublisher,
     clock: Clock,
 ) -> Run | Ignored:
@@ -33,7 +34,7 @@ def promote_model(
     lifecycle = RunLifecycle(runs, events, clock)
     if run.state in (RunState.PROMOTED, RunState.REJECTED):
         lifecycle.announce(run)
-        return lifecycle.tear_down_rejected(run, customizer)
+        return lifecycle.tear_down_rejected(run, deployments)
     if run.state is not RunState.EVALUATING or run.evaluation is None:
         return Ignored(f"the run is {run.state}, not evaluated")
     current = champions.current()
@@ -43,15 +44,18 @@ def promote_model(
         again = lifecycle.note(run, evaluation=None)
         lifecycle.announce(again)
         return again
-    decision = decide_promotion(run.evaluation)
-    if not decision.promote:
+    decision = decide_promotion(run.evaluation, rules)
+    if decision.verdict is Verdict.ASK:
+        return lifecycle.move(run, RunState.AWAITING_APPROVAL, reason=decision.reason)
+    if decision.verdict is Verdict.REJECT:
         rejected = lifecycle.move(run, RunState.REJECTED, reason=decision.reason)
-        return lifecycle.tear_down_rejected(rejected, customizer)
+        return lifecycle.tear_down_rejected(rejected, deployments)
     champion = Champion(
-        version=current.version + 1 if current else 1,
+        version=champions.last_version() + 1,
         run_id=run.run_id,
         serving=run.serving,
         promoted_at=clock.now(),
+        previous_version=current.version if current else None,
     )
     promoted = run.moved(
         RunState.PROMOTED, clock.now(), reason=decision.reason, champion_version=champion.version

@@ -20,7 +20,7 @@ from search_router.domain.events import (
     RunFailed,
 )
 from search_router.domain.runs import DeploymentStatus, JobStatus, Run, RunChanges, RunState
-from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.ports import Clock, Deployments, EventPublisher, RunRepository
 
 _ENDED_JOBS = {
     JobStatus.FAILED.value: RunState.FAILED,
@@ -55,14 +55,14 @@ class RunLifecycle:
         if event is not None:
             self.events.publish(event)
 
-    def follow_job(self, run: Run, job: JobView, customizer: ModelCustomizer) -> Run:
+    def follow_job(self, run: Run, job: JobView, deployments: Deployments) -> Run:
         """Move a TRAINING run to where its job is; an unknown status changes nothing."""
         if run.state in (RunState.FAILED, RunState.STOPPED):
             self.announce(run)
         if run.state is not RunState.TRAINING:
             return run
         if job.status == JobStatus.COMPLETED:
-            return self._deploy(run, job, customizer)
+            return self._deploy(run, job, deployments)
         if job.status in _ENDED_JOBS:
             reason = job.failure or f"the distillation job is {job.status}"
             return self.move(run, _ENDED_JOBS[job.status], reason=reason, job_status=job.status)
@@ -81,7 +81,7 @@ class RunLifecycle:
             )
         return run
 
-    def tear_down_rejected(self, run: Run, customizer: ModelCustomizer) -> Run:
+    def tear_down_rejected(self, run: Run, deployments: Deployments) -> Run:
         """Delete a loser's deployment, unless another run of the same bytes may still need it.
 
         The model is kept. It comes after the rejection; `track_runs` repeats it until it is noted.
@@ -91,13 +91,13 @@ class RunLifecycle:
         others = (self.runs.get(other) for other in self.runs.runs_of_job(run.job_name))
         if any(other.is_open or other.promoted for other in others if other is not None):
             return run
-        customizer.tear_down(run.deployment_arn)
+        deployments.tear_down(run.deployment_arn)
         return self.note(run, torn_down=True)
 
-    def _deploy(self, run: Run, job: JobView, customizer: ModelCustomizer) -> Run:
+    def _deploy(self, run: Run, job: JobView, deployments: Deployments) -> Run:
         name = naming.deployment_name(job.name)
         try:
-            arn = customizer.deploy(name, job.model_arn)
+            arn = deployments.deploy(name, job.model_arn)
         except QuotaExceededError as error:  # track_runs tries again until a place is free
             return self.note(run, reason=str(error), job_status=job.status)
         return self.move(

@@ -6,7 +6,13 @@ from search_router.domain import naming
 from search_router.domain.distillation import DistillationJob, check_lifecycle, check_pair
 from search_router.domain.errors import PermanentError, QuotaExceededError
 from search_router.domain.runs import JobStatus, Run, RunState
-from search_router.ports import Clock, EventPublisher, ModelCustomizer, RunRepository
+from search_router.ports import (
+    Clock,
+    DistillationJobs,
+    EventPublisher,
+    FoundationModels,
+    RunRepository,
+)
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -28,7 +34,8 @@ def start_distillation(
     *,
     plan: DistillationPlan,
     runs: RunRepository,
-    customizer: ModelCustomizer,
+    models: FoundationModels,
+    jobs: DistillationJobs,
     events: EventPublisher,
     clock: Clock,
 ) -> Run | Ignored:
@@ -47,10 +54,10 @@ def start_distillation(
     if run.state is not RunState.SHARDED:
         return Ignored(f"the run is {run.state} already")
     try:
-        _preflight(plan, customizer, clock)
+        _preflight(plan, models, clock)
         job = _job(run, plan)
         runs.enter_job(job.name, run_id)
-        arn = customizer.start_job(job)
+        arn = jobs.start_job(job)
     except PermanentError as error:
         return lifecycle.move(run, RunState.FAILED, reason=str(error))
     except QuotaExceededError as error:  # track_runs tries again until a place is free
@@ -68,10 +75,10 @@ def start_distillation(
     )
 
 
-def _preflight(plan: DistillationPlan, customizer: ModelCustomizer, clock: Clock) -> None:
+def _preflight(plan: DistillationPlan, models: FoundationModels, clock: Clock) -> None:
     check_pair(plan.teacher, plan.student)
     for model_id in (plan.teacher, plan.student):
-        check_lifecycle(customizer.lifecycle(model_id), clock.now())
+        check_lifecycle(models.lifecycle(model_id), clock.now())
 
 
 def _job(run: Run, plan: DistillationPlan) -> DistillationJob:
@@ -79,7 +86,7 @@ def _job(run: Run, plan: DistillationPlan) -> DistillationJob:
         plan.data_bucket, run.training_sha256, plan.teacher, plan.student, run.system_prompt
     )
     return DistillationJob(
-        name=naming.job_name(identity, attempt=1),
+        name=naming.job_name(identity, run.attempt),
         teacher=plan.teacher,
         student=plan.student,
         role_arn=plan.role_arn,

@@ -22,8 +22,9 @@ from search_router.domain.uploads import (
 )
 from search_router.ports import (
     Clock,
+    Deployments,
+    DistillationJobs,
     EventPublisher,
-    ModelCustomizer,
     QueryLogLedger,
     RunRepository,
     UploadStore,
@@ -41,7 +42,8 @@ def track_runs(
     runs: RunRepository,
     ledger: QueryLogLedger,
     uploads: UploadStore,
-    customizer: ModelCustomizer,
+    jobs: DistillationJobs,
+    deployments: Deployments,
     events: EventPublisher,
     clock: Clock,
 ) -> Tracking:
@@ -56,7 +58,7 @@ def track_runs(
         known.add(run.run_id)
         after = run
         try:
-            after = _track(run, lifecycle, customizer)
+            after = _track(run, lifecycle, jobs, deployments)
         except SearchRouterError as error:
             tracking.errors.append(error)
         tracking.count_run(after, clock.now())
@@ -75,16 +77,18 @@ def track_runs(
     return tracking
 
 
-def _track(run: Run, lifecycle: RunLifecycle, customizer: ModelCustomizer) -> Run:
+def _track(
+    run: Run, lifecycle: RunLifecycle, jobs: DistillationJobs, deployments: Deployments
+) -> Run:
     if run.state is RunState.TRAINING:
-        return lifecycle.follow_job(run, customizer.job(run.job_arn), customizer)
+        return lifecycle.follow_job(run, jobs.job(run.job_arn), deployments)
     if run.state is RunState.DEPLOYING:
-        return lifecycle.follow_deployment(run, customizer.deployment(run.deployment_arn))
+        return lifecycle.follow_deployment(run, deployments.deployment(run.deployment_arn))
     if run.is_open and lifecycle.clock.now() - run.updated_at >= PATIENCE:
         waiting = lifecycle.note(run)  # so that the next repetition waits as long
         lifecycle.announce(waiting)
         return waiting
-    return lifecycle.tear_down_rejected(run, customizer)
+    return lifecycle.tear_down_rejected(run, deployments)
 
 
 def _repeated(log: QueryLog, now: datetime) -> RouterEvent | None:

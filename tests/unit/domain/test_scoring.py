@@ -1,17 +1,26 @@
 """Scores: the rubric by hand, and no way to gain by failing to answer."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.evaluation import latency, percentile, rubric, score
-from search_router.domain.routing import Status, Tier
+from search_router.domain.bootstrap import Resampling
+from search_router.domain.evaluation import Scores
+from search_router.domain.routing import Decision, Status, Tier
+from search_router.domain.scoring import latency, percentile, rubric
+from search_router.domain.scoring import score as score_rows
 from search_router.domain.weights import Weights, normalise
-from tests.records import PRIOR, a_decision
+from tests.records import MODALITIES, PRIOR, a_decision
 
 REFERENCE = (0.5, 0.3, 0.1, 0.1)
 INVALID = a_decision(PRIOR, status=Status.FALLBACK, tier=Tier.FALLBACK)
 WEIGHTS = st.lists(st.floats(0.01, 1), min_size=4, max_size=4).map(lambda w: normalise(tuple(w)))
+
+
+def score(model: str, decisions: list[Decision], references: Sequence[Weights]) -> Scores:
+    return score_rows(model, decisions, references, MODALITIES, Resampling(len(references)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""One answer against one label: the errors of the weights, and a grade."""
+
+import math
+
+from search_router.domain.weights import Weights, leaders
+
+_ROUNDING = 1e-9
+
+
+def grade(weights: Weights, reference: Weights) -> int:
+    """Grade weights from 1 to 5 by the deterministic part of the seed's OverallQuality rubric.
+
+    5: all within 0.05; 4: within 0.10; 1: a mean error over 0.30; 3: the dominant modality is right
+    and the mean error under 0.15; otherwise 2.
+    """
+    off = errors(weights, reference)
+    mean = math.fsum(off) / len(off)
+    if mean > 0.30:
+        return 1
+    if within(off, 0.05):
+        return 5
+    if within(off, 0.10):
+        return 4
+    return 3 if agrees(weights, reference) and mean < 0.15 else 2
+
+
+def agrees(weights: Weights, reference: Weights) -> bool:
+    """Compare dominant modalities; where the label has a tie, either of its leaders is right.
+
+    Of an answer's tie only the first counts, as in serving: one that favours nothing knows nothing.
+    """
+    return min(leaders(weights)) in leaders(reference)
+
+
+def within(off: Weights, bound: float) -> bool:
+    """Tell whether no error exceeds a bound, but for rounding."""
+    return max(off) <= bound + _ROUNDING
+
+
+def errors(weights: Weights, reference: Weights) -> Weights:
+    """Return the absolute error of every weight."""
+    return tuple(abs(a - b) for a, b in zip(weights, reference, strict=True))

@@ -1,0 +1,65 @@
+"""Answers of models to the holdout, kept by the hundred, so that nothing is asked or paid twice.
+
+Every hundred lies under a fixed key and is written once: a retry asks only what is missing, and
+every attempt scores the same answers.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+
+from pydantic import TypeAdapter
+
+from search_router.domain import naming
+from search_router.domain.batches import batched
+from search_router.domain.cascade import Model, NoCache, route
+from search_router.domain.champions import ServingModel
+from search_router.domain.errors import NotFoundError, TransientError
+from search_router.domain.routing import Decision, normalised_query
+from search_router.ports import ObjectStore
+
+ANSWERS_PER_OBJECT = 100
+_DECISIONS = TypeAdapter(dict[str, Decision])
+
+
+class TimeIsUpError(TransientError):
+    """The function has no time left to ask every query; what is complete is kept."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """The answers of one run's evaluation; `kept` counts the objects that this attempt wrote."""
+
+    run_id: str
+    objects: ObjectStore
+    model: Model
+    kept: int = 0
+
+    def of(self, name: str, serving: ServingModel, queries: Collection[str]) -> dict[str, Decision]:
+        """Return one model's answer to every query, in their order, asking those not kept yet.
+
+        Raises TimeIsUpError, another TransientError of the model, or NotFoundError for a model that
+        is not there.
+        """
+        decisions: dict[str, Decision] = {}
+        for index, batch in enumerate(batched(queries, ANSWERS_PER_OBJECT)):
+            key = naming.run_key(self.run_id, "evaluation", name, f"answers-{index:05d}.json")
+            decisions.update(self._read(key) or self._ask(key, batch, serving))
+        return {query: decisions[query] for query in queries}
+
+    def _ask(self, key: str, queries: list[str], serving: ServingModel) -> dict[str, Decision]:
+        by_key = {normalised_query(query): query for query in queries}
+        routing = route(by_key, serving, self.model, NoCache())
+        if routing.pending:
+            raise routing.problem or TimeIsUpError("no time was left to ask every query")
+        answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
+        body = json.dumps({query: asdict(answers[query]) for query in queries}, ensure_ascii=False)
+        self.objects.put_once(key, body.encode("utf-8"), metadata={})
+        self.kept += 1
+        return self._read(key) or answers
+
+    def _read(self, key: str) -> dict[str, Decision] | None:
+        try:
+            return _DECISIONS.validate_json(self.objects.get(key))
+        except NotFoundError:
+            return None
