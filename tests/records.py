@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from search_router.domain.champions import Champion, ServingModel
-from search_router.domain.log_dialects import Dialect, LogFormat
 from search_router.domain.evaluation import Comparison, Evaluation, Interval, Latency, Scores
+from search_router.domain.log_dialects import Dialect, LogFormat
 from search_router.domain.routing import Decision, Status, Tier
 from search_router.domain.runs import Run, RunState
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
