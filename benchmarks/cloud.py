@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -105,8 +106,13 @@ class Cloud:
 def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
     """Return what the template tells its functions, with this benchmark's names and quota."""
     parameters = SamTemplate.load(PROJECT / "template.yaml").parameters
+    defaults = {
+        re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper(): str(parameter["Default"])
+        for name, parameter in parameters.items()
+        if "Default" in parameter
+    }
     return {
-        "STAGE": "dev",
+        **defaults,
         "AWS_REGION": CALLER["AWS_DEFAULT_REGION"],
         "UPLOAD_BUCKET": UPLOADS,
         "DATA_BUCKET": DATA,
@@ -114,17 +120,10 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "CACHE_TABLE": CACHE,
         "SPLIT_QUEUE_URL": queue_url,
         "EVENT_BUS_NAME": "default",
-        "MODALITIES": parameters["Modalities"]["Default"],
-        "TEACHER_MODEL_ID": parameters["TeacherModelId"]["Default"],
-        "STUDENT_MODEL_ID": parameters["StudentModelId"]["Default"],
         "DISTILLATION_ROLE_ARN": "arn:aws:iam::000000000000:role/distillation",
-        "HOLDOUT_FRACTION": str(parameters["HoldoutFraction"]["Default"]),
         "REQUESTS_PER_MINUTE": str(quota.requests_per_minute),
         "BATCH_QUOTA_SHARE": str(quota.batch_share),
         "ROUTE_CONCURRENCY": str(quota.workers),
-        "MAX_OUTPUT_TOKENS": str(parameters["MaxOutputTokens"]["Default"]),
-        "CACHE_TTL_DAYS": str(parameters["CacheTtlDays"]["Default"]),
-        "QUERY_FIELD": "",
         "POWERTOOLS_SERVICE_NAME": "search-router",
         "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
         "POWERTOOLS_LOG_LEVEL": "INFO",
