@@ -1,5 +1,7 @@
 """The cascade: tiers in order, every query asked once, what was learnt is never lost."""
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.cascade import (
-    CHUNK,
+    MAX_CHUNK,
+    MAX_STEP,
     NoCache,
     Routing,
     distinct_queries,
@@ -145,17 +148,25 @@ def test_answers_are_remembered_while_they_come_in() -> None:
 
     route(many(60), SERVING, FakeModel(always(GOOD)), cache)
 
-    assert cache.remembered == [25, 25, 10]
+    assert cache.remembered == [5] * 12
+
+    cache.remembered.clear()
+    route(many(2_010), SERVING, FakeModel(always(GOOD)), cache)
+    assert cache.remembered == [MAX_STEP] * 78, "of 1,950 that were not known yet"
 
 
 def test_the_cache_is_looked_up_as_queries_are_drawn() -> None:
     cache = InMemoryCache()
 
-    route(many(2 * CHUNK + 1), SERVING, FakeModel(always(GOOD)), cache)
-    assert cache.recalled == [CHUNK, CHUNK, 1]
+    route(many(1_001), SERVING, FakeModel(always(GOOD)), cache)
+    assert cache.recalled == [MAX_STEP] * 40 + [1]
 
     cache.recalled.clear()
-    route(many(5 * CHUNK), SERVING, FakeModel(always(GOOD), calls_left=0), cache)
+    route(many(1_001), SERVING, FakeModel(always(GOOD)), cache)
+    assert cache.recalled == [25, 50, *[MAX_CHUNK] * 9, 26], "what is known is passed quickly"
+
+    cache.recalled.clear()
+    route(many(5_000), SERVING, FakeModel(always(GOOD), calls_left=0), cache)
     assert cache.recalled == [], "no time to ask, no need to look"
 
 
@@ -204,7 +215,69 @@ def test_a_worker_that_starts_later_meets_the_answers_of_the_first() -> None:
     route(queries, SERVING, model, InMemoryCache("log/0", shared), place=0)
 
     assert len(other_done) == 1
-    assert len(model.asked) <= 1_000 + CHUNK + 25, "twice only what was in hand"
+    assert len(model.asked) <= 1_000 + 2 * MAX_STEP, "twice only what was in hand"
+
+
+class SideBySide:
+    """Two workers in lockstep, each with 14 calls in flight; counts what both ask."""
+
+    def __init__(self) -> None:
+        self._turns = threading.Condition()
+        self._turn = 0
+        self._ended: set[int] = set()
+        self.asked: list[str] = []
+
+    def model(self, worker: int) -> "_OfWorker":
+        return _OfWorker(self, worker)
+
+    def step(self, worker: int, query: str) -> None:
+        with self._turns:
+            self._turns.wait_for(lambda: self._turn == worker or 1 - worker in self._ended)
+            self.asked.append(query)
+
+    def give_turn(self, worker: int) -> None:
+        with self._turns:
+            self._turn = 1 - worker
+            self._turns.notify_all()
+
+    def end(self, worker: int) -> None:
+        with self._turns:
+            self._ended.add(worker)
+            self._turns.notify_all()
+
+
+class _OfWorker:
+    def __init__(self, pair: SideBySide, worker: int) -> None:
+        self._pair, self._worker = pair, worker
+
+    def ask(self, _serving: object, queries: Iterable[str]) -> Iterator[tuple[str, Reply]]:
+        in_flight: deque[str] = deque()
+        for query in queries:
+            self._pair.step(self._worker, query)
+            in_flight.append(query)
+            if len(in_flight) > 14:
+                yield in_flight.popleft(), good()
+            self._pair.give_turn(self._worker)
+        yield from ((query, good()) for query in in_flight)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1_000, 1.05), (4_000, 1.03)])
+def test_two_workers_side_by_side_ask_hardly_anything_twice(size: int, most: float) -> None:
+    pair, shared, queries = SideBySide(), dict[str, str](), many(size)
+
+    def work(worker: int) -> None:
+        cache = InMemoryCache(f"log/{worker}", shared)
+        route(queries, SERVING, pair.model(worker), cache, place=worker)
+        pair.end(worker)
+
+    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert set(pair.asked) == set(queries.values())
+    assert len(pair.asked) <= most * size
 
 
 def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:

@@ -5,11 +5,11 @@ up on its own: what could not be asked in time comes back as `pending`, and the 
 whether to wait (batch), to serve the prior (API) or to fail (evaluation).
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from search_router.domain.batches import batched
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, TransientError
 from search_router.domain.routing import (
@@ -22,7 +22,10 @@ from search_router.domain.routing import (
     query_digest,
 )
 
-CHUNK = 100  # queries looked up, and answers remembered, at a time
+MAX_CHUNK = 100  # queries looked up at a time, if all of them turn out to be known
+MAX_STEP = 25  # otherwise, and answers remembered at a time
+_MIN_STEP = 5
+_STEPS = 40  # in a small split smaller steps, so that two workers see each other
 _GOLDEN_RATIO = 0.618
 
 
@@ -76,14 +79,16 @@ def route(
     """Answer distinct queries (normalised → as written), each by the first tier that can.
 
     Workers that route at the same time pass different places: each begins elsewhere in one common
-    order and looks into the cache as it goes, so that they meet each other's answers instead of
-    asking twice. Raises NotFoundError or OperatorError; what was learnt before is cached.
+    order and looks into the cache as it goes. One that meets another's answers goes on in the
+    opposite direction, so that the two do not walk side by side through what is left. Raises
+    NotFoundError or OperatorError; what was learnt before is cached.
     """
     routing = Routing()
-    memory = _Memory(cache)
+    step = min(MAX_STEP, max(_MIN_STEP, len(queries) // _STEPS))
+    memory = _Memory(cache, step)
     keys = {text: key for key, text in queries.items()}
     try:
-        for text, reply in model.ask(serving, _unknown(queries, place, cache, routing)):
+        for text, reply in model.ask(serving, _unknown(queries, place, step, cache, routing)):
             if isinstance(reply, TransientError):
                 routing.problem = reply
                 continue
@@ -104,15 +109,26 @@ def give_up(routing: Routing, serving: ServingModel, problem: str) -> None:
 
 
 def _unknown(
-    queries: Mapping[str, str], place: int, cache: AnswerCache, routing: Routing
+    queries: Mapping[str, str], place: int, step: int, cache: AnswerCache, routing: Routing
 ) -> Iterator[str]:
     """Yield what the cache does not know, looked up chunk by chunk as it is drawn."""
-    ordered = sorted(queries, key=query_digest)
-    start = int(place * _GOLDEN_RATIO % 1 * len(ordered))
-    for chunk in batched(ordered[start:] + ordered[:start], CHUNK):
+    left = _from_place(queries, place)
+    forward, size = True, step
+    while left:
+        chunk = [left.popleft() if forward else left.pop() for _ in range(min(size, len(left)))]
         known = cache.recall(chunk)
         routing.decisions.update(known)
         yield from (queries[key] for key in chunk if key not in known)
+        size = min(MAX_CHUNK, 2 * size) if len(known) == len(chunk) else step
+        if 2 * len(known) >= len(chunk):
+            forward = not forward
+
+
+def _from_place(queries: Iterable[str], place: int) -> deque[str]:
+    """Return the queries in the common order, turned so that each place begins elsewhere."""
+    ordered = deque(sorted(queries, key=query_digest))
+    ordered.rotate(-int(place * _GOLDEN_RATIO % 1 * len(ordered)))
+    return ordered
 
 
 def _decided(reply: ModelReply | InvalidInputError, serving: ServingModel) -> Decision:
@@ -124,14 +140,15 @@ def _decided(reply: ModelReply | InvalidInputError, serving: ServingModel) -> De
 class _Memory:
     """Hands decisions to the cache in chunks; a fallback is never kept."""
 
-    def __init__(self, cache: AnswerCache) -> None:
+    def __init__(self, cache: AnswerCache, step: int) -> None:
         self._cache = cache
+        self._step = step
         self._learnt: dict[str, Decision] = {}
 
     def keep(self, key: str, decision: Decision) -> None:
         if decision.status is not Status.FALLBACK:
             self._learnt[key] = decision
-        if len(self._learnt) >= CHUNK // 4:
+        if len(self._learnt) >= self._step:
             self.flush()
 
     def flush(self) -> None:

@@ -1,6 +1,6 @@
 """What is said of a routed log as a whole: `summary.json`."""
 
-from search_router.domain.cascade import CHUNK
+from search_router.domain.cascade import MAX_STEP
 from search_router.domain.champions import Champion
 from search_router.domain.drift import Drift, weight_drift, without_prior
 from search_router.domain.query_logs import QueryLog
@@ -9,7 +9,7 @@ from search_router.domain.results import PartStats, latency_summary
 _MILLION = 1_000_000
 NOT_COUNTED = (
     "calls of attempts that ended early, as far as their answers were unusable or not yet cached "
-    f"(at most {CHUNK // 4} and those in flight for each); an attempt's cached answers are counted"
+    f"(at most {MAX_STEP} and those in flight for each); an attempt's cached answers are counted"
 )
 
 
