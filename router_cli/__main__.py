@@ -20,6 +20,7 @@ VERBS = (
     "runs",
     "route",
     "results",
+    "compare",
     "export",
     "redrive",
     "local",

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from router_cli.stack import Stack
-from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain import naming
+from search_router.domain.query_logs import LogPlan, QueryLog
 from search_router.domain.results import total_stats
 
 _STILL = timedelta(minutes=30)  # two receives of a split: longer without a part is worth a look
@@ -15,8 +16,9 @@ _STILL = timedelta(minutes=30)  # two receives of a split: longer without a part
 class LogProgress:
     """A log that is not finished; times are UTC, None while nothing is known yet.
 
-    `calls_left` supposes that what is left repeats itself as much as what is done. The quota
-    is the batch share of the account's requests per minute.
+    `rows_expected` is the plan's number, which may be an estimate. `calls_left` supposes that what
+    is left repeats itself as much as what is done; before the first part that nothing is repeated.
+    The quota is the batch share of the account's requests per minute.
     """
 
     log_id: str
@@ -24,12 +26,13 @@ class LogProgress:
     parts: int
     splits: int
     rows_in: int
+    rows_expected: int
     model_calls: int
-    calls_left: int | None
+    calls_left: int
     requests_per_minute: float
     started: datetime
     last_part: datetime
-    end_at_quota: datetime | None
+    end_at_quota: datetime
     end_at_pace: datetime | None
     is_still: bool
 
@@ -42,18 +45,13 @@ class LogProgress:
         share = 100 * self.parts / self.splits if self.splits else 0
         text = (
             f"{self.log_id} is not finished: {self.parts} of {self.splits} splits ({share:.0f} %), "
-            f"{self.rows_in:,} rows and {self.model_calls:,} model calls since "
-            f"{_clock(self.started)}"
+            f"{self.rows_in:,} of about {self.rows_expected:,} rows, {self.model_calls:,} model "
+            f"calls since {_clock(self.started)}; {'about' if self.end_at_pace else 'at most'} "
+            f"{self.calls_left:,} calls are left: expected end {_clock(self.end_at_quota)} at the "
+            f"batch quota of {self.requests_per_minute:,.0f} requests a minute"
         )
-        if self.end_at_quota and self.end_at_pace:
-            text += (
-                f"; about {self.calls_left:,} calls are left: expected end "
-                f"{_clock(self.end_at_quota)} at the batch quota of "
-                f"{self.requests_per_minute:,.0f} requests a minute, "
-                f"{_clock(self.end_at_pace)} at the pace so far"
-            )
-        else:
-            text += "; the end can be told when the first split is finished"
+        if self.end_at_pace:
+            text += f", {_clock(self.end_at_pace)} at the pace so far"
         if self.is_still:
             text += (
                 f"; its last part came at {_clock(self.last_part)}: "
@@ -66,12 +64,12 @@ def unfinished(stack: Stack, log: QueryLog, now: datetime | None = None) -> LogP
     """Measure how far a log is from its ledger, and foretell its end."""
     now = now or datetime.now(UTC)
     total = total_stats(marker.stats for marker in stack.ledger.markers(log.log_id))
-    per_minute = stack.batch_requests_per_minute
-    calls_left = at_quota = at_pace = None
+    plan = LogPlan.model_validate_json(stack.objects.get(naming.log_key(log.log_id, "plan.json")))
+    per_minute = plan.requests_per_minute or stack.batch_requests_per_minute
     left = log.splits - log.parts
-    if log.parts and log.state is not LogState.PLANNED:
+    calls_left, at_pace = plan.rows, None
+    if log.parts:
         calls_left = round(total.model_calls / log.parts * left)
-        at_quota = now + timedelta(minutes=calls_left / per_minute)
         at_pace = now + (log.updated_at - log.created_at) / log.parts * left
     return LogProgress(
         log_id=log.log_id,
@@ -79,12 +77,13 @@ def unfinished(stack: Stack, log: QueryLog, now: datetime | None = None) -> LogP
         parts=log.parts,
         splits=log.splits,
         rows_in=total.rows_in,
+        rows_expected=plan.rows,
         model_calls=total.model_calls,
         calls_left=calls_left,
         requests_per_minute=per_minute,
         started=log.created_at,
         last_part=log.updated_at,
-        end_at_quota=at_quota,
+        end_at_quota=now + timedelta(minutes=calls_left / per_minute),
         end_at_pace=at_pace,
         is_still=left > 0 and now - log.updated_at >= _STILL,
     )

@@ -1,11 +1,13 @@
 """The verbs over ports in memory: a stack without AWS, and a log that was routed on it."""
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from router_cli.__main__ import main
 from router_cli.stack import Stack
@@ -23,7 +25,7 @@ OUTPUTS = {
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
     "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
-VERBS_WITH_STACKS = ("results", "export", "redrive")
+VERBS_WITH_STACKS = ("results", "compare", "export", "redrive")
 ROWS = [
     {
         "ts": f"2026-12-01T00:{n % 60:02d}",
@@ -63,6 +65,35 @@ class FakeTopic:
 
 
 @dataclass(slots=True)
+class FakeRuntime:
+    """Bedrock's Converse: one text per (model id, query), an error where the test wants one."""
+
+    answering: Callable[[str, str], str] = lambda _model, _query: "{}"
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    refused_after: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def converse(
+        self,
+        modelId: str,  # noqa: N803
+        system: list[dict[str, str]],
+        messages: list[dict[str, Any]],
+        inferenceConfig: dict[str, Any],  # noqa: N803
+    ) -> dict[str, Any]:
+        query = messages[0]["content"][0]["text"]
+        assert inferenceConfig["maxTokens"] > 0
+        with self._lock:
+            if self.refused_after is not None and len(self.asked) >= self.refused_after:
+                raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "Converse")
+            self.asked.append((modelId, system[0]["text"], query))
+        return {
+            "output": {"message": {"content": [{"text": self.answering(modelId, query)}]}},
+            "stopReason": "end_turn",
+            "usage": {"inputTokens": 60, "outputTokens": 30},
+        }
+
+
+@dataclass(slots=True)
 class Clients:
     """The AWS clients of the command, in memory."""
 
@@ -73,9 +104,15 @@ class Clients:
     )
     sqs: FakeSqs = field(default_factory=FakeSqs)
     sns: FakeTopic = field(default_factory=FakeTopic)
+    runtime: FakeRuntime = field(default_factory=FakeRuntime)
 
     def of(self, service: str) -> Any:
-        return {"lambda": self.lambda_, "sqs": self.sqs, "sns": self.sns}[service]
+        return {
+            "lambda": self.lambda_,
+            "sqs": self.sqs,
+            "sns": self.sns,
+            "bedrock-runtime": self.runtime,
+        }[service]
 
 
 @pytest.fixture

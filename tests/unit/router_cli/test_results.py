@@ -135,7 +135,8 @@ def test_what_is_not_finished_is_told_in_numbers(
     left = log.splits - 1
     assert left >= 3
     told = answer("results", log.log_id, code=1)
-    assert (told["state"], told["parts"], told["end_at_quota"]) == ("ROUTING", 0, None)
+    assert (told["state"], told["parts"], told["end_at_pace"]) == ("ROUTING", 0, None)
+    assert told["calls_left"] == told["rows_expected"] == pytest.approx(450, rel=0.05)
     world.clock.advance(timedelta(minutes=4))
     world.route(world.queue.sent[0])
     # WHEN it is asked for
@@ -149,7 +150,7 @@ def test_what_is_not_finished_is_told_in_numbers(
     assert found.end_at_quota == START + timedelta(minutes=4 + left * calls / 1_600)
     sentence = found.sentence()
     assert f"1 of {log.splits} splits (" in sentence
-    assert f"%), {calls} rows" in sentence
+    assert f"%), {calls} of about " in sentence
     assert "UTC at the batch quota of 1,600 requests a minute" in sentence
     assert "redrive" not in sentence
     late = unfinished(stack, world.log(log.log_id), now=START + timedelta(hours=1))

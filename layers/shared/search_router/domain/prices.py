@@ -24,6 +24,11 @@ PRICES = {
 }
 
 
+def is_priced(model_id: str) -> bool:
+    """Tell whether a model's price is known."""
+    return foundation_model_id(model_id) in PRICES
+
+
 def cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> float:
     """Price one call; a model without a known price costs 0 and is therefore worth an alarm."""
     price = PRICES.get(foundation_model_id(model_id), Price(0.0, 0.0))

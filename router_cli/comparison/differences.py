@@ -1,0 +1,214 @@
+"""How two models' answers differ: query by query, and over the whole log."""
+
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from router_cli.comparison.answers import AnsweredTwice
+from search_router.domain.results import latency_bucket, latency_summary
+from search_router.domain.routing import Decision, Status
+from search_router.domain.weights import Modalities, dominant
+
+_BINS = 100  # largest changes are kept to a hundredth
+_MILLION = 1_000_000
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One query's answers side by side; `largest_change` is of `modality`'s weight."""
+
+    query: str
+    rows: int
+    base: dict[str, float]
+    against: dict[str, float]
+    dominants: tuple[str, str]
+    statuses: tuple[str, str]
+    modality: str
+    largest_change: float
+
+    @property
+    def dominant_changed(self) -> bool:
+        """Tell whether another modality leads."""
+        return self.dominants[0] != self.dominants[1]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a line of the list of moved queries."""
+        return {
+            "query": self.query,
+            "rows": self.rows,
+            "dominant": list(self.dominants),
+            "largest_change": self.largest_change,
+            "modality": self.modality,
+            "base": self.base,
+            "against": self.against,
+            "status": list(self.statuses),
+        }
+
+
+def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
+    """Compare two answers; of equal changes the first modality's is named."""
+    base, against = pair.base.weights, pair.against.weights
+    changes = [round(abs(b - a), 6) for a, b in zip(base, against, strict=True)]
+    place = max(range(len(changes)), key=changes.__getitem__)
+    return Difference(
+        query=pair.query,
+        rows=pair.rows,
+        base=dict(zip(modalities, base, strict=True)),
+        against=dict(zip(modalities, against, strict=True)),
+        dominants=(dominant(base, modalities), dominant(against, modalities)),
+        statuses=(pair.base.status.value, pair.against.status.value),
+        modality=modalities[place],
+        largest_change=changes[place],
+    )
+
+
+@dataclass(slots=True)
+class Side:
+    """What one model's answers took and cost."""
+
+    fallback: int = 0
+    answers: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    latency: Counter[int] = field(default_factory=Counter)
+
+    def add(self, decision: Decision) -> None:
+        """Count one answer in."""
+        self.answers += 1
+        self.fallback += decision.status is Status.FALLBACK
+        if decision.latency_ms:
+            self.calls += 1
+            self.input_tokens += decision.input_tokens
+            self.output_tokens += decision.output_tokens
+            self.cost_usd += decision.cost_usd
+            self.latency[latency_bucket(decision.latency_ms)] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return figures; a side that was answered from a cache has no calls."""
+        return {
+            "answers": self.answers,
+            "fallback": self.fallback,
+            "model_calls": self.calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": round(self.cost_usd, 8),
+            "cost_usd_per_million_calls": (
+                round(self.cost_usd / self.calls * _MILLION, 4) if self.calls else None
+            ),
+            "latency_ms": latency_summary(self.latency),
+        }
+
+
+@dataclass(slots=True)
+class Differences:
+    """Adds up differences; `most` of those that moved furthest are kept.
+
+    A query has moved when another modality leads or a weight changed by at least `moved_by`. A
+    query that either model could not answer is counted as unanswered and not compared.
+    """
+
+    modalities: Modalities
+    moved_by: float
+    most: int
+    base: Side = field(default_factory=Side)
+    against: Side = field(default_factory=Side)
+    queries: int = 0
+    rows: int = 0
+    compared: int = 0
+    compared_rows: int = 0
+    moved: int = 0
+    moved_rows: int = 0
+    turns: Counter[str] = field(default_factory=Counter)
+    turned_rows: int = 0
+    _sums: dict[str, list[float]] = field(default_factory=dict)
+    _largest: list[int] = field(default_factory=lambda: [0] * (_BINS + 1))
+    _furthest: list[tuple[tuple[float, int], int, Difference]] = field(default_factory=list)
+
+    def add(self, pair: AnsweredTwice) -> Difference | None:
+        """Count one query in; return its difference if it moved."""
+        self.base.add(pair.base)
+        self.against.add(pair.against)
+        self.queries += 1
+        self.rows += pair.rows
+        if Status.FALLBACK in (pair.base.status, pair.against.status):
+            return None
+        found = difference(pair, self.modalities)
+        self._count(found)
+        if not found.dominant_changed and found.largest_change < self.moved_by - _ROUNDING:
+            return None
+        self.moved += 1
+        self.moved_rows += found.rows
+        entry = ((found.largest_change, found.rows), -self.queries, found)
+        if len(self._furthest) < self.most:
+            heapq.heappush(self._furthest, entry)
+        elif self.most:
+            heapq.heappushpop(self._furthest, entry)
+        return found
+
+    def furthest(self) -> list[Difference]:
+        """Return the queries that moved furthest, the furthest first."""
+        return [found for _, _, found in sorted(self._furthest, reverse=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures of the whole comparison."""
+        turned = sum(self.turns.values())
+        return {
+            "queries": self.queries,
+            "rows": self.rows,
+            "compared": self.compared,
+            "unanswered": self.queries - self.compared,
+            "dominant_changed": turned,
+            "dominant_changed_share": _share(turned, self.compared),
+            "dominant_changed_share_of_rows": _share(self.turned_rows, self.compared_rows),
+            "dominant_changes": dict(self.turns.most_common()),
+            "moved_by": self.moved_by,
+            "moved": self.moved,
+            "moved_share_of_rows": _share(self.moved_rows, self.compared_rows),
+            "mean_absolute_change": self._mean_absolute_change(),
+            "modalities": {
+                name: {
+                    "mean_change": round(signed / self.compared, 4),
+                    "mean_absolute_change": round(absolute / self.compared, 4),
+                }
+                for name, (signed, absolute) in self._sums.items()
+            },
+            "largest_change": {
+                "p50": self._percentile(0.50),
+                "p95": self._percentile(0.95),
+                "max": self._percentile(1.0),
+            },
+        }
+
+    def _count(self, found: Difference) -> None:
+        self.compared += 1
+        self.compared_rows += found.rows
+        if found.dominant_changed:
+            self.turns[f"{found.dominants[0]} to {found.dominants[1]}"] += 1
+            self.turned_rows += found.rows
+        self._largest[min(_BINS, round(found.largest_change * _BINS))] += 1
+        for name in self.modalities:
+            change = found.against[name] - found.base[name]
+            signed, absolute = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = [signed + change, absolute + abs(change)]
+
+    def _mean_absolute_change(self) -> float:
+        absolute = math.fsum(values[1] for values in self._sums.values())
+        return round(absolute / (self.compared * len(self.modalities)), 4) if self.compared else 0.0
+
+    def _percentile(self, share: float) -> float | None:
+        """Return the nearest-rank percentile of the largest changes, to a hundredth."""
+        seen, rank = 0, max(1, math.ceil(share * self.compared))
+        for place, count in enumerate(self._largest):
+            seen += count
+            if seen >= rank:
+                return place / _BINS
+        return None
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0

@@ -1,0 +1,238 @@
+"""`compare`: what moved and by how much, asked once, gone on with after a stop, paid knowingly."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_cli.__main__ import main
+from router_cli.stack import Stack
+from search_router.domain.runs import Run, RunState
+from tests.fakes import reply
+from tests.records import MODALITIES, PRIOR, STUDENT, SYSTEM_PROMPT, a_champion, a_run, jsonl, label
+from tests.unit.router_cli.conftest import Clients, route_log
+from tests.unit.use_cases.world import World
+
+Answer = Callable[..., Any]
+SECOND = "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/second"
+OLD = {
+    "dogs": (0.6, 0.2, 0.1, 0.1),
+    "cats": (0.4, 0.3, 0.2, 0.1),
+    "rain": (0.1, 0.7, 0.1, 0.1),
+    "hymn": (0.25, 0.5, 0.15, 0.1),
+}
+NEW = {
+    "dogs": (0.6, 0.2, 0.1, 0.1),  # stays
+    "cats": (0.45, 0.25, 0.2, 0.1),  # changes by 0.05, not enough
+    "rain": (0.1, 0.5, 0.3, 0.1),  # changes by 0.2
+    "hymn": (0.45, 0.35, 0.1, 0.1),  # another leader
+}
+ROWS = ["dogs", "cats", "rain", "hymn", "rain", "Caf\u00e9 ", "hymn", "hymn"]
+FAST = ("--requests-per-minute", "60000")
+
+
+def answered(weights: Mapping[str, tuple[float, ...]], query: str) -> str:
+    known = weights.get(query)
+    return label(*known) if known else "no idea"
+
+
+@pytest.fixture
+def log_id(world: World, stack: Stack, clients: Clients) -> str:
+    """A log routed by champion 1, and a champion 2 that answers otherwise."""
+    world.champions.install(a_champion(version=1))
+    world.model.answering = lambda _, query: reply(answered(OLD, query))
+    routed = route_log(world, jsonl([{"query": query} for query in ROWS]))
+    world.champions.install(a_champion(version=2, deployment_arn=SECOND))
+    clients.runtime.answering = lambda model, query: answered(
+        NEW if model == SECOND else OLD, query
+    )
+    return routed
+
+
+@pytest.fixture
+def compare(log_id: str, answer: Answer, tmp_path: Path) -> Answer:
+    def run(*arguments: str) -> Any:
+        store = ("--store", str(tmp_path / "store.sqlite"))
+        return answer("compare", log_id, *store, *FAST, *arguments)
+
+    return run
+
+
+def test_it_says_which_queries_moved_and_how_far(
+    compare: Answer, clients: Clients, tmp_path: Path
+) -> None:
+    out = tmp_path / "moved.jsonl"
+
+    report = compare("--against", "v2", "--out", str(out))
+
+    # Every distinct query was asked once of the new model, and none of the old.
+    assert sorted(clients.runtime.asked) == sorted(
+        (SECOND, SYSTEM_PROMPT, query) for query in set(ROWS)
+    )
+    assert (report["queries"], report["rows"]) == (5, 8)
+    assert (report["compared"], report["unanswered"]) == (4, 1)
+    assert (report["dominant_changed"], report["dominant_changed_share"]) == (1, 0.25)
+    assert report["dominant_changes"] == {"audio to visual": 1}
+    assert report["dominant_changed_share_of_rows"] == pytest.approx(3 / 7, abs=1e-6)
+    assert (report["moved"], report["moved_share_of_rows"]) == (2, pytest.approx(5 / 7, abs=1e-6))
+    # 0.05 + 0.05 of cats, 0.2 + 0.2 of rain, 0.2 + 0.15 + 0.05 of hymn, over 16 weights.
+    assert report["mean_absolute_change"] == pytest.approx(0.9 / 16, abs=1e-4)
+    assert report["modalities"]["visual"]["mean_change"] == pytest.approx(0.25 / 4, abs=1e-4)
+    assert report["modalities"]["audio"]["mean_change"] == pytest.approx(-0.4 / 4, abs=1e-4)
+    assert report["largest_change"] == {"p50": 0.05, "p95": 0.2, "max": 0.2}
+    hymn, rain = report["furthest"]
+    assert (hymn["query"], hymn["dominant"], hymn["rows"]) == ("hymn", ["audio", "visual"], 3)
+    assert (rain["query"], rain["modality"], rain["largest_change"]) == ("rain", "audio", 0.2)
+    assert rain["base"]["audio"] == 0.7
+    assert rain["against"]["audio"] == 0.5
+    written = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert sorted(moved["query"] for moved in written) == ["hymn", "rain"]
+
+
+def test_both_sides_are_told_with_their_cost(compare: Answer) -> None:
+    report = compare("--against", "champion")
+
+    assert report["base"]["name"] == "v1 as recorded"
+    assert report["base"]["recorded"] is True
+    assert (report["base"]["model_calls"], report["base"]["fallback"]) == (5, 1)
+    assert (report["against"]["model_calls"], report["against"]["fallback"]) == (5, 1)
+    assert report["against"]["cost_usd"] == pytest.approx(5 * 6.3e-6)
+    assert report["cost_usd"] == report["against"]["cost_usd"]
+    assert report["estimated_cost_usd"] == pytest.approx(report["cost_usd"], rel=0.01)
+    assert set(report["against"]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
+
+
+def test_with_a_base_both_are_asked(compare: Answer, clients: Clients) -> None:
+    report = compare("--against", "2", "--base", "v1")
+
+    assert len(clients.runtime.asked) == 10
+    assert (report["base"]["name"], report["moved"]) == ("v1", 2)
+    assert report["cost_usd"] == pytest.approx(10 * 6.3e-6)
+
+
+def test_stopped_it_goes_on_where_it_was(
+    compare: Answer, clients: Clients, log_id: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    # GIVEN a comparison that loses its permission in the middle
+    clients.runtime.refused_after = 3
+    store = ("--store", str(tmp_path / "store.sqlite"))
+    assert main(["compare", log_id, *store, *FAST, "--against", "v2"]) == 1
+    assert "AccessDenied" in capsys.readouterr().err
+    assert len(clients.runtime.asked) == 3
+    # WHEN it is started again
+    clients.runtime.refused_after = None
+    report = compare("--against", "v2")
+    # THEN only what is missing is asked, but for an unusable answer, and the figures are whole
+    assert len(clients.runtime.asked) <= 6
+    assert {query for _, _, query in clients.runtime.asked} == set(ROWS)
+    assert (report["queries"], report["moved"]) == (5, 2)
+    # AND a third time nothing is asked
+    before = len(clients.runtime.asked)
+    assert compare("--against", "v2", "--moved-by", "0.01")["moved"] == 3
+    assert len(clients.runtime.asked) == before
+
+
+def test_a_sample_is_the_same_each_time(compare: Answer, clients: Clients) -> None:
+    first = compare("--against", "v2", "--sample", "2")
+    again = compare("--against", "v2", "--sample", "2")
+
+    assert first["queries"] == again["queries"] == len(clients.runtime.asked) == 2
+
+
+def test_money_above_a_dollar_wants_a_yes(
+    compare: Answer, log_id: str, clients: Clients, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("router_cli.compare.ASK_FIRST_USD", 1e-6)
+    store = ("--store", str(tmp_path / "store.sqlite"))
+
+    assert main(["compare", log_id, *store, "--against", "v2"]) == 1
+
+    told = capsys.readouterr().err
+    assert "5 calls to make: about $0.0000" in told
+    assert "run it again with --yes" in told
+    assert clients.runtime.asked == []
+    assert compare("--against", "v2", "--yes")["moved"] == 2
+
+
+def test_a_foundation_model_is_asked_with_the_champions_prompt(
+    compare: Answer, clients: Clients
+) -> None:
+    report = compare("--against", STUDENT)
+
+    assert {(model, prompt) for model, prompt, _ in clients.runtime.asked} == {
+        ("amazon.nova-micro-v1:0", SYSTEM_PROMPT)
+    }
+    assert report["against"]["cost_usd"] > 0
+
+
+def test_a_runs_deployment_can_be_compared(compare: Answer, world: World, clients: Clients) -> None:
+    run = deployed(world, torn_down=False)
+
+    assert compare("--against", run.run_id)["moved"] == 2
+    assert {model for model, _, _ in clients.runtime.asked} == {SECOND}
+
+
+def deployed(world: World, *, torn_down: bool) -> Run:
+    run = a_run(
+        RunState.REJECTED, deployment_arn=SECOND, torn_down=torn_down, student=STUDENT,
+        max_output_tokens=200, prior=PRIOR, system_prompt=SYSTEM_PROMPT,
+    )  # fmt: skip
+    return world.runs.create(run)
+
+
+def five_modalities(world: World) -> str:
+    five = (*MODALITIES, "ocr")
+    world.champions.install(a_champion(version=3, modalities=five, prior=tuple(0.2 for _ in five)))
+    return "v3"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (lambda _: "v9", "there is no champion v9"),
+        (lambda _: "run-000000000009", "there is no run run-000000000009"),
+        (lambda world: deployed(world, torn_down=True).run_id, "is not deployed (REJECTED)"),
+        (five_modalities, "weights of other modalities cannot be compared"),
+    ],
+)
+def test_a_model_that_cannot_be_compared_is_refused_before_anything_is_asked(
+    world: World, log_id: str, clients: Clients, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], name: Callable[[World], str], reason: str,
+) -> None:  # fmt: skip
+    store = ("--store", str(tmp_path / "store.sqlite"))
+
+    assert main(["compare", log_id, *store, "--against", name(world)]) == 1
+
+    assert reason in capsys.readouterr().err
+    assert clients.runtime.asked == []
+
+
+def test_a_person_sees_tables_without_control_characters(
+    world: World, stack: Stack, clients: Clients, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    world.model.answering = lambda *_: reply(label(0.7, 0.1, 0.1, 0.1))
+    clients.runtime.answering = lambda *_: label(0.1, 0.7, 0.1, 0.1)
+    log_id = route_log(world, jsonl([{"query": "\x1b[2Jdogs"}]))
+
+    code = main(["compare", log_id, "--store", str(tmp_path / "s"), *FAST, "--against", "v1"])
+
+    shown = capsys.readouterr()
+    assert code == 0
+    assert "visual to audio" in shown.out
+    assert "\x1b" not in shown.out
+    assert "1 calls to make" in shown.err
+    assert "delete it when you are done" in shown.err
+
+
+@pytest.mark.parametrize("wrong", [("--sample", "0"), ("--requests-per-minute", "-1"), ()])
+def test_wrong_usage_is_exit_code_2(wrong: tuple[str, ...]) -> None:
+    against = ("--against", "v1") if wrong else ()
+    with pytest.raises(SystemExit) as refused:
+        main(["compare", "log-000000000000", *against, *wrong])
+
+    assert refused.value.code == 2
