@@ -1,4 +1,4 @@
-"""The two services beside the double: S3, where training objects lie, and EventBridge.
+"""The two services beside the double: S3, where datasets and results lie, and EventBridge.
 
 Both are reached on loopback with made-up keys, so that no path leads from here to an AWS account.
 """
@@ -25,17 +25,25 @@ _CONFIG = Config(
 )
 
 
-class S3Reader:
-    """Reads training objects from the S3 of the settings."""
+class S3Objects:
+    """Reads datasets from the S3 of the settings, and writes results to it."""
 
     def __init__(self, settings: DoubleSettings) -> None:
         self._settings = settings
 
-    def __call__(self, uri: str) -> bytes:
+    def read(self, uri: str) -> bytes:
         """Return an object's bytes; `LookupError` when they cannot be had."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = _bucket_and_key(uri)
         try:
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except (BotoCoreError, ClientError) as error:
+            raise LookupError(uri) from error
+
+    def write(self, uri: str, body: bytes) -> None:
+        """Write an object; `LookupError` when its bucket cannot be reached."""
+        bucket, key = _bucket_and_key(uri)
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body)
         except (BotoCoreError, ClientError) as error:
             raise LookupError(uri) from error
 
@@ -72,6 +80,11 @@ class EventBridgePublisher:
     @functools.cached_property
     def _client(self) -> Any:
         return _client("events", self._settings, self._settings.events_endpoint, _CONFIG)
+
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def _client(service: str, settings: DoubleSettings, endpoint: str, config: Config) -> Any:

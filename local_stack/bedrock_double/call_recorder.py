@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from local_stack.bedrock_double.routes import bedrock_router
 
 _ACCESS_KEY = re.compile(r"Credential=([^/]+)/")
-_INFERENCE = frozenset({"Converse"})  # whose bodies hold what users typed
+_INFERENCE = frozenset({"Converse", "InvokeModel"})  # whose bodies hold what users typed
 
 
 class CallRecorder:

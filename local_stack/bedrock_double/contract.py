@@ -32,6 +32,10 @@ _VALIDATOR = ParamValidator()
 _TWO_WAYS, _ONE_WAY = r"(-*[a-zA-Z0-9\+\-\.])*", r"[a-zA-Z0-9\+\-\.]*"
 
 
+# AWS's guide and notebooks want `General` for jobs with an LLM judge; the model does not list it.
+_MISSING_FROM_ENUMS = {"EvaluationTaskType": ("General",)}
+
+
 class ContractBrokenError(Exception):
     """The double itself said something that Bedrock could not have said."""
 
@@ -43,9 +47,10 @@ def read_request(
 
     Raises `BedrockError` (ValidationException) with every violated constraint.
     """
-    params = _read_json(body)
     query = dict(parse_qsl(urlsplit(target).query))
     shape = _modelled(operation.input_shape)
+    payload = shape.serialization.get("payload")
+    params: Params = {payload: body} if payload else _read_json(body)
     for name, member in shape.members.items():
         location = member.serialization.get("location")
         wire_name = member.serialization.get("name", name)
@@ -79,6 +84,8 @@ def _from_text(text: str, shape: Shape) -> Any:
     try:
         if shape.type_name == "timestamp":
             return parse_timestamp(text)
+        if shape.type_name == "boolean" and text in ("true", "false"):
+            return text == "true"
         return int(text) if shape.type_name == "integer" else text
     except ValueError:
         return text  # the wrong type is then reported as such
@@ -90,10 +97,14 @@ def _report(violations: list[str]) -> str:
 
 
 def write_reply(operation: OperationModel, reply: Params) -> bytes:
-    """Return the JSON body of a reply; `ContractBrokenError` if the model does not allow it."""
-    violations = list_violations(reply, _modelled(operation.output_shape))
+    """Return a reply's body, JSON or a blob; `ContractBrokenError` if the model forbids it."""
+    shape = _modelled(operation.output_shape)
+    violations = list_violations(reply, shape)
     if violations:
         raise ContractBrokenError(f"{operation.name} replied: {'; '.join(violations)}")
+    payload = shape.serialization.get("payload")
+    if payload:
+        return bytes(reply[payload])
     return json.dumps(reply, default=_timestamp).encode()
 
 
@@ -147,14 +158,14 @@ def _violated(value: Any, shape: Shape) -> Iterator[str]:
     """Yield what botocore's validator leaves out: maxima, patterns and enums."""
     rules = shape.metadata
     if "max" in rules:
-        if isinstance(value, str | list | dict):
+        if isinstance(value, str | bytes | list | dict):
             if len(value) > rules["max"]:
                 yield f"must have length less than or equal to {rules['max']}"
         elif value > rules["max"]:
             yield f"must have value less than or equal to {rules['max']}"
     if not isinstance(shape, StringShape):
         return
-    if shape.enum and value not in shape.enum:
+    if shape.enum and value not in (*shape.enum, *_MISSING_FROM_ENUMS.get(shape.name, ())):
         yield f"must satisfy enum value set: [{', '.join(shape.enum)}]"
     if "pattern" in rules and not _compile(rules["pattern"]).fullmatch(value):
         yield f"must satisfy regular expression pattern: {rules['pattern']}"

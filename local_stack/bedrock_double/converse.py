@@ -1,16 +1,18 @@
-"""Converse: who answers, what Bedrock refuses before anybody does, and what an answer weighs."""
+"""Converse and InvokeModel: who answers, what Bedrock refuses first, and what an answer weighs."""
 
 import itertools
+import json
 import math
 from collections.abc import Mapping
 
 from local_stack.bedrock_double.api import Operation
 from local_stack.bedrock_double.base_student import BaseStudent
 from local_stack.bedrock_double.clock import Clock
-from local_stack.bedrock_double.contract import Params
+from local_stack.bedrock_double.contract import Params, list_violations
 from local_stack.bedrock_double.deployments import Deployments
 from local_stack.bedrock_double.errors import BedrockError, NotPlayedError
 from local_stack.bedrock_double.foundation_models import NOVA_MICRO, FoundationModels
+from local_stack.bedrock_double.routes import bedrock_router
 from local_stack.bedrock_double.settings import LiveSettings
 from local_stack.bedrock_double.speech import Speaker, Utterance
 from local_stack.bedrock_double.teacher import Teacher
@@ -44,7 +46,7 @@ class Conversations:
 
     def operations(self) -> Mapping[str, Operation]:
         """Return what callers can ask of this room."""
-        return {"Converse": self.converse}
+        return {"Converse": self.converse, "InvokeModel": self.invoke}
 
     def converse(self, params: Params) -> Params:
         """Answer the last user turn, after the quota and the simulated latency."""
@@ -60,26 +62,39 @@ class Conversations:
         utterance = _cut(speaker.reply(system, query, settings), params.get("inferenceConfig", {}))
         return _reply(utterance, _tokens(system) + _all_tokens(params["messages"]), latency)
 
+    def invoke(self, params: Params) -> Params:
+        """Answer InvokeModel with Nova's own body, which holds what Converse is asked with."""
+        reply = self.converse(_read_nova_body(params))
+        body = {name: reply[name] for name in ("output", "stopReason", "usage")}
+        return {"body": json.dumps(body).encode(), "contentType": "application/json"}
+
     def _find_speaker(self, model_id: str) -> tuple[Speaker, str]:
         """Return the model that answers and the name of its quota."""
         if ":custom-model-deployment/" in model_id:
             return self._deployments.serving(model_id).speaker, _CUSTOM_MODELS
-        model = self._foundation_models.find(model_id)
-        if model is None:
-            raise _invalid("The provided model identifier is invalid.")
-        if model.is_retired(self._clock.now()):
-            raise BedrockError(
-                "ResourceNotFoundException",
-                "This model version has reached the end of its life. Please refer to the AWS "
-                "documentation for more details.",
-            )
-        if not model.on_demand:
-            raise _invalid(
-                f"Invocation of model ID {model_id} with on-demand throughput isn't supported."
-            )
+        model = self._foundation_models.serving(model_id)
         if model.model_id == NOVA_MICRO:
             return self._base_student, model.model_id
         return self._teacher, model.model_id
+
+
+def _read_nova_body(params: Params) -> Params:
+    """Return an InvokeModel request in Converse's words."""
+    if "anthropic." in params["modelId"]:
+        raise NotPlayedError("InvokeModel on models other than Nova")
+    try:
+        body = json.loads(params.get("body", b""))
+    except (ValueError, RecursionError) as error:
+        raise _invalid("Malformed input request, please reformat your input.") from error
+    if not isinstance(body, dict):
+        raise _invalid("Malformed input request: expected type: JSONObject.")
+    body.pop("schemaVersion", None)
+    request = {**body, "modelId": params["modelId"]}
+    shape = bedrock_router().operation("Converse").input_shape
+    violations = list_violations(request, shape) if shape else []
+    if violations:
+        raise _invalid(f"Malformed input request: {'; '.join(violations)}")
+    return request
 
 
 def _refuse_what_is_not_played(params: Params) -> None:

@@ -1,13 +1,15 @@
-"""Custom models: what completed jobs leave behind."""
+"""Custom models: what completed jobs leave behind, billed until somebody deletes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from local_stack.bedrock_double.api import Operation
 from local_stack.bedrock_double.contract import Params
 from local_stack.bedrock_double.errors import BedrockError
+from local_stack.bedrock_double.listing import one_page
 from local_stack.bedrock_double.speech import Speaker
+from local_stack.bedrock_double.tags import Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +23,53 @@ class CustomModel:
     speaker: Speaker
 
 
-class CustomModels:
-    """The account's custom models by ARN and by name."""
+QUOTA = 100
 
-    def __init__(self) -> None:
+
+class CustomModels:
+    """The account's custom models by ARN, oldest first; their rooms' locks guard them."""
+
+    def __init__(self, tags: Tags, account: str) -> None:
+        self._tags = tags
+        self._account = account
         self._models: dict[str, CustomModel] = {}
 
     def operations(self) -> Mapping[str, Operation]:
         """Return what callers can ask of this room."""
-        return {"GetCustomModel": self.get}
+        return {"GetCustomModel": self.get, "ListCustomModels": self.list_models}
 
-    def add(self, model: CustomModel) -> None:
+    def add(self, model: CustomModel, tags: Sequence[Mapping[str, str]]) -> None:
         """Keep a model that a job has made."""
-        self._models[model.arn] = self._models[model.name] = model
+        self._models[model.arn] = model
+        self._tags.attach(model.arn, tags)
+
+    def remove(self, model: CustomModel) -> None:
+        """Forget a model."""
+        del self._models[model.arn]
+        self._tags.forget(model.arn)
 
     def is_named(self, name: str) -> bool:
         """Tell whether a model has this name."""
-        return name in self._models
+        return any(model.name == name for model in self._all())
+
+    @property
+    def number(self) -> int:
+        """How many models the account has."""
+        return len(self._models)
 
     def find(self, identifier: str) -> CustomModel:
         """Return the model of an ARN or name; `BedrockError` if there is none."""
-        model = self._models.get(identifier)
-        if model is None:
-            raise BedrockError(
-                "ResourceNotFoundException", "The provided model identifier is not a custom model."
-            )
-        return model
+        for model in self._all():
+            if identifier in (model.arn, model.name):
+                return model
+        raise BedrockError(
+            "ResourceNotFoundException", "The provided model identifier is not a custom model."
+        )
+
+    def list_models(self, params: Params) -> Params:
+        """Answer ListCustomModels."""
+        found = [self._summarise(model) for model in self._all() if _is_listed(model, params)]
+        return one_page(found, params, "modelSummaries")
 
     def get(self, params: Params) -> Params:
         """Answer GetCustomModel."""
@@ -58,3 +81,32 @@ class CustomModels:
             "modelStatus": "Active",
             **model.provenance,
         }
+
+    def _summarise(self, model: CustomModel) -> Params:
+        base = model.provenance["baseModelArn"]
+        return {
+            "modelArn": model.arn,
+            "modelName": model.name,
+            "creationTime": model.created_at,
+            "baseModelArn": base,
+            "baseModelName": base.rpartition("/")[2].partition(":")[0],
+            "customizationType": model.provenance["customizationType"],
+            "ownerAccountId": self._account,
+            "modelStatus": "Active",
+        }
+
+    def _all(self) -> tuple[CustomModel, ...]:
+        return tuple(self._models.values())
+
+
+def _is_listed(model: CustomModel, params: Params) -> bool:
+    base = model.provenance["baseModelArn"]
+    return (
+        params.get("nameContains", "") in model.name
+        and params.get("modelStatus", "Active") == "Active"
+        and params.get("isOwned", True)
+        and params.get("baseModelArnEquals", base) == base
+        and params.get("foundationModelArnEquals", base) == base
+        and params.get("creationTimeAfter", model.created_at) <= model.created_at
+        and params.get("creationTimeBefore", model.created_at) >= model.created_at
+    )

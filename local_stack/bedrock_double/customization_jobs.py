@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from local_stack.bedrock_double.api import Operation
 from local_stack.bedrock_double.clock import Clock
 from local_stack.bedrock_double.contract import Params
+from local_stack.bedrock_double.custom_models import QUOTA as MODEL_QUOTA
 from local_stack.bedrock_double.custom_models import CustomModel, CustomModels
 from local_stack.bedrock_double.customization_job import VALIDATED_AFTER, CustomizationJob, End
 from local_stack.bedrock_double.distilled_model import distil
@@ -21,12 +22,14 @@ from local_stack.bedrock_double.identifiers import Arns
 from local_stack.bedrock_double.listing import one_page
 from local_stack.bedrock_double.settings import LiveSettings
 from local_stack.bedrock_double.state_change_events import StateChangeEvent
+from local_stack.bedrock_double.tags import Tags, check_number
 from local_stack.bedrock_double.teacher import Teacher
 from local_stack.bedrock_double.training_data import TrainingRefusedError, read_training_set
 
 # Takes an S3 URI, returns the object's bytes; `LookupError` when they cannot be had.
 ReadObject = Callable[[str], bytes]
 
+QUOTA = 10  # jobs that have not ended
 _STOPPING_LASTS = 0.1  # share of a job's time
 
 
@@ -41,6 +44,7 @@ class CustomizationJobs:
         settings: LiveSettings,
         foundation_models: FoundationModels,
         models: CustomModels,
+        tags: Tags,
         teacher: Teacher,
         read_object: ReadObject,
     ) -> None:
@@ -49,6 +53,7 @@ class CustomizationJobs:
         self._settings = settings
         self._foundation_models = foundation_models
         self._models = models
+        self._tags = tags
         self._teacher = teacher
         self._read_object = read_object
         self._jobs: dict[str, CustomizationJob] = {}  # by name, oldest first
@@ -71,6 +76,7 @@ class CustomizationJobs:
             if answer is not None:
                 return answer
             job = self._new_job(params)
+            self._tags.attach(job.arn, params.get("jobTags", []))
             self._jobs[job.name] = job
             return self._tokens.remember(params, {"jobArn": job.arn})
 
@@ -118,6 +124,8 @@ class CustomizationJobs:
             _teacher_of(params), params["baseModelIdentifier"]
         )
         self._refuse_taken_names(params)
+        check_number(params.get("customModelTags", []), params["customModelName"])
+        self._refuse_one_too_many()
         settings = self._settings.current
         return CustomizationJob(
             request=params,
@@ -136,6 +144,19 @@ class CustomizationJobs:
         unfinished = {job.model_name for job in self._jobs.values() if job.end is None}
         if name in unfinished or self._models.is_named(name):
             raise BedrockError("ConflictException", "The provided model name is currently in use.")
+
+    def _refuse_one_too_many(self) -> None:
+        open_jobs = sum(job.end is None for job in self._jobs.values())
+        if open_jobs >= QUOTA:
+            raise BedrockError(
+                "ServiceQuotaExceededException",
+                f"The account has its maximum of {QUOTA} scheduled customization jobs.",
+            )
+        if self._models.number + open_jobs >= MODEL_QUOTA:
+            raise BedrockError(
+                "ServiceQuotaExceededException",
+                f"The account has its maximum of {MODEL_QUOTA} custom models.",
+            )
 
     def _find(self, identifier: str) -> CustomizationJob:
         for job in self._jobs.values():
@@ -173,9 +194,8 @@ class CustomizationJobs:
     def _train(self, job: CustomizationJob, finished_at: datetime) -> None:
         records, job.records = job.records or [], []  # the model is all that is kept of them
         speaker = distil(records, self._teacher)
-        self._models.add(
-            CustomModel(job.model_arn, job.model_name, finished_at, job.provenance(), speaker)
-        )
+        model = CustomModel(job.model_arn, job.model_name, finished_at, job.provenance(), speaker)
+        self._models.add(model, job.request.get("customModelTags", []))
 
 
 def _teacher_of(params: Params) -> str:

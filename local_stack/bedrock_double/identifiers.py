@@ -29,6 +29,10 @@ class Arns:
         """Return the ARN of the n-th deployment of this name: AWS never gives an ARN twice."""
         return self._owned("custom-model-deployment", f"{name}#{generation}")
 
+    def evaluation_job(self, name: str) -> str:
+        """Return the ARN of the evaluation job of this name."""
+        return self._owned("evaluation-job", name)
+
     def _owned(self, kind: str, name: str) -> str:
         digest = hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:_ID_LENGTH]
         return f"arn:aws:bedrock:{self.region}:{self.account}:{kind}/{digest}"

@@ -34,17 +34,25 @@ class Router:
 
     def __init__(self) -> None:
         self._routes: dict[tuple[str, int], list[Route]] = {}
+        self._by_name: dict[str, OperationModel] = {}
         for service in SERVICES:
             model = ServiceModel(Loader().load_service_model(service, "service-2"))
             for name in model.operation_names:
                 self._add(model.operation_model(name))
 
     def _add(self, operation: OperationModel) -> None:
+        self._by_name[operation.name] = operation
         parts = _segments(operation.http["requestUri"])
         labels = tuple(part[1:-1] for part in parts if part.startswith("{"))
         segments = tuple(None if part.startswith("{") else part for part in parts)
         place = (operation.http["method"], len(parts))
         self._routes.setdefault(place, []).append(Route(operation, segments, labels))
+
+    def operation(self, name: str) -> OperationModel:
+        """Return an operation of either service by its name; `ValueError` if there is none."""
+        if name not in self._by_name:
+            raise ValueError(f"Bedrock has no operation {name}")
+        return self._by_name[name]
 
     def find(self, method: str, path: str) -> tuple[OperationModel, dict[str, str]] | None:
         """Return the operation and its path labels, or None for a path that no service has."""

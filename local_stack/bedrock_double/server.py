@@ -98,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
             signature = self.headers.get("Authorization", "")
             self.server.watch(signature, self.command, self.path, body)
         reply = self.server.answer(self.command, self.path, body)
+        if reply.is_lost:
+            self.close_connection = True
+            return
         self.send_response_only(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply.body)))

@@ -1,10 +1,13 @@
 """What a user of the double may set, and what may still be turned while it runs."""
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
+
+from local_stack.bedrock_double.faults import FaultRule, parse_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,46 @@ class DoubleSettings:
         default="",
         metadata={"help": "jobs created from now on fail at their end with this message"},
     )
+    deployment_failure: str = field(
+        default="",
+        metadata={"help": "deployments created from now on become Failed with this message"},
+    )
+    evaluation_seconds: float = field(
+        default=60.0, metadata={"help": "duration of an evaluation job"}
+    )
+    evaluation_failure: str = field(
+        default="",
+        metadata={"help": "evaluation jobs created from now on fail at their end with this"},
+    )
+    missing_result_rate: float = field(
+        default=0.0, metadata={"help": "share of prompts to which the judge gives no result"}
+    )
+    base_prose_rate: float = field(
+        default=0.08, metadata={"help": "share of queries the base student answers in prose"}
+    )
+    base_incomplete_rate: float = field(
+        default=0.06, metadata={"help": "share that it answers with broken-off JSON"}
+    )
+    base_fenced_rate: float = field(
+        default=0.26, metadata={"help": "share that it answers with JSON in a code fence"}
+    )
+    legacy_models: str = field(
+        default="", metadata={"help": "foundation models that are LEGACY, by comma"}
+    )
+    retired_models: str = field(
+        default="", metadata={"help": "foundation models past their end of life, by comma"}
+    )
+    faults: str = field(
+        default="", metadata={"help": "OPERATION:FAULT:RATE by comma, * = every operation"}
+    )
+    event_loss_rate: float = field(default=0.0, metadata={"help": "share of events that get lost"})
+    event_duplicate_rate: float = field(
+        default=0.0, metadata={"help": "share of events that are sent twice"}
+    )
+    event_late_rate: float = field(default=0.0, metadata={"help": "share of events that are late"})
+    event_late_seconds: float = field(
+        default=300.0, metadata={"help": "how late, and how long after the first the second comes"}
+    )
     s3_endpoint: str = field(default="", metadata={"help": "loopback S3 with the training objects"})
     events_endpoint: str = field(default="", metadata={"help": "loopback EventBridge for events"})
     calls_file: str = field(default="", metadata={"help": "file to note who called what in"})
@@ -36,24 +79,27 @@ class DoubleSettings:
     account: str = field(default="000000000000", metadata={"help": "account in ARNs and events"})
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.malformed_rate <= 1.0, "malformed_rate must lie in [0, 1]")
-        for name in ("mean_latency_ms", "requests_per_minute", "job_seconds", "deployment_seconds"):
-            _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name.endswith("_rate"):
+                _require(0.0 <= value <= 1.0, f"{setting.name} must lie in [0, 1]")
+            elif setting.type is float:
+                _require(value >= 0, f"{setting.name} must not be negative")
+        parse_faults(self.faults)
         for endpoint in (self.s3_endpoint, self.events_endpoint):
             _require(not endpoint or _is_loopback(endpoint), f"{endpoint} is not a loopback URL")
 
+    @property
+    def fault_rules(self) -> tuple[FaultRule, ...]:
+        """The shares of calls that meet a fault."""
+        return _parsed_faults(self.faults)
+
+
+_parsed_faults = functools.cache(parse_faults)
 
 # Where the double reads and publishes, and whose account it plays, is fixed when it starts.
-TUNABLE = frozenset(
-    {
-        "mean_latency_ms",
-        "requests_per_minute",
-        "malformed_rate",
-        "job_seconds",
-        "deployment_seconds",
-        "job_failure",
-    }
-)
+FIXED = frozenset({"seed", "s3_endpoint", "events_endpoint", "calls_file", "region", "account"})
+TUNABLE = frozenset(setting.name for setting in fields(DoubleSettings)) - FIXED
 
 
 class LiveSettings:

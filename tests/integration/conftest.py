@@ -17,6 +17,7 @@ from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChang
 from search_router.dependencies import dependencies
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
+from tests.integration.double_bench import Bench, serving_bench
 from tests.integration.stack import NewStack, Stack
 from tests.integration.world import (
     ACCOUNT,
@@ -75,6 +76,13 @@ def bedrock(
     """Start a double whose jobs read the data bucket, and point the handlers at it."""
     with _serving(world, clock, monkeypatch) as started:
         yield started
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Return a double in virtual time with clients of its own."""
+    with serving_bench() as served:
+        yield served
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Real boto3 clients against the Bedrock double: what Bedrock does, refuses and sends."""
 
-import contextlib
 import json
 import select
 import subprocess
@@ -11,152 +10,34 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from local_stack.bedrock_double import (
-    BedrockDouble,
     DoubleSettings,
     StateChangeEvent,
     VirtualClock,
 )
 from local_stack.bedrock_double.api import HttpReply
-from local_stack.bedrock_double.aws_neighbours import EventBridgePublisher, S3Reader
+from local_stack.bedrock_double.aws_neighbours import EventBridgePublisher, S3Objects
 from local_stack.bedrock_double.server import LoopbackServer
 from local_stack.bedrock_double.training_data import MIN_RECORDS
-
-if TYPE_CHECKING:
-    from mypy_boto3_bedrock import BedrockClient
-    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
-
-ROLE = "arn:aws:iam::000000000000:role/DistillationRole"
-TEACHER = "amazon.nova-pro-v1:0"
-STUDENT = "amazon.nova-micro-v1:0:128k"
-BASE = "amazon.nova-micro-v1:0"
-PROMPT = "Return JSON with visual, audio weights (sum=1.0) for the given video search query."
-TRAINING_OBJECT = "s3://data-bucket/runs/run-1/training.jsonl"
-SESSION = boto3.Session(
-    aws_access_key_id="test",
-    aws_secret_access_key="test",  # noqa: S106
-    region_name="us-east-1",
+from tests.integration.double_bench import (
+    BASE,
+    NO_RETRIES,
+    SESSION,
+    STUDENT,
+    TEACHER,
+    TRAINING_OBJECT,
+    Bench,
+    invalid,
+    refused,
+    teacher,
+    text_of,
+    training_line,
+    training_object,
 )
-NO_RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 1})
-
-
-def training_line(number: int, answer: str | None = '{"visual": 0.8, "audio": 0.2}') -> bytes:
-    messages = [{"role": "user", "content": [{"text": f"wide shot of harbour {number}"}]}]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": [{"text": answer}]})
-    record = {
-        "schemaVersion": "bedrock-conversation-2024",
-        "system": [{"text": PROMPT}],
-        "messages": messages,
-    }
-    return json.dumps(record).encode()
-
-
-def training_object(records: int = MIN_RECORDS) -> bytes:
-    return b"\n".join(training_line(number) for number in range(records))
-
-
-@dataclass
-class Bench:
-    """A double in virtual time, two real clients, and what passed through its hands."""
-
-    clock: VirtualClock = field(default_factory=VirtualClock)
-    events: list[StateChangeEvent] = field(default_factory=list)
-    objects: dict[str, bytes] = field(default_factory=lambda: {TRAINING_OBJECT: training_object()})
-    double: BedrockDouble = field(init=False)
-    bedrock: "BedrockClient" = field(init=False)
-    runtime: "BedrockRuntimeClient" = field(init=False)
-
-    def create_job(self, name: str = "run-1", **changes: Any) -> str:
-        """Create a valid distillation job but for the changes and return its ARN."""
-        request = {
-            "jobName": name,
-            "customModelName": f"router-{name}",
-            "roleArn": ROLE,
-            "clientRequestToken": f"token-{name}",
-            "baseModelIdentifier": STUDENT,
-            "customizationType": "DISTILLATION",
-            "customizationConfig": teacher(TEACHER),
-            "trainingDataConfig": {"s3Uri": TRAINING_OBJECT},
-            "outputDataConfig": {"s3Uri": "s3://data-bucket/runs/run-1/output/"},
-        }
-        return self.bedrock.create_model_customization_job(**{**request, **changes})["jobArn"]
-
-    def job(self, identifier: str) -> dict[str, Any]:
-        return dict(self.bedrock.get_model_customization_job(jobIdentifier=identifier))
-
-    def create_model(self, name: str = "run-1") -> str:
-        """Run a job to its end and return the ARN of its model."""
-        arn = self.create_job(name)
-        self.clock.advance(60)
-        return str(self.job(arn)["outputModelArn"])
-
-    def create_deployment(self, model: str, name: str = "router", **more: Any) -> str:
-        reply = self.bedrock.create_custom_model_deployment(
-            modelDeploymentName=name, modelArn=model, **more
-        )
-        return reply["customModelDeploymentArn"]
-
-    def deploy(self) -> str:
-        """Return the ARN of an Active deployment."""
-        arn = self.create_deployment(self.create_model())
-        self.clock.advance(30)
-        return arn
-
-    def ask(self, model: str, query: str = "wide shot of harbour 3", **changes: Any) -> Any:
-        request = {
-            "modelId": model,
-            "system": [{"text": PROMPT}],
-            "messages": [{"role": "user", "content": [{"text": query}]}],
-            "inferenceConfig": {"maxTokens": 200},
-        }
-        return self.runtime.converse(**{**request, **changes})
-
-
-def teacher(identifier: str) -> dict[str, Any]:
-    return {"distillationConfig": {"teacherModelConfig": {"teacherModelIdentifier": identifier}}}
-
-
-def text_of(reply: Any) -> str:
-    return str(reply["output"]["message"]["content"][0]["text"])
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    bench.double = BedrockDouble(
-        clock=bench.clock, publish=bench.events.append, read_object=bench.objects.__getitem__
-    )
-    with bench.double as double:
-        # parameter_validation off: what boto3 would refuse itself must be refused by Bedrock too.
-        config = NO_RETRIES.merge(Config(parameter_validation=False))
-        bench.bedrock = SESSION.client("bedrock", endpoint_url=double.url, config=config)
-        bench.runtime = SESSION.client("bedrock-runtime", endpoint_url=double.url, config=config)
-        yield bench
-        bench.bedrock.close()
-        bench.runtime.close()
-
-
-@contextlib.contextmanager
-def refused(code: str, status: int, message: str = ".") -> Iterator[None]:
-    """Expect a call to be refused with this error code, HTTP status and message."""
-    with pytest.raises(ClientError, match=message) as caught:
-        yield
-    reply = caught.value.response
-    actual = (reply["Error"]["Code"], reply["ResponseMetadata"]["HTTPStatusCode"])
-    assert actual == (code, status)
-
-
-def invalid(message: str = ".") -> contextlib.AbstractContextManager[None]:
-    return refused("ValidationException", 400, message)
-
 
 # --- the chain -----------------------------------------------------------------------------------
 
@@ -442,7 +323,7 @@ def neighbours() -> Iterator[Neighbours]:
 
 
 def test_training_objects_are_read_from_the_s3_of_the_settings(neighbours: Neighbours) -> None:
-    reader = S3Reader(neighbours.settings())
+    reader = S3Objects(neighbours.settings()).read
 
     assert reader(TRAINING_OBJECT) == training_object()
     with pytest.raises(LookupError):
@@ -542,9 +423,110 @@ def test_the_eleventh_deployment_exceeds_the_quota(bench: Bench) -> None:
     model = bench.create_model()
     for number in range(10):
         bench.create_deployment(model, f"router-{number}")
+        bench.clock.advance(30)
 
-    with refused("ServiceQuotaExceededException", 400):
+    with refused("ServiceQuotaExceededException", 400, "maximum of 10 custom"):
         bench.create_deployment(model, "router-10")
+
+
+def test_the_third_deployment_in_progress_exceeds_the_quota(bench: Bench) -> None:
+    model = bench.create_model()
+    for number in range(2):
+        bench.create_deployment(model, f"router-{number}")
+
+    with refused("ServiceQuotaExceededException", 400, "maximum of 2 deployments in progress"):
+        bench.create_deployment(model, "router-2")
+
+    bench.clock.advance(30)
+    assert bench.create_deployment(model, "router-2")
+
+
+def test_a_deployment_can_be_made_to_fail(bench: Bench) -> None:
+    model = bench.create_model()
+    bench.double.change(deployment_failure="Internal error.")
+    arn = bench.create_deployment(model)
+    bench.clock.advance(30)
+
+    reply = bench.bedrock.get_custom_model_deployment(customModelDeploymentIdentifier=arn)
+
+    assert (reply["status"], reply["failureMessage"]) == ("Failed", "Internal error.")
+    with invalid("not active"):
+        bench.ask(arn)
+    bench.bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier=arn)
+
+
+def test_an_update_changes_the_model_and_keeps_the_arn(bench: Bench) -> None:
+    # GIVEN a deployment, and another model that answers otherwise
+    deployment = bench.deploy()
+    other = b"\n".join(
+        training_line(number, '{"visual": 0.1, "audio": 0.9}') for number in range(MIN_RECORDS)
+    )
+    bench.objects[TRAINING_OBJECT] = other
+    model = bench.create_model("run-2")
+
+    # WHEN it is updated, THEN the old model answers until that is done
+    reply = bench.bedrock.update_custom_model_deployment(
+        customModelDeploymentIdentifier=deployment, modelArn=model
+    )
+    assert reply["customModelDeploymentArn"] == deployment
+    assert "0.8" in text_of(bench.ask(deployment))
+    with invalid("cannot be updated now"):
+        bench.bedrock.update_custom_model_deployment(
+            customModelDeploymentIdentifier=deployment, modelArn=model
+        )
+    bench.clock.advance(30)
+    assert "0.9" in text_of(bench.ask(deployment))
+    described = bench.bedrock.get_custom_model_deployment(
+        customModelDeploymentIdentifier=deployment
+    )
+    assert described["modelArn"] == model
+    assert described["updateDetails"]["updateStatus"] == "UpdateCompleted"
+
+
+def test_models_are_listed_and_deleted_once_nothing_needs_them(bench: Bench) -> None:
+    deployment = bench.deploy()
+    models = bench.bedrock.list_custom_models(isOwned=True)["modelSummaries"]
+    assert [model["modelName"] for model in models] == ["router-run-1"]
+
+    with refused("ConflictException", 400, "has a custom model deployment"):
+        bench.bedrock.delete_custom_model(modelIdentifier=models[0]["modelArn"])
+    bench.bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier=deployment)
+    bench.bedrock.delete_custom_model(modelIdentifier=models[0]["modelArn"])
+
+    assert bench.bedrock.list_custom_models()["modelSummaries"] == []
+    with refused("ResourceNotFoundException", 404):
+        bench.bedrock.delete_custom_model(modelIdentifier="router-run-1")
+
+
+def test_the_eleventh_open_job_exceeds_the_quota(bench: Bench) -> None:
+    for number in range(10):
+        bench.create_job(f"run-{number}")
+
+    with refused("ServiceQuotaExceededException", 400, "maximum of 10 scheduled"):
+        bench.create_job("run-10")
+
+    bench.clock.advance(60)
+    assert bench.create_job("run-10")
+
+
+def test_tags_are_kept_and_told(bench: Bench) -> None:
+    tags = [{"key": "stack", "value": "search-router"}]
+    job = bench.create_job(jobTags=tags, customModelTags=tags)
+    bench.clock.advance(60)
+    model = bench.job(job)["outputModelArn"]
+    deployment = bench.create_deployment(model, tags=tags)
+
+    for arn in (job, model, deployment):
+        assert bench.bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == tags
+    bench.bedrock.tag_resource(resourceARN=model, tags=[{"key": "run", "value": "1"}])
+    bench.bedrock.untag_resource(resourceARN=model, tagKeys=["stack"])
+    left = bench.bedrock.list_tags_for_resource(resourceARN=model)["tags"]
+    assert left == [{"key": "run", "value": "1"}]
+    with refused("TooManyTagsException", 400):
+        many: Any = [{"key": f"k{number}", "value": ""} for number in range(51)]
+        bench.bedrock.tag_resource(resourceARN=model, tags=many)
+    with refused("ResourceNotFoundException", 404):
+        bench.bedrock.list_tags_for_resource(resourceARN=model[:-1] + "x")
 
 
 def test_deployments_are_listed_with_their_filters(bench: Bench) -> None:
@@ -710,10 +692,10 @@ def test_malformed_answers_can_be_turned_on(bench: Bench) -> None:
 
 
 def test_operations_of_later_days_say_that_they_are_not_played(bench: Bench) -> None:
-    with refused("NotPlayedException", 501, "does not play ListFoundationModels"):
-        bench.bedrock.list_foundation_models()
-    with refused("NotPlayedException", 501, "does not play InvokeModel"):
-        bench.runtime.invoke_model(modelId=BASE, body=b"{}")
+    with refused("NotPlayedException", 501, "does not play ListGuardrails"):
+        bench.bedrock.list_guardrails()
+    with refused("NotPlayedException", 501, "does not play CountTokens"):
+        bench.runtime.count_tokens(modelId=BASE, input={"converse": {}})
 
 
 # --- the process of the local stack --------------------------------------------------------------

@@ -869,6 +869,7 @@ def test_an_eleventh_deployment_finds_no_place(foundry: Foundry) -> None:
     model = foundry.model("search-router-1")
     for number in range(10):
         foundry.deployments.deploy(f"router-{number}", model)
+        foundry.end_deployment(f"router-{number}")
 
     with pytest.raises(QuotaExceededError):
         foundry.deployments.deploy("router-10", model)
