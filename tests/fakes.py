@@ -180,8 +180,11 @@ class InMemoryRuns:
 
     _runs: dict[str, str] = field(default_factory=dict)
     _jobs: dict[str, dict[str, None]] = field(default_factory=dict)
+    listed: dict[str, None] = field(default_factory=dict)
 
     def create(self, run: Run) -> Run:
+        if run.run_id not in self._runs:
+            self.listed[run.run_id] = None
         return Run.model_validate_json(
             self._runs.setdefault(run.run_id, run.model_dump_json()),
         )
@@ -200,6 +203,19 @@ class InMemoryRuns:
         stored = self.get(run.run_id)
         if stored is None or stored.revision != run.revision - 1:
             raise ConflictError(f"move a run: {run.run_id} is not at {run.revision - 1}")
+
+    def open(self) -> Iterator[Run]:
+        for run_id in sorted(self.listed):
+            yield Run.model_validate_json(self._runs[run_id])
+
+    def settle(self, run: Run) -> None:
+        stored = self.get(run.run_id)
+        if stored is not None and stored.revision == run.revision:
+            self.listed.pop(run.run_id, None)
+
+    def reopen(self, run: Run) -> None:
+        self.replace(run)
+        self.listed[run.run_id] = None
 
     def enter_job(self, job_name: str, run_id: str) -> None:
         self._jobs.setdefault(job_name, {})[run_id] = None
@@ -273,8 +289,11 @@ class InMemoryLedger:
 
     _logs: dict[str, QueryLog] = field(default_factory=dict)
     _markers: dict[tuple[str, int], str] = field(default_factory=dict)
+    listed: dict[str, None] = field(default_factory=dict)
 
     def create(self, log: QueryLog) -> QueryLog:
+        if log.log_id not in self._logs:
+            self.listed[log.log_id] = None
         return self._logs.setdefault(log.log_id, log)
 
     def get(self, log_id: str) -> QueryLog | None:
@@ -303,6 +322,13 @@ class InMemoryLedger:
         change = {"state": state, "reason": reason, "updated_at": now}
         self._logs[log_id] = stored.model_copy(update=change)
         return True
+
+    def open(self) -> Iterator[QueryLog]:
+        yield from [self._logs[log_id] for log_id in sorted(self.listed)]
+
+    def settle(self, log: QueryLog) -> None:
+        if self._logs[log.log_id].state is log.state:
+            self.listed.pop(log.log_id, None)
 
     def all(self) -> Iterator[QueryLog]:
         yield from [self._logs[log_id] for log_id in sorted(self._logs)]
@@ -400,6 +426,10 @@ class InMemoryCustomizer:
             if identifier in (name, view.arn):
                 return view
         raise NotFoundError("read the deployment: unknown")
+
+    def arns(self) -> Iterator[str]:
+        self.calls += 1
+        yield from [view.arn for view in self.deployments.values()]
 
     def tear_down(self, deployment_arn: str) -> None:
         self.calls += 1

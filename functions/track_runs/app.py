@@ -21,6 +21,7 @@ def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
     tracking = track_runs(
         deps.settings.upload_bucket,
         runs=deps.runs,
+        champions=deps.champions,
         ledger=deps.ledger,
         uploads=deps.uploads,
         jobs=deps.jobs,

@@ -174,6 +174,7 @@ _BEDROCK_REQUESTS: Mapping[str, Callable[[Mapping[str, str]], list[Request]]] = 
     "CreateCustomModelDeployment": _create_deployment,
     "CreateModelCustomizationJob": _create_job,
     "DeleteCustomModelDeployment": _on("DeleteCustomModelDeployment", *_DEPLOYMENT),
+    "ListCustomModelDeployments": lambda _: [Request("bedrock:ListCustomModelDeployments", "*")],
     "GetCustomModelDeployment": _on("GetCustomModelDeployment", *_DEPLOYMENT),
     "GetFoundationModel": _on("GetFoundationModel", "modelIdentifier", "foundation-model"),
     "GetModelCustomizationJob": _on(

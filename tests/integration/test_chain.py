@@ -13,7 +13,7 @@ from search_router.dependencies import dependencies
 from search_router.domain import naming
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.runs import Run, RunState
-from search_router.use_cases.track_runs import PATIENCE
+from search_router.use_cases.open_runs import PATIENCE
 from tests.aws_calls import Crash, Fault, aws_calls
 from tests.integration.material import labelled, lines, mislabelled, query, rows, weights
 from tests.integration.stack import Stack
@@ -218,9 +218,9 @@ def test_the_schedule_repeats_each_event_that_was_lost(stack: Stack) -> None:
 def test_one_runs_trouble_does_not_keep_the_others_waiting(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # GIVEN an older run whose deployment Bedrock does not know
+    # GIVEN an older run whose job Bedrock does not know
     dependencies().runs.create(
-        a_run(RunState.DEPLOYING, run_id="run-000000000001", deployment_arn=_unknown_deployment())
+        a_run(RunState.TRAINING, run_id="run-000000000001", job_arn=_unknown_job())
     )
     run = stack.train("prompts/labels.jsonl", PROMPTS)
     # THEN the younger one has gone its way, and the trouble was counted
@@ -229,8 +229,9 @@ def test_one_runs_trouble_does_not_keep_the_others_waiting(
     assert json.loads(counted[-1])["TrackingErrors"] == [1.0]
 
 
-def _unknown_deployment() -> str:
-    return f"arn:aws:bedrock:{REGION}:{ACCOUNT}:custom-model-deployment/000000000000"
+def _unknown_job() -> str:
+    job = "model-customization-job/amazon.nova-micro-v1:0:128k/000000000000"
+    return f"arn:aws:bedrock:us-east-1:123456789012:{job}"
 
 
 # --- from a query log to results -----------------------------------------------------------------

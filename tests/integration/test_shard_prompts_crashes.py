@@ -55,7 +55,9 @@ def rerun(
 def test_a_crash_at_any_call_and_a_retry_leave_the_same_bytes(rerun: Rerun) -> None:
     # GIVEN what an undisturbed run leaves behind
     undisturbed, calls = rerun(None, Fault.CRASH_BEFORE)
-    assert {"PutObject", "PutItem", "PutEvents"} <= {call.operation for call in calls.made}
+    assert {"PutObject", "TransactWriteItems", "PutEvents"} <= {
+        call.operation for call in calls.made
+    }
     assert {"RUNS RUN", "runs/RUN/training.jsonl"} <= set(undisturbed)
     # WHEN the process dies, or a reply is lost, at any of its calls
     for site, fault in product(range(len(calls.made)), FAULTS):

@@ -21,7 +21,13 @@ Template = dict[str, Any]
 Properties = dict[str, Any]
 
 # These know no resources; every other action is granted on an ARN.
-RESOURCELESS_ACTIONS = frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"})
+RESOURCELESS_ACTIONS = frozenset(
+    {
+        "bedrock:ListCustomModelDeployments",
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+    }
+)
 
 # A prefix of a bucket, and things of the account whose ids Bedrock chooses.
 _OPEN_ENDED = re.compile(

@@ -119,6 +119,18 @@ class RunRepository(Protocol):
     def all(self) -> Iterator[Run]:
         """Yield every run, oldest first."""
 
+    def open(self) -> Iterator[Run]:
+        """Yield the runs that are not settled: all that the schedule has to look after."""
+
+    def settle(self, run: Run) -> None:
+        """Take a closed run off the schedule's list, unless it was moved meanwhile."""
+
+    def reopen(self, run: Run) -> None:
+        """Store a run's next revision and put it on the schedule's list again, in one write.
+
+        Raises ConflictError if somebody else moved it first.
+        """
+
 
 class ChampionRepository(Protocol):
     """The owner of the champion pointer."""
@@ -172,6 +184,12 @@ class QueryLogLedger(Protocol):
     def all(self) -> Iterator[QueryLog]:
         """Yield every log."""
 
+    def open(self) -> Iterator[QueryLog]:
+        """Yield the logs that are not settled: all that the schedule has to look after."""
+
+    def settle(self, log: QueryLog) -> None:
+        """Take a closed log off the schedule's list, unless it was moved meanwhile."""
+
 
 class SplitQueue(Protocol):
     """The work queue."""
@@ -215,6 +233,9 @@ class Deployments(Protocol):
 
     def deployment(self, identifier: str) -> DeploymentView:
         """Read a deployment by name or ARN; raises NotFoundError."""
+
+    def arns(self) -> Iterator[str]:
+        """Yield the ARN of every deployment of the account, ours or not."""
 
     def tear_down(self, deployment_arn: str) -> None:
         """Delete a deployment, never the model; one that is gone is fine."""

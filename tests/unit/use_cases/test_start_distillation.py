@@ -15,7 +15,7 @@ from search_router.domain.errors import (
 )
 from search_router.domain.events import PromptsSharded, RunFailed
 from search_router.domain.runs import RunState
-from search_router.use_cases.track_runs import PATIENCE
+from search_router.use_cases.open_runs import PATIENCE
 from tests.fakes import START, InMemoryCustomizer, InMemoryRuns
 from tests.records import STUDENT, TEACHER, jsonl
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran

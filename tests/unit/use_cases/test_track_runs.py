@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from search_router.domain.champions import ServingModel
+from search_router.domain.deadlines import DEADLINES, DELETED
 from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
 from search_router.domain.events import (
     ModelDeployed,
@@ -15,12 +17,17 @@ from search_router.domain.events import (
     UploadMissed,
 )
 from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.runs import OPEN_STATES, RunState
+from search_router.domain.routing import ModelReply
+from search_router.domain.runs import RunState
+from search_router.domain.tracking import RECENT
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases.track_runs import PATIENCE, UPLOAD_HORIZON, UPLOAD_PATIENCE
-from tests.fakes import START, UPLOAD_BUCKET, InMemoryRuns
-from tests.records import a_run, an_evaluation, jsonl
-from tests.unit.use_cases.world import World, labelled_rows
+from search_router.use_cases.deployment_places import MAX_DEPLOYMENTS
+from search_router.use_cases.evaluate_model import CLAIM
+from search_router.use_cases.open_runs import PATIENCE
+from search_router.use_cases.track_runs import UPLOAD_HORIZON, UPLOAD_PATIENCE
+from tests.fakes import START, UPLOAD_BUCKET, FakeModel, InMemoryRuns
+from tests.records import a_champion, a_run, an_evaluation, jsonl
+from tests.unit.use_cases.world import World, labelled_rows, ran, student
 
 JUST_BEFORE = PATIENCE - timedelta(seconds=1)
 
@@ -101,14 +108,173 @@ def test_a_lost_event_of_ours_is_repeated_after_some_patience(
     assert world.events.published == [said, said]
 
 
-@pytest.mark.parametrize("state", [state for state in RunState if state not in OPEN_STATES])
-def test_a_closed_run_is_left_in_peace(world: World, state: RunState) -> None:
+@pytest.mark.parametrize("state", [state for state in RunState if a_run(state).is_closed])
+def test_a_closed_run_is_left_in_peace_and_soon_not_even_read(
+    world: World, state: RunState
+) -> None:
     run = world.runs.create(a_run(state))
-    world.clock.advance(timedelta(days=30))
 
     assert dict(world.track()[0]) == {state.value: 1}
+    world.clock.advance(RECENT)
+    assert dict(world.track()[0]) == {state.value: 1}
+    assert dict(world.track()[0]) == {}
+
     assert (world.run(run.run_id), world.customizer.calls) == (run, 0)
     assert world.events.published == []
+
+
+def test_a_run_that_was_moved_while_it_was_settled_stays_on_the_list(world: World) -> None:
+    run = world.runs.create(a_run(RunState.FAILED))
+    world.runs.reopen(run.moved(RunState.SHARDED, world.clock.now()))
+
+    world.runs.settle(run)
+
+    assert [run.state for run in world.runs.open()] == [RunState.SHARDED]
+
+
+def test_a_closed_log_is_settled_when_it_is_no_news_any_more(world: World) -> None:
+    world.ledger.create(a_log("log-000000000001", LogState.ROUTED, 3))
+    world.ledger.create(a_log("log-000000000002", LogState.ROUTING, 2))
+
+    assert dict(world.tick().logs) == {"ROUTED": 1, "ROUTING": 1}
+    world.clock.advance(RECENT)
+    world.tick()
+
+    assert dict(world.tick().logs) == {"ROUTING": 1}
+
+
+@pytest.mark.parametrize("state", DEADLINES)
+def test_nothing_waits_for_ever(world: World, state: RunState) -> None:
+    slow = world.customizer.deploy("slow", "model")
+    known = {"reason": "two jobs are running", "job_status": "InProgress"}
+    run = world.runs.create(a_run(state, deployment_arn=slow, **known))
+    waits_for_a_person = state is RunState.AWAITING_APPROVAL
+
+    world.clock.advance(DEADLINES[state] - timedelta(seconds=1))
+    world.track()
+    assert world.run(run.run_id).state is state
+
+    world.clock.advance(timedelta(seconds=1))
+    world.track()
+
+    after = world.run(run.run_id)
+    assert after.state is (RunState.REJECTED if waits_for_a_person else RunState.FAILED)
+    if waits_for_a_person:
+        assert after.reason == "nobody approved it within 14 days"
+    else:
+        assert f"it was {state} for" in after.reason
+        assert after.reason.endswith(": two jobs are running; the job is InProgress")
+
+
+def test_a_deployment_that_somebody_deleted_ends_the_run(world: World) -> None:
+    run = world.deploying()
+    world.customizer.tear_down(run.deployment_arn)
+
+    _, errors = world.track()
+    assert [type(error) for error in errors] == [NotFoundError], "it may not be listed yet"
+
+    world.clock.advance(DELETED)
+    states, errors = world.track()
+
+    assert (dict(states), errors) == ({"FAILED": 1}, [])
+    reason = "its deployment was deleted before the model was evaluated"
+    assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=reason)]
+
+
+def test_a_run_that_fails_after_it_deployed_leaves_no_deployment(world: World) -> None:
+    run = world.evaluating()
+    world.clock.advance(DEADLINES[RunState.EVALUATING])
+
+    world.track()
+    assert world.run(run.run_id).state is RunState.FAILED
+    world.track()
+
+    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.run(run.run_id).torn_down
+
+
+def test_a_failed_twin_leaves_the_champions_deployment_alone(world: World) -> None:
+    champion = world.promoted()
+    twin = world.evaluating(key="prompts/again.jsonl")
+    assert twin.deployment_arn == champion.deployment_arn
+    world.clock.advance(DEADLINES[RunState.EVALUATING])
+
+    world.track()
+    world.track()
+
+    assert world.run(twin.run_id).state is RunState.FAILED
+    assert world.customizer.torn_down == []
+
+
+def test_a_killed_evaluation_is_called_again_when_its_claim_has_run_out(world: World) -> None:
+    run = world.evaluating()
+
+    def dying(_serving: ServingModel, _query: str) -> ModelReply:
+        raise KeyboardInterrupt
+
+    world.model = FakeModel(dying)
+    with pytest.raises(KeyboardInterrupt):
+        world.evaluate(run.run_id)
+    world.events.published.clear()
+
+    world.clock.advance(CLAIM - timedelta(seconds=1))
+    world.track()
+    assert world.events.published == []
+
+    world.clock.advance(timedelta(seconds=1))
+    world.track()
+    assert world.events.published == [ModelDeployed(run_id=run.run_id)]
+    world.model = FakeModel(student)
+    assert ran(world.evaluate(run.run_id)).evaluation is not None
+
+
+def deployed_champions(world: World, count: int) -> list[str]:
+    """Install champions that are all still deployed; return their deployments, oldest first."""
+    arns = []
+    for version in range(1, count + 1):
+        arn = world.customizer.deploy(f"former-{version}", "model")
+        champion = a_champion(version, deployment_arn=arn)
+        previous = {"previous_version": version - 1 or None}
+        world.champions.install(champion.model_copy(update=previous))
+        arns.append(arn)
+    return arns
+
+
+def test_old_deployments_make_room_for_the_next_model(world: World) -> None:
+    arns = deployed_champions(world, MAX_DEPLOYMENTS - 1)
+    world.track()
+    assert world.customizer.torn_down == [], "nobody needs the place"
+
+    world.training()
+    world.track()
+
+    assert world.customizer.torn_down == arns[:1], "two places are free"
+
+
+def test_the_champion_its_predecessor_and_what_logs_are_routed_by_stay(world: World) -> None:
+    arns = deployed_champions(world, 4)
+    for number in range(6):
+        world.customizer.deploy(f"somebody-elses-{number}", "model")
+    log = a_log("log-000000000001", LogState.ROUTING, 1)
+    world.ledger.create(log.model_copy(update={"champion_version": 1}))
+    world.training()
+
+    world.track()
+
+    assert world.customizer.torn_down == [arns[1]], "one is not enough, but all that is ours"
+
+
+def test_a_model_that_found_no_place_is_deployed_when_there_is_one(world: World) -> None:
+    deployed_champions(world, MAX_DEPLOYMENTS)
+    run = world.training()
+    world.customizer.end_job(run.job_name)
+    world.deploy(run.job_arn)
+    assert world.run(run.run_id).reason == "deploy the model: no place is free"
+
+    world.track()
+    world.track()
+
+    assert world.run(run.run_id).state is RunState.DEPLOYING
 
 
 def test_one_runs_trouble_does_not_keep_the_others_waiting(world: World) -> None:

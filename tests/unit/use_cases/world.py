@@ -135,6 +135,7 @@ class World:
         return track_runs(
             UPLOAD_BUCKET,
             runs=self.runs,
+            champions=self.champions,
             ledger=self.ledger,
             uploads=self.uploads,
             jobs=self.customizer,

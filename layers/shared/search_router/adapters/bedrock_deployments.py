@@ -5,6 +5,7 @@ own, which only joins the SDK's retries, because a name that was torn down must 
 deployed again.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,14 @@ class BedrockDeployments:
             status=reply["status"],
             failure=reply.get("failureMessage", ""),
         )
+
+    def arns(self) -> Iterator[str]:
+        """Yield the ARN of every deployment of the account, ours or not."""
+        pages = self._client.get_paginator("list_custom_model_deployments").paginate()
+        with translated("list the deployments"):
+            for page in pages:
+                for summary in page.get("modelDeploymentSummaries", []):
+                    yield summary["customModelDeploymentArn"]
 
     def tear_down(self, deployment_arn: str) -> None:
         """Delete a deployment, never the model; one that is gone is fine."""

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
+    ABSENT,
     Item,
     document_item,
     get_item,
     last_sort_key,
+    put,
     query_items,
     read_document,
 )
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _CHAMPION = "CHAMPION"
 _CURRENT = "CURRENT"
 _VERSIONS, _MOVES = "V#", "MOVE#"
-_ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
 class DynamoChampionRepository:
@@ -66,7 +67,7 @@ class DynamoChampionRepository:
         stored = document_item(_CHAMPION, _version_key(champion.version), champion)
         self._write(
             "promote a model",
-            (stored, _ABSENT),
+            (stored, ABSENT),
             (_pointer(champion), _moved_from(previous)),
             (run_item(run), revision_condition(run)),
             (_move_item(move), {}),
@@ -81,10 +82,7 @@ class DynamoChampionRepository:
         )
 
     def _write(self, doing: str, *items: tuple[Item, Item]) -> None:
-        puts: Any = [
-            {"Put": {"TableName": self._table, "Item": item, **condition}}
-            for item, condition in items
-        ]
+        puts: Any = [put(self._table, item, **condition) for item, condition in items]
         with translated(doing):
             self._client.transact_write_items(TransactItems=puts)
 
@@ -110,7 +108,7 @@ def _move_item(move: ChampionMove) -> Item:
 
 def _moved_from(previous: Champion | None) -> Item:
     if previous is None:
-        return _ABSENT
+        return ABSENT
     return {
         "ConditionExpression": "version = :previous",
         "ExpressionAttributeValues": {":previous": {"N": str(previous.version)}},

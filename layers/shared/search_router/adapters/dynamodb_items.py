@@ -6,6 +6,8 @@
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
+    OPEN               <run-id>      a run that the schedule still looks after
+    OPEN#LOG           <log-id>      a query log that the schedule still looks after
     LOGS               <log-id>      a query log's head, with the number of parts entered
     LOG#<log-id>       PART#00000000 one part's marker
 
@@ -14,12 +16,13 @@ numbers are no floats.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from search_router.adapters.aws_errors import translated
-from search_router.domain.errors import InvalidInputError
+from search_router.domain.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 RecordT = TypeVar("RecordT", bound=BaseModel)
 DOCUMENT = "document"
+ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
 def key(pk: str, sk: str) -> Item:
@@ -53,6 +57,27 @@ def read_document(item: Item, kind: type[RecordT]) -> RecordT:
     except ValidationError as error:
         fields = ", ".join(str(problem["loc"]) for problem in error.errors()[:3])
         raise InvalidInputError(f"a stored {kind.__name__} cannot be read: {fields}") from None
+
+
+def put(table: str, item: Item, **condition: Any) -> Any:
+    """Return a transaction's step: write an item."""
+    return {"Put": {"TableName": table, "Item": item, **condition}}
+
+
+def settle(client: "DynamoDBClient", table: str, open_pk: str, owner: Item, **unmoved: Any) -> None:
+    """Delete the entry of a list of what is open, if its owner meets a condition; else do nothing.
+
+    The owner is given by its key, whose sort key is the entry's too.
+    """
+    entry = {"pk": {"S": open_pk}, "sk": owner["sk"]}
+    check: Any = {"TableName": table, "Key": owner, **unmoved}
+    with suppress(ConflictError), translated("settle what is closed"):
+        client.transact_write_items(
+            TransactItems=[
+                {"ConditionCheck": check},
+                {"Delete": {"TableName": table, "Key": entry}},
+            ]
+        )
 
 
 def number_of(item: Item, name: str) -> int:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
+    ABSENT,
     Item,
     document_item,
     get_item,
     key,
     number_of,
+    put,
     query_items,
     read_document,
+    settle,
 )
 from search_router.domain.errors import ConflictError, NotFoundError
 from search_router.domain.query_logs import LOG_PREDECESSORS, LogState, QueryLog
@@ -21,7 +24,7 @@ from search_router.domain.results import PartMarker
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_LOGS = "LOGS"
+_LOGS, _OPEN = "LOGS", "OPEN#LOG"
 
 
 class DynamoQueryLogLedger:
@@ -35,10 +38,11 @@ class DynamoQueryLogLedger:
         """Store a new log, or return the one already stored under its id."""
         try:
             with translated("create a query log"):
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=_head_item(log),
-                    ConditionExpression="attribute_not_exists(pk)",
+                self._client.transact_write_items(
+                    TransactItems=[
+                        put(self._table, _head_item(log), **ABSENT),
+                        put(self._table, key(_OPEN, log.log_id)),
+                    ]
                 )
         except ConflictError:
             return self._head(log.log_id)
@@ -115,6 +119,24 @@ class DynamoQueryLogLedger:
         """Yield every log, by id."""
         for item in query_items(self._client, self._table, _LOGS):
             yield _head_of(item)
+
+    def open(self) -> Iterator[QueryLog]:
+        """Yield the logs on the list of open ones."""
+        for item in list(query_items(self._client, self._table, _OPEN)):
+            if (log := self.get(item["sk"]["S"])) is not None:
+                yield log
+
+    def settle(self, log: QueryLog) -> None:
+        """Take a closed log off the list, unless it was moved meanwhile."""
+        settle(
+            self._client,
+            self._table,
+            _OPEN,
+            key(_LOGS, log.log_id),
+            ConditionExpression="#state = :seen",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":seen": {"S": log.state.value}},
+        )
 
     def _head(self, log_id: str) -> QueryLog:
         log = self.get(log_id)

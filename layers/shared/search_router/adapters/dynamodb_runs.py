@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
+    ABSENT,
     Item,
     document_item,
     get_item,
     key,
+    put,
     query_items,
     read_document,
+    settle,
 )
 from search_router.domain.errors import ConflictError
 from search_router.domain.runs import Run
@@ -18,7 +21,7 @@ from search_router.domain.runs import Run
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_RUNS = "RUNS"
+_RUNS, _OPEN = "RUNS", "OPEN"
 
 
 class DynamoRunRepository:
@@ -32,10 +35,11 @@ class DynamoRunRepository:
         """Store a new run, or return the one already stored under its id."""
         try:
             with translated("create a run"):
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=run_item(run),
-                    ConditionExpression="attribute_not_exists(pk)",
+                self._client.transact_write_items(
+                    TransactItems=[
+                        put(self._table, run_item(run), **ABSENT),
+                        put(self._table, key(_OPEN, run.run_id)),
+                    ]
                 )
         except ConflictError:
             stored = self.get(run.run_id)
@@ -59,6 +63,33 @@ class DynamoRunRepository:
         except ConflictError:
             if self.get(run.run_id) != run:
                 raise
+
+    def reopen(self, run: Run) -> None:
+        """Store a run's next revision and list it among the open ones, in one write."""
+        with translated("reopen a run"):
+            self._client.transact_write_items(
+                TransactItems=[
+                    put(self._table, run_item(run), **revision_condition(run)),
+                    put(self._table, key(_OPEN, run.run_id)),
+                ]
+            )
+
+    def open(self) -> Iterator[Run]:
+        """Yield the runs on the list of open ones."""
+        for item in list(query_items(self._client, self._table, _OPEN)):
+            if (run := self.get(item["sk"]["S"])) is not None:
+                yield run
+
+    def settle(self, run: Run) -> None:
+        """Take a closed run off the list, unless it was moved meanwhile."""
+        settle(
+            self._client,
+            self._table,
+            _OPEN,
+            key(_RUNS, run.run_id),
+            ConditionExpression="revision = :seen",
+            ExpressionAttributeValues={":seen": {"N": str(run.revision)}},
+        )
 
     def enter_job(self, job_name: str, run_id: str) -> None:
         """Note that a run waits for a job."""

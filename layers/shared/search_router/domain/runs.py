@@ -143,9 +143,14 @@ class Run(BaseModel):
         return self.state in OPEN_STATES
 
     @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing is to happen any more, by itself or by a person's approval."""
+        return not self.is_open and self.state is not RunState.AWAITING_APPROVAL
+
+    @property
     def in_state_since(self) -> datetime:
         """When the run came into the state that it is in; deadlines count from here."""
-        return self.state_since or self.updated_at
+        return self.state_since or self.created_at
 
     @property
     def promoted(self) -> bool:

@@ -9,7 +9,7 @@ from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.runs import Run, RunState
 
 LOG_DEADLINE = timedelta(hours=12)  # without a new part; longer than a million queries take
-_RECENT = timedelta(minutes=15)  # three ticks: a failure is seen even if two ticks are lost
+RECENT = timedelta(minutes=15)  # three ticks: a failure is seen even if two ticks are lost
 _HELPING = timedelta(minutes=15)
 _DAY = timedelta(days=1)
 _UNFINISHED = frozenset({LogState.PLANNED, LogState.ROUTING})
@@ -18,7 +18,10 @@ _ENDED_BADLY = frozenset({RunState.FAILED, RunState.STOPPED})
 
 @dataclass(slots=True)
 class Tracking:
-    """The tally of one tick: runs and logs by state, and what is not as it should be."""
+    """The tally of one tick: runs and logs by state, and what is not as it should be.
+
+    Counted is what is open, and what ended so short a while ago that it is still news.
+    """
 
     runs: Counter[str] = field(default_factory=Counter)
     logs: Counter[str] = field(default_factory=Counter)
@@ -31,13 +34,13 @@ class Tracking:
     def count_run(self, run: Run, now: datetime) -> None:
         """Count a run; one that failed a short while ago counts as news."""
         self.runs[run.state.value] += 1
-        self.runs_failed += run.state in _ENDED_BADLY and now - run.updated_at < _RECENT
+        self.runs_failed += run.state in _ENDED_BADLY and now - run.updated_at < RECENT
 
     def count_log(self, log: QueryLog, now: datetime) -> None:
         """Count a log; one whose last part came before the deadline is stuck."""
         self.logs[log.state.value] += 1
         waited = now - log.updated_at
-        self.logs_failed += log.state is LogState.FAILED and waited < _RECENT
+        self.logs_failed += log.state is LogState.FAILED and waited < RECENT
         if is_unfinished(log) and waited >= LOG_DEADLINE:
             self.logs_stuck.append(log.log_id)
 

@@ -34,7 +34,7 @@ def promote_model(
     lifecycle = RunLifecycle(runs, events, clock)
     if run.state in (RunState.PROMOTED, RunState.REJECTED):
         lifecycle.announce(run)
-        return lifecycle.tear_down_rejected(run, deployments)
+        return lifecycle.tear_down_ended(run, deployments)
     if run.state is not RunState.EVALUATING or run.evaluation is None:
         return Ignored(f"the run is {run.state}, not evaluated")
     current = champions.current()
@@ -49,7 +49,7 @@ def promote_model(
         return lifecycle.move(run, RunState.AWAITING_APPROVAL, reason=decision.reason)
     if decision.verdict is Verdict.REJECT:
         rejected = lifecycle.move(run, RunState.REJECTED, reason=decision.reason)
-        return lifecycle.tear_down_rejected(rejected, deployments)
+        return lifecycle.tear_down_ended(rejected, deployments)
     champion = Champion(
         version=champions.last_version() + 1,
         run_id=run.run_id,

@@ -26,6 +26,7 @@ _ENDED_JOBS = {
     JobStatus.FAILED.value: RunState.FAILED,
     JobStatus.STOPPED.value: RunState.STOPPED,
 }
+_WITHOUT_CHAMPION = frozenset({RunState.REJECTED, RunState.FAILED, RunState.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,16 @@ class RunLifecycle:
             )
         return run
 
-    def tear_down_rejected(self, run: Run, deployments: Deployments) -> Run:
-        """Delete a loser's deployment, unless another run of the same bytes may still need it.
+    def tear_down_ended(self, run: Run, deployments: Deployments) -> Run:
+        """Delete the deployment of a run that ended without a champion, unless others need it.
 
-        The model is kept. It comes after the rejection; `track_runs` repeats it until it is noted.
+        Runs of the same bytes share one: the last of them deletes it. The model is kept. It comes
+        after the end; `track_runs` repeats it until it is noted.
         """
-        if run.state is not RunState.REJECTED or run.torn_down or not run.deployment_arn:
+        if run.state not in _WITHOUT_CHAMPION or run.torn_down or not run.deployment_arn:
             return run
         others = (self.runs.get(other) for other in self.runs.runs_of_job(run.job_name))
-        if any(other.is_open or other.promoted for other in others if other is not None):
+        if any(_may_need(other, run.deployment_arn) for other in others if other is not None):
             return run
         deployments.tear_down(run.deployment_arn)
         return self.note(run, torn_down=True)
@@ -110,6 +112,12 @@ class RunLifecycle:
             deployment_arn=arn,
             deployment_status=DeploymentStatus.CREATING.value,
         )
+
+
+def _may_need(run: Run, deployment_arn: str) -> bool:
+    """Tell whether a run serves by a deployment, or may come to."""
+    serves = run.promoted and run.deployment_arn == deployment_arn
+    return serves or run.is_open or run.state is RunState.AWAITING_APPROVAL
 
 
 def announcement(run: Run) -> RouterEvent | None:

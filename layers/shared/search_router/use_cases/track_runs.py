@@ -12,7 +12,7 @@ from search_router.domain.errors import SearchRouterError
 from search_router.domain.events import QueryLogPartsComplete, RouterEvent, UploadMissed
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.runs import Run, RunState
-from search_router.domain.tracking import Tracking, is_due, is_unfinished
+from search_router.domain.tracking import RECENT, Tracking, is_due, is_unfinished
 from search_router.domain.uploads import (
     PROMPTS_PREFIX,
     QUERY_LOGS_PREFIX,
@@ -21,6 +21,7 @@ from search_router.domain.uploads import (
     is_folder,
 )
 from search_router.ports import (
+    ChampionRepository,
     Clock,
     Deployments,
     DistillationJobs,
@@ -29,9 +30,10 @@ from search_router.ports import (
     RunRepository,
     UploadStore,
 )
+from search_router.use_cases.deployment_places import free_places
+from search_router.use_cases.open_runs import PATIENCE, RunTracker
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
-PATIENCE = timedelta(minutes=20)  # longer than any of our functions may run
 UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, seldom minutes
 UPLOAD_HORIZON = timedelta(days=7)  # what is older is a person's business: the alarm has rung
 
@@ -40,6 +42,7 @@ def track_runs(
     upload_bucket: str,
     *,
     runs: RunRepository,
+    champions: ChampionRepository,
     ledger: QueryLogLedger,
     uploads: UploadStore,
     jobs: DistillationJobs,
@@ -49,26 +52,18 @@ def track_runs(
 ) -> Tracking:
     """Look after every open run, log and upload once; return the tally.
 
-    One run's trouble does not keep the others waiting: it is in the tally's errors.
+    One run's trouble does not keep the others waiting: it is in the tally's errors. What is closed
+    is settled when it is no news any more; no tick reads it again.
     """
-    lifecycle = RunLifecycle(runs, events, clock)
+    tracker = RunTracker(RunLifecycle(runs, events, clock), jobs, deployments)
     tracking = Tracking()
-    known: set[str] = set()
-    for run in runs.all():
-        known.add(run.run_id)
-        after = run
-        try:
-            after = _track(run, lifecycle, jobs, deployments)
-        except SearchRouterError as error:
-            tracking.errors.append(error)
-        tracking.count_run(after, clock.now())
+    for run in runs.open():
+        _track_run(run, tracker, runs, tracking)
     try:
-        for log in ledger.all():
-            known.add(log.log_id)
-            tracking.count_log(log, clock.now())
-            if (event := _repeated(log, clock.now())) is not None:
-                events.publish(event)
-        for source, uploaded in _missed(upload_bucket, uploads, known, clock.now()):
+        versions = _track_logs(ledger, events, clock.now(), tracking)
+        if tracking.runs[RunState.TRAINING.value]:
+            free_places(champions, deployments, versions)
+        for source, uploaded in _missed(upload_bucket, uploads, runs, ledger, clock.now()):
             tracking.uploads_missed += 1
             if is_due(clock.now() - uploaded, UPLOAD_PATIENCE):
                 events.publish(UploadMissed.of(source))
@@ -77,18 +72,32 @@ def track_runs(
     return tracking
 
 
-def _track(
-    run: Run, lifecycle: RunLifecycle, jobs: DistillationJobs, deployments: Deployments
-) -> Run:
-    if run.state is RunState.TRAINING:
-        return lifecycle.follow_job(run, jobs.job(run.job_arn), deployments)
-    if run.state is RunState.DEPLOYING:
-        return lifecycle.follow_deployment(run, deployments.deployment(run.deployment_arn))
-    if run.is_open and lifecycle.clock.now() - run.updated_at >= PATIENCE:
-        waiting = lifecycle.note(run)  # so that the next repetition waits as long
-        lifecycle.announce(waiting)
-        return waiting
-    return lifecycle.tear_down_rejected(run, deployments)
+def _track_run(run: Run, tracker: RunTracker, runs: RunRepository, tracking: Tracking) -> None:
+    now = tracker.lifecycle.clock.now()
+    after = run
+    try:
+        after = tracker.track(run)
+        if after.is_closed and now - after.updated_at >= RECENT:
+            runs.settle(after)
+    except SearchRouterError as error:
+        tracking.errors.append(error)
+    tracking.count_run(after, now)
+
+
+def _track_logs(
+    ledger: QueryLogLedger, events: EventPublisher, now: datetime, tracking: Tracking
+) -> set[int]:
+    """Look after the open logs; return the champion versions that unfinished ones are routed by."""
+    versions = set()
+    for log in ledger.open():
+        tracking.count_log(log, now)
+        if is_unfinished(log):
+            versions.add(log.champion_version)
+        elif now - log.updated_at >= RECENT:
+            ledger.settle(log)
+        if (event := _repeated(log, now)) is not None:
+            events.publish(event)
+    return versions
 
 
 def _repeated(log: QueryLog, now: datetime) -> RouterEvent | None:
@@ -103,15 +112,19 @@ def _repeated(log: QueryLog, now: datetime) -> RouterEvent | None:
 
 
 def _missed(
-    bucket: str, uploads: UploadStore, known: set[str], now: datetime
+    bucket: str,
+    uploads: UploadStore,
+    runs: RunRepository,
+    ledger: QueryLogLedger,
+    now: datetime,
 ) -> Iterator[tuple[ObjectRef, datetime]]:
     """Yield uploads that have waited too long without becoming a run or a log, and since when."""
     for prefix in (PROMPTS_PREFIX, QUERY_LOGS_PREFIX):
+        find = runs.get if prefix == PROMPTS_PREFIX else ledger.get
         for source, uploaded in uploads.latest(bucket, prefix):
-            waited = now - uploaded
-            if UPLOAD_PATIENCE <= waited < UPLOAD_HORIZON:
+            if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
                 expected = _expected_id(source)
-                if expected is not None and expected not in known:
+                if expected is not None and find(expected) is None:
                     yield source, uploaded
 
 
