@@ -1,0 +1,4 @@
+"""The local tier: a small student that answers what the labelled queries explain, and nothing else.
+
+terms → training → model, gate → artefact. Standard library only, pure and deterministic.
+"""

@@ -1,0 +1,173 @@
+"""A local model as bytes: compact, checked, and free of text.
+
+    "SRLOCAL1" | SHA-256 of the payload | zlib(payload)
+    payload = length of the header | header (JSON) | arrays
+
+Ascending numbers are kept as gaps and fractions in half precision. Of each array all first bytes
+come first, then all second ones (the shuffle filter of HDF5), which halves what zlib makes of it.
+Queries and terms are hashes: no text can be read from them.
+"""
+
+import hashlib
+import json
+import math
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import accumulate
+from typing import Any
+
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.local_tier.gate import Gate
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
+from search_router.domain.weights import Modalities
+
+_MAGIC = b"SRLOCAL1"
+_DIGEST_BYTES = 32
+_LENGTH = struct.Struct("<I")
+_MAX_PAYLOAD = 64 * 1024 * 1024  # 200,000 rows take 10 MB
+_ARRAYS = (  # name, type code of `array`
+    ("known", "Q"),
+    ("label_of", "I"),
+    ("inverse_norms", "H"),
+    ("nearness", "H"),
+    ("terms", "I"),
+    ("squares", "H"),
+    ("lengths", "B"),
+    ("postings", "I"),
+)
+
+
+def pack(model: LocalModel) -> bytes:
+    """Write a model; equal models give equal payloads."""
+    hood = model.neighbourhood
+    terms = sorted(hood.terms)
+    entries = [hood.terms[term] for term in terms]
+    postings = [row for length, _, at in entries for row in _gaps(hood.postings[at : at + length])]
+    values: dict[str, Iterable[Any]] = {
+        "known": _gaps(sorted(hood.known)),
+        "label_of": hood.label_of,
+        "inverse_norms": _halves(hood.inverse_norms),
+        "nearness": _halves(hood.nearness),
+        "terms": _gaps(terms),
+        "squares": _halves([-square for _, square, _ in entries]),
+        "lengths": [length for length, _, _ in entries],
+        "postings": postings,
+    }
+    arrays = {name: array(code, values[name]) for name, code in _ARRAYS}
+    header = {
+        "modalities": hood.modalities,
+        "labels": hood.labels,
+        "unknown_square": hood.unknown_square,
+        "gate": {**asdict(model.gate), "least_familiarity": _finite(model.gate)},
+        "sizes": {name: len(values) for name, values in arrays.items()},
+    }
+    text = json.dumps(header, sort_keys=True).encode("ascii")
+    body = b"".join(_shuffled(arrays[name]) for name, _ in _ARRAYS)
+    payload = _LENGTH.pack(len(text)) + text + body
+    return _MAGIC + hashlib.sha256(payload).digest() + zlib.compress(payload, 9)
+
+
+def version_of(artefact: bytes) -> str:
+    """Name an artefact by its content: 32 hex digits, the same whatever zlib made of it."""
+    return artefact[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES].hex()[:32]
+
+
+def unpack(artefact: bytes, modalities: Modalities) -> LocalModel:
+    """Read a model back; raises InvalidInputError for anything but what `pack` wrote for these."""
+    payload = _payload(artefact)
+    (length,) = _LENGTH.unpack_from(payload)
+    header = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
+    if tuple(header["modalities"]) != modalities:
+        raise InvalidInputError("the local model was trained for other modalities")
+    arrays, place = {}, _LENGTH.size + length
+    for name, code in _ARRAYS:
+        end = place + array(code).itemsize * header["sizes"][name]
+        arrays[name], place = _unshuffled(payload[place:end], code), end
+    gate = {**header["gate"]}
+    if gate["least_familiarity"] is None:
+        gate["least_familiarity"] = math.inf
+    terms, postings = _index(arrays)
+    neighbourhood = Neighbourhood(
+        modalities=modalities,
+        labels=[tuple(label) for label in header["labels"]],
+        label_of=arrays["label_of"],
+        known={key: row for row, key in enumerate(accumulate(arrays["known"]))},
+        inverse_norms=_fractions(arrays["inverse_norms"]),
+        nearness=_fractions(arrays["nearness"]),
+        terms=terms,
+        postings=postings,
+        unknown_square=header["unknown_square"],
+    )
+    return LocalModel(neighbourhood, Gate(**gate))
+
+
+def _payload(artefact: bytes) -> bytes:
+    start = len(_MAGIC) + _DIGEST_BYTES
+    if artefact[: len(_MAGIC)] != _MAGIC:
+        kind = "of another format version" if artefact.startswith(_MAGIC[:-1]) else "no local model"
+        raise InvalidInputError(f"the artefact is {kind}")
+    unpacker = zlib.decompressobj()
+    try:
+        payload = unpacker.decompress(artefact[start:], _MAX_PAYLOAD)
+    except zlib.error:
+        raise InvalidInputError("the local model's artefact is damaged") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidInputError("the local model's artefact is cut off, or not alone")
+    if hashlib.sha256(payload).digest() != artefact[len(_MAGIC) : start]:
+        raise InvalidInputError("the local model's artefact is damaged: the checksum differs")
+    return payload
+
+
+def _index(arrays: dict[str, array[Any]]) -> tuple[dict[int, Posting], array[int]]:
+    lengths = arrays["lengths"]
+    ends = list(accumulate(lengths))
+    starts = [0, *ends[:-1]]
+    squares = [-square for square in _fractions(arrays["squares"])]
+    entries = zip(lengths, squares, starts, strict=True)
+    terms = dict(zip(accumulate(arrays["terms"]), entries, strict=True))
+    gaps, rows = arrays["postings"], array("I")
+    for start, end in zip(starts, ends, strict=True):
+        rows.extend(accumulate(gaps[start:end]))
+    return terms, rows
+
+
+def _gaps(rows: Sequence[int]) -> list[int]:
+    return [row - before for row, before in zip(rows, [0, *rows], strict=False)]
+
+
+def _finite(gate: Gate) -> float | None:
+    return gate.least_familiarity if math.isfinite(gate.least_familiarity) else None
+
+
+def _halves(fractions: Sequence[float]) -> array[int]:
+    return array("H", struct.pack(f"={len(fractions)}e", *fractions))
+
+
+def _fractions(halves: array[int]) -> tuple[float, ...]:
+    return struct.unpack(f"={len(halves)}e", halves.tobytes())
+
+
+def _shuffled(values: array[Any]) -> bytes:
+    raw = _little_endian(values).tobytes()
+    return b"".join(raw[place :: values.itemsize] for place in range(values.itemsize))
+
+
+def _unshuffled(data: bytes, code: str) -> array[Any]:
+    values: array[Any] = array(code)
+    count = len(data) // values.itemsize
+    raw = bytearray(len(data))
+    for place in range(values.itemsize):
+        raw[place :: values.itemsize] = data[place * count : (place + 1) * count]
+    values.frombytes(raw)
+    return _little_endian(values)
+
+
+def _little_endian(values: array[Any]) -> array[Any]:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

@@ -1,0 +1,124 @@
+"""Labelled queries become a neighbourhood.
+
+A term's weight is its inverse document frequency times what it tells about the labels: a slot
+filler ("Priya") occurs with all of them and says little, "guest appearance" nearly names one. The
+latter factor is 1 - TRUST * dispersion / overall dispersion, where dispersion is the mean distance
+of a term's labels from their mean, shrunk towards the overall one for rare terms (supervised term
+weighting: Debole and Sebastiani, SAC 2003).
+"""
+
+import math
+import struct
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.intake import consensus
+from search_router.domain.local_tier.neighbours import (
+    POSTINGS_KEPT,
+    Neighbourhood,
+    Posting,
+    known_key,
+)
+from search_router.domain.local_tier.terms import terms_of
+from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights
+
+TRUST = 0.5
+_SHRINKAGE = 2.0  # labels at the overall dispersion that every term begins with
+
+LabelledQuery = tuple[str, Weights]
+
+
+def distinct_rows(examples: Iterable[LabelledQuery]) -> list[tuple[int, str, Weights]]:
+    """Return each distinct query once, with what its labels agree on, in the order of its key."""
+    rows = sorted((known_key(query), query, weights) for query, weights in examples)
+    step = grid_step([weights for _, _, weights in rows])
+    queries: dict[int, str] = {}
+    labels: defaultdict[int, Counter[Weights]] = defaultdict(Counter)
+    for key, query, weights in rows:
+        queries.setdefault(key, query)
+        labels[key][weights] += 1
+    agreed = ((key, consensus(labels[key], step)) for key in queries)
+    return [(key, queries[key], label) for key, label in agreed if label is not None]
+
+
+def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> Neighbourhood:
+    """Index labelled queries, whatever their order; raises InvalidInputError if there is none."""
+    rows = distinct_rows(examples)
+    if not rows:
+        raise InvalidInputError("the local tier needs labelled queries")
+    terms = [terms_of(query) for _, query, _ in rows]
+    rows_of: defaultdict[int, list[int]] = defaultdict(list)
+    for row, found in enumerate(terms):
+        for term in found:
+            rows_of[term].append(row)
+    weights = [label for _, _, label in rows]
+    squares = _squares(rows_of, weights)
+    unknown = _rarity(1, len(rows)) ** 2
+    index, postings = _index(rows_of, squares)
+    distinct = sorted(set(weights))
+    numbers = {label: number for number, label in enumerate(distinct)}
+    neighbourhood = Neighbourhood(
+        modalities=modalities,
+        labels=distinct,
+        label_of=array("I", [numbers[label] for label in weights]),
+        known={key: row for row, (key, _, _) in enumerate(rows)},
+        inverse_norms=_halves([_inverse_norm(found, squares) for found in terms]),
+        nearness=[0.0] * len(rows),
+        terms=index,
+        postings=postings,
+        unknown_square=unknown,
+    )
+    return replace(neighbourhood, nearness=_nearness(neighbourhood, terms))
+
+
+def _rarity(frequency: int, rows: int) -> float:
+    return math.log((1 + rows) / (1 + frequency)) + 1.0
+
+
+def _squares(rows_of: Mapping[int, Sequence[int]], labels: Sequence[Weights]) -> dict[int, float]:
+    overall = max(_dispersion(labels), 1e-9)
+    squares = {}
+    for term, rows in rows_of.items():
+        dispersion = overall
+        if len(rows) > 1:
+            own = _dispersion([labels[row] for row in rows]) * len(rows) / (len(rows) - 1)
+            dispersion = (len(rows) * own + _SHRINKAGE * overall) / (len(rows) + _SHRINKAGE)
+        telling = max(1 - TRUST, 1 - TRUST * dispersion / overall)
+        squares[term] = (_rarity(len(rows), len(labels)) * telling) ** 2
+    return dict(zip(squares, _halves(list(squares.values())), strict=True))
+
+
+def _dispersion(labels: Sequence[Weights]) -> float:
+    centre = mean_weights(labels)
+    distances = (abs(a - b) for label in labels for a, b in zip(label, centre, strict=True))
+    return math.fsum(distances) / (len(labels) * len(centre))
+
+
+def _inverse_norm(terms: Iterable[int], squares: Mapping[int, float]) -> float:
+    total = math.fsum(squares[term] for term in terms)
+    return 1 / math.sqrt(total) if total else 0.0
+
+
+def _index(
+    rows_of: Mapping[int, Sequence[int]], squares: Mapping[int, float]
+) -> tuple[dict[int, Posting], array[int]]:
+    index: dict[int, Posting] = {}
+    postings = array("I")
+    for term in sorted(rows_of):
+        start = len(postings)
+        postings.extend(rows_of[term][:POSTINGS_KEPT])
+        index[term] = (len(postings) - start, -squares[term], start)
+    return index, postings
+
+
+def _nearness(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Sequence[float]:
+    nearest = (neighbourhood.nearest(found, but=row) for row, found in enumerate(terms))
+    return _halves([found[0][0] if found else 0.0 for found in nearest])
+
+
+def _halves(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Round to the precision that an artefact keeps: what is calibrated is what is served."""
+    return struct.unpack(f"{len(numbers)}e", struct.pack(f"{len(numbers)}e", *numbers))

@@ -1,0 +1,139 @@
+"""Nearest neighbours over labelled queries, in a bounded number of steps whatever the size.
+
+A query's terms are looked up rarest first until `BUDGET` postings are read; a term of many rows is
+stood for by its first `POSTINGS_KEPT` rows. Rows are in the order of their fingerprints, so the
+samples of all terms are coordinated: a row that is in one is likely to be in the others (bottom-k
+sketches: Cohen and Kaplan, PODC 2007). The neighbours vote by the square of their cosine for the
+label of least expected error, so an answer is always a label that the teacher gave, on its grid.
+
+`familiarity` compares the distance to the neighbours with the distance between these and their own
+neighbours, as the local outlier factor does (Breunig et al., SIGMOD 2000): a pattern with many slot
+fillers is wide, and a new filler in it is no news.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from operator import sub
+
+from search_router.domain.local_tier.terms import terms_of
+from search_router.domain.prompts import fingerprint
+from search_router.domain.weights import Modalities, Weights
+
+BUDGET = 300
+POSTINGS_KEPT = 40
+NEIGHBOURS = 9
+_CLOSEST = 3  # neighbours that familiarity is taken from
+_LEAST_NEARNESS = 0.15  # a row that is near to none does not make its own neighbourhood wide
+_EPSILON = 1e-9
+
+Neighbour = tuple[float, int]  # cosine, row
+Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, place
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the neighbours say of one query.
+
+    `risk` is the mean absolute error per weight that is expected from their votes, `familiarity`
+    about 1 for a query as close to them as they are to each other. `known` tells that the query
+    itself is labelled.
+    """
+
+    weights: Weights
+    familiarity: float
+    risk: float
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The labelled queries, indexed; `labels` are distinct, `label_of` names each row's.
+
+    `inverse_norms` and `nearness` (cosine of the closest other row) are per row. A term that no row
+    has adds `unknown_square` to a query's squared norm.
+    """
+
+    modalities: Modalities
+    labels: Sequence[Weights]
+    label_of: Sequence[int]
+    known: Mapping[int, int]
+    inverse_norms: Sequence[float]
+    nearness: Sequence[float]
+    terms: Mapping[int, Posting]
+    postings: Sequence[int]
+    unknown_square: float
+
+    def estimate(self, query: str) -> Estimate | None:
+        """Return what is known of a query; None if nothing in it was ever seen."""
+        row = self.known.get(known_key(query))
+        if row is not None:
+            return Estimate(self.labels[self.label_of[row]], math.inf, 0.0, known=True)
+        return self.estimate_from(self.nearest(terms_of(query)))
+
+    def estimate_from(self, neighbours: Sequence[Neighbour]) -> Estimate | None:
+        """Let neighbours vote; None if there are none."""
+        if not neighbours:
+            return None
+        votes: dict[int, float] = {}
+        for cosine, row in neighbours:
+            label = self.label_of[row]
+            votes[label] = votes.get(label, 0.0) + cosine * cosine
+        label, risk = self._least_risk(votes)
+        return Estimate(self.labels[label], self._familiarity(neighbours), risk)
+
+    def nearest(self, terms: set[int], but: int = -1, budget: int = BUDGET) -> list[Neighbour]:
+        """Return the rows most like these terms, closest first, as (cosine, row)."""
+        of = self.terms.get
+        known = [posting for posting in map(of, terms) if posting is not None]
+        square = (len(terms) - len(known)) * self.unknown_square - sum([it[1] for it in known])
+        scores = self._scores(sorted(known), budget)
+        scores.pop(but, None)
+        if not scores:
+            return []
+        return self._closest(scores, 1 / math.sqrt(square))
+
+    def _scores(self, rarest_first: Sequence[Posting], budget: int) -> dict[int, float]:
+        scores: dict[int, float] = {}
+        get, postings = scores.get, self.postings
+        for length, negative_square, start in rarest_first:
+            budget -= length
+            if budget < 0:
+                break
+            square = -negative_square
+            for row in postings[start : start + length]:
+                scores[row] = get(row, 0.0) + square
+        return scores
+
+    def _closest(self, scores: Mapping[int, float], own: float) -> list[Neighbour]:
+        """Return the best cosines, equal ones by row; plain floats sort three times faster."""
+        inverse = self.inverse_norms
+        cosines = [score * inverse[row] for row, score in scores.items()]
+        least = sorted(cosines)[-NEIGHBOURS:][0]
+        best = [
+            (-cosine, row) for cosine, row in zip(cosines, scores, strict=True) if cosine >= least
+        ]
+        return [(-negative * own, row) for negative, row in sorted(best)[:NEIGHBOURS]]
+
+    def _familiarity(self, neighbours: Sequence[Neighbour]) -> float:
+        ratios = (
+            cosine / max(_LEAST_NEARNESS, self.nearness[row])
+            for cosine, row in neighbours[:_CLOSEST]
+        )
+        return math.fsum(ratios) / _CLOSEST
+
+    def _least_risk(self, votes: Mapping[int, float]) -> tuple[int, float]:
+        """Return the label of least expected distance to all votes, and that distance."""
+        risks = dict.fromkeys(sorted(votes), 0.0)
+        for one, other in combinations(risks, 2):
+            distance = sum(map(abs, map(sub, self.labels[one], self.labels[other])))
+            risks[one] += votes[other] * distance
+            risks[other] += votes[one] * distance
+        best = min(risks, key=risks.__getitem__)
+        return best, risks[best] / (len(self.modalities) * sum(votes.values()))
+
+
+def known_key(query: str) -> int:
+    """Identify a query as intake does, in 64 bits."""
+    return int.from_bytes(fingerprint(query)[:8], "big")

@@ -1,0 +1,225 @@
+"""The local tier's student and gate: what they answer, what they refuse, and at what bound."""
+
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router_cli.synthesis.draws import Draw
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.local_tier.artefact import pack
+from search_router.domain.local_tier.calibration import (
+    CONFIDENCE,
+    Trial,
+    calibrate,
+    exceedance_p_value,
+)
+from search_router.domain.local_tier.gate import Gate
+from search_router.domain.local_tier.indexing import index_queries
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.neighbours import BUDGET, NEIGHBOURS, Estimate
+from search_router.domain.local_tier.terms import MAX_WORDS, terms_of, words_of
+from search_router.domain.local_tier.training import train
+from search_router.domain.weights import Weights
+from tests.conftest import TESTS
+from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns, unseen
+
+MAX_ERROR = 0.045
+EXAMPLES = labelled(seed=1, count=800)
+MODEL = train(EXAMPLES, MODALITIES, MAX_ERROR)
+
+
+def mean_error(estimates: list[tuple[Estimate, Weights]]) -> float:
+    return math.fsum(
+        math.fsum(abs(a - b) for a, b in zip(estimate.weights, label, strict=True)) / len(label)
+        for estimate, label in estimates
+    ) / len(estimates)
+
+
+def answered(rows: list[tuple[str, Weights]]) -> list[tuple[Estimate, Weights]]:
+    answers = ((MODEL.answer(query), label) for query, label in rows)
+    return [(estimate, label) for estimate, label in answers if estimate is not None]
+
+
+def test_known_patterns_are_answered_within_the_bound() -> None:
+    rows = unseen(seed=2, count=600, but=EXAMPLES)
+    got = answered(rows)
+
+    assert len(got) >= 0.75 * len(rows)
+    assert mean_error(got) <= MAX_ERROR
+
+
+def test_new_patterns_are_refused() -> None:
+    rows = of_new_patterns(seed=3, count=150)
+
+    assert len(answered(rows)) <= 0.10 * len(rows)
+
+
+def test_an_exact_repeat_gets_the_consensus_of_its_labels() -> None:
+    one, other = (0.6, 0.2, 0.1, 0.1), (0.2, 0.6, 0.1, 0.1)
+    examples = [*EXAMPLES, ("a rooster at dawn", other), *[("A rooster  at dawn", one)] * 2]
+    model = train(examples, MODALITIES, MAX_ERROR)
+
+    estimate = model.answer("a ROOSTER at\tdawn")
+
+    assert estimate is not None
+    assert estimate.known
+    assert estimate.weights == one
+
+
+def test_every_answer_is_a_label_of_the_training_set() -> None:
+    labels = {label for _, label in EXAMPLES}
+
+    assert {estimate.weights for estimate, _ in answered(unseen(4, 200, EXAMPLES))} <= labels
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.permutations(EXAMPLES[:100]))
+def test_the_order_of_the_examples_changes_nothing(shuffled: list[tuple[str, Weights]]) -> None:
+    trained = train(EXAMPLES[:100], MODALITIES, MAX_ERROR)
+
+    assert pack(train(shuffled, MODALITIES, MAX_ERROR)) == pack(trained)
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="needs labelled queries"):
+        train([], MODALITIES, MAX_ERROR)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "   ", "🎬 🎬", "?!", "zyzzyva", "x" * 4_000, "a b " * 40_000]
+)
+def test_odd_queries_are_refused_in_bounded_time(query: str) -> None:
+    assert MODEL.answer(query) is None
+    assert len(terms_of(query)) <= 3 * MAX_WORDS + 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_is_answered_with_valid_weights_or_refused(query: str) -> None:
+    estimate = MODEL.answer(query)
+
+    assert estimate is None or abs(math.fsum(estimate.weights) - 1) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("Crowd's CHEERING, again", ["crowd's", "cheering", "again"]),
+        ("São Paulo", ["são", "paulo"]),
+        ("観客が歓声", ["観", "客", "が", "歓", "声"]),
+        ("เสียง", list("เสียง")),
+        ("हिन्दी गीत", ["हिन्दी", "गीत"]),
+        ("أغنية عربية", ["أغنية", "عربية"]),
+        ("한국어 노래 4K", ["한국어", "노래", "4k"]),
+        ("\uff26\uff29\uff2d 東京", ["fim", "東", "京"]),
+        ("ﬁlm", ["film"]),
+        ("snake_case", ["snake", "case"]),
+    ],
+)
+def test_words_of_any_script(query: str, words: list[str]) -> None:
+    assert words_of(query) == words
+
+
+def test_a_pattern_without_spaces_is_recognised() -> None:
+    audio, visual = (0.1, 0.8, 0.1), (0.8, 0.1, 0.1)
+    things = ["犬", "猫", "馬", "鳥", "川", "海", "雷", "風"]
+    rows = [(f"{thing}の鳴き声が聞こえる", audio) for thing in things]
+    rows += [(f"夕日の中の{thing}の空撮", visual) for thing in things]
+    hood = index_queries(rows, ("visual", "audio", "metadata"))
+
+    estimate = hood.estimate("虎の鳴き声が聞こえる")
+
+    assert estimate is not None
+    assert estimate.weights == audio
+    assert estimate.familiarity > 0.6
+
+
+def test_the_budgeted_search_finds_nearly_what_a_full_scan_finds() -> None:
+    hood = index_queries(labelled(seed=5, count=2_500), MODALITIES)
+    found = Counter[bool]()
+    for query, _ in unseen(6, 100, EXAMPLES):
+        scan = hood.estimate_from(hood.nearest(terms_of(query), budget=10**9))
+        quick = hood.estimate(query)
+        assert scan is not None
+        assert quick is not None
+        found[scan.weights == quick.weights] += 1
+    assert found[True] >= 80
+    assert len(hood.nearest(terms_of("the crowd"), budget=BUDGET)) <= NEIGHBOURS
+
+
+def test_too_few_queries_close_the_gate() -> None:
+    model = train(EXAMPLES[:40], MODALITIES, MAX_ERROR)
+
+    assert model.gate.closed
+    assert "queries to calibrate with" in model.gate.reason
+    assert model.answer(EXAMPLES[0][0]) is None
+
+
+def test_labels_without_rhyme_or_reason_close_the_gate() -> None:
+    draw = Draw(0, "test")
+    labels = [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.5, 0.5)]
+    rows = [(query, draw.pick(labels)) for query, _ in EXAMPLES]
+
+    gate = train(rows, MODALITIES, MAX_ERROR).gate
+
+    assert gate.closed
+    assert "can be shown" in gate.reason
+
+
+def test_a_tighter_bound_answers_fewer() -> None:
+    """Half of the queries are easy and their risk says so: only these pass."""
+    trials = [
+        Trial(Estimate((1.0, 0.0), familiarity=1.0, risk=risk), error)
+        for _ in range(300)
+        for risk, error in ((0.02, 0.02), (0.2, 0.2))
+    ]
+    loose, tight = calibrate(trials, 0.15, 2), calibrate(trials, 0.05, 2)
+
+    assert (loose.coverage, tight.coverage) == (1.0, 0.5)
+    assert tight.error == pytest.approx(0.02)
+    assert calibrate(trials, 0.01, 2).closed
+
+
+def test_what_is_no_better_than_the_bound_is_seldom_taken_for_it() -> None:
+    """The p-value keeps its level: errors whose mean is the bound pass in at most 5 % of trials."""
+    draw = Draw(0, "test")
+    passed = 0
+    for _ in range(400):
+        errors = [0.3 if draw.chance(0.15) else 0.0 for _ in range(200)]
+        passed += exceedance_p_value(errors, 0.045, 0.5, 0.05) <= 1 - CONFIDENCE
+    assert passed <= 0.05 * 400
+
+
+def test_what_is_clearly_better_passes() -> None:
+    draw = Draw(0, "test")
+    errors = [0.001 * draw.index(50) for _ in range(200)]
+
+    assert exceedance_p_value(errors, 0.045, 0.5, 0.01) <= 0.01
+
+
+def test_a_closed_gate_admits_not_even_repeats() -> None:
+    gate = Gate(0.0, 1.0, MAX_ERROR, CONFIDENCE, closed=True, reason="why")
+
+    assert LocalModel(MODEL.neighbourhood, gate).answer(EXAMPLES[0][0]) is None
+
+
+def test_serving_imports_next_to_nothing() -> None:
+    code = (
+        "import sys; import search_router.domain.local_tier.artefact; "
+        "print([name for name in ('pydantic', 'numpy', 'boto3', 'typing_extensions') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(TESTS.parent / "layers/shared")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.strip() == "[]"

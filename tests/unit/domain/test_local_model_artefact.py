@@ -1,0 +1,79 @@
+"""The local model's artefact: small, exact, checked, without text."""
+
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.local_tier.artefact import pack, unpack, version_of
+from search_router.domain.local_tier.training import train
+from tests.unit.domain.local_examples import MODALITIES, labelled
+
+EXAMPLES = labelled(seed=1, count=400)
+MODEL = train(EXAMPLES, MODALITIES, 0.045)
+ARTEFACT = pack(MODEL)
+
+
+def test_what_is_read_back_is_what_was_trained() -> None:
+    read = unpack(ARTEFACT, MODALITIES)
+
+    assert read.gate == MODEL.gate
+    assert [read.neighbourhood.estimate(query + " x") for query, _ in EXAMPLES] == [
+        MODEL.neighbourhood.estimate(query + " x") for query, _ in EXAMPLES
+    ]
+    assert pack(read) == ARTEFACT
+
+
+def test_a_closed_gate_stays_closed() -> None:
+    closed = train(EXAMPLES[:20], MODALITIES, 0.045)
+
+    assert unpack(pack(closed), MODALITIES).gate == closed.gate
+
+
+def test_the_version_names_the_content() -> None:
+    recompressed = ARTEFACT[:40] + zlib.compress(zlib.decompress(ARTEFACT[40:]), 1)
+
+    assert version_of(ARTEFACT) == version_of(recompressed)
+    assert unpack(recompressed, MODALITIES).gate == MODEL.gate
+    assert version_of(pack(train(EXAMPLES[:-1], MODALITIES, 0.045))) != version_of(ARTEFACT)
+
+
+@settings(max_examples=40, deadline=None)
+@given(place=st.integers(0, len(ARTEFACT) - 1), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_noticed(place: int, bit: int) -> None:
+    damaged = bytearray(ARTEFACT)
+    damaged[place] ^= 1 << bit
+
+    with pytest.raises(InvalidInputError, match="artefact is"):
+        unpack(bytes(damaged), MODALITIES)
+
+
+@pytest.mark.parametrize(
+    ("artefact", "message"),
+    [
+        (b"", "no local model"),
+        (b"{}", "no local model"),
+        (b"SRLOCAL9" + ARTEFACT[8:], "another format version"),
+        (ARTEFACT[:8], "damaged|cut off"),
+        (ARTEFACT[:-10], "cut off"),
+        (ARTEFACT + b"x", "not alone"),
+    ],
+)
+def test_foreign_and_cut_artefacts_are_refused(artefact: bytes, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        unpack(artefact, MODALITIES)
+
+
+def test_other_modalities_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="other modalities"):
+        unpack(ARTEFACT, (*MODALITIES, "mood"))
+
+
+def test_an_artefact_is_small_and_holds_no_text() -> None:
+    payload = zlib.decompress(ARTEFACT[40:])
+
+    assert len(ARTEFACT) <= 90 * len(EXAMPLES)  # terms repeat in larger sets: less per row
+    assert not any(query.encode() in payload for query, _ in EXAMPLES)
+    assert b"crowd" not in payload
