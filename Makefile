@@ -22,7 +22,7 @@ STAGE ?= dev
 ROWS ?= 1000000
 DISTINCT ?= 20000
 
-.PHONY: help setup demo bench-routing test unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-routing bench-local-tier test unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -53,6 +53,11 @@ lint: setup build/checkov/.complete ## Check format, style, types and the templa
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	@.ci/scan $(BIN)/python $(CHECKOV)
+
+bench-local-tier: setup ## Cross-validate the local tier beside its rivals (PROMPTS=file QUERY_LOG=file)
+	@test -n "$(PROMPTS)" || { echo "PROMPTS= is needed: a file of labelled prompts" >&2; exit 1; }
+	@$(BIN)/python -m benchmarks.local_tier --prompts "$(PROMPTS)" \
+		$(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
 bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n)
 	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT)
