@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 _FAILED = 1
+_WHOLE = 32  # a first column up to this wide is never wrapped: ids are copied from it
 ItemT = TypeVar("ItemT")
 
 
@@ -39,11 +40,13 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right."""
+    """Print a table; numbers are aligned to the right, and no text is cut off, ids least of all."""
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        grid.add_column(column)
-    for row in rows:
+    listed = list(rows)
+    for place, column in enumerate(columns):
+        longest = max((len(_cell(row[place])) for row in listed), default=0)
+        grid.add_column(column, overflow="fold", no_wrap=place == 0 and longest <= _WHOLE)
+    for row in listed:
         grid.add_row(*(Text(_cell(value), justify=_side(value)) for value in row))
     Console(highlight=False).print(grid)
 

@@ -97,7 +97,7 @@ def _outcome(report: dict[str, Any], *, asked: bool) -> str:
     sent = report["sent_again"]
     if not report["splits"] and not report["events"]:
         return "both dead-letter queues are empty"
-    shown = f"{len(report['splits'])} splits and {len(report['events'])} events were given up"
+    shown = f"given up: {len(report['splits'])} splits, {len(report['events'])} events"
     if not asked:
         return f"{shown}; mend the cause, then send them again with `search-router redrive --yes`"
     return f"{shown}; sent again: {sent['splits']} splits, {sent['events']} events"

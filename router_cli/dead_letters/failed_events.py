@@ -14,7 +14,7 @@ from router_cli.dead_letters.queues import DeadLetter
 from router_cli.stack import Stack
 
 _ACCEPTED = 202  # Lambda: the event is queued
-_MAX_MESSAGE = 300
+_MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +86,22 @@ def send_event_again(stack: Stack, failed: FailedEvent) -> bool:
 def _failed_run(target: str, context: dict[str, Any], record: dict[str, Any]) -> str:
     reply = record.get("responsePayload")
     error = reply if isinstance(reply, dict) else {}
-    said = f"{error.get('errorType', 'no error')}: {error.get('errorMessage', '')}"[:_MAX_MESSAGE]
+    said = _short(f"{error.get('errorType', 'no error')}: {error.get('errorMessage', '')}")
     times = context.get("approximateInvokeCount", "?")
     return f"{target} failed {times} times ({context.get('condition', '')}): {said}"
 
 
 def _undelivered(target: str, attributes: Any) -> str:
     rule = attributes.get("RULE_ARN", "").rpartition("/")[2]
-    said = f"{attributes.get('ERROR_CODE', '')}: {attributes.get('ERROR_MESSAGE', '')}"
+    said = _short(f"{attributes.get('ERROR_CODE', '')}: {attributes.get('ERROR_MESSAGE', '')}")
     times = attributes.get("RETRY_ATTEMPTS", "?")
     limit = attributes.get("EXHAUSTED_RETRY_CONDITION", "")
-    return (
-        f"rule {rule} could not reach {target} in {times} retries {limit}: {said}"[:_MAX_MESSAGE]
-    ).replace("  ", " ")
+    return f"rule {rule} could not reach {target} in {times} retries ({limit}): {said}"
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a message, on one line."""
+    return " ".join(text.split())[:_MAX_MESSAGE]
 
 
 def _our_targets(stack: Stack) -> set[str]:

@@ -1,5 +1,8 @@
 """`search-router` against a stack that stays: what a user types, and what it answers."""
 
+import argparse
+import csv
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -10,6 +13,12 @@ import pytest
 
 from router_cli import synthesis
 from router_cli.__main__ import main
+from router_cli.stack import Stack, open_stack
+from router_cli.upload import upload
+from search_router.domain import naming
+from search_router.domain.query_logs import LogPlan, LogState, split_messages
+from tests.e2e.log_forms import FORMS, write_forms
+from tests.records import MODALITIES
 
 FAST = ("--requests-per-minute", "6000")
 
@@ -108,6 +117,148 @@ def test_generated_queries_are_labelled_once_and_make_a_valid_prompt_file(
     assert main(["validate", "--json", str(labelled)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["rejected"], report["balance"]["unlabelled"]) == (0, 0)
+
+
+HOSTILE = [
+    "=cmd|' /C calc'!A0",
+    'he said "no", twice',
+    "caf\u00e9 \u2028 \U0001f600",
+    "<script>alert(1)</script>",
+    "{{7*7}} ${HOME} %s",
+    "'; DROP TABLE logs; --",
+    "-1",
+    "\u202egpj.exe",
+    "null",
+    "a,b;c|d",
+]
+
+
+@pytest.fixture(scope="module")
+def routed(stack: Path) -> dict[str, str]:
+    """One log in all eight forms, routed by a champion; the log's id by form."""
+    local = open_stack(argparse.Namespace(local=True))
+    deadline = time.monotonic() + 120
+    if local.champions.current() is None:
+        prompts = stack / "more prompts.jsonl"
+        synthesis.write_jsonl(prompts, synthesis.training_records(4, 300))
+        upload(local, "prompts", prompts)
+    while local.champions.current() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    asked = [row["query"] for row in synthesis.query_log_rows(5, 300, 60)] + HOSTILE
+    rows = [{"query_id": f"q{n}", "query": query, "tier": "x"} for n, query in enumerate(asked)]
+    files = write_forms(rows, stack, "forms")
+    ids = {form: upload(local, "query-log", file) for form, file in zip(FORMS, files, strict=True)}
+    waiting = set(ids.values())
+    while waiting:
+        assert time.monotonic() < deadline, waiting
+        time.sleep(0.2)
+        states = {log.log_id: log for log in local.ledger.all()}
+        assert not [log.reason for log in states.values() if log.state is LogState.FAILED]
+        routed = {name for name, log in states.items() if log.state is LogState.ROUTED}
+        waiting -= routed
+    return ids
+
+
+def test_a_log_is_routed_the_same_in_all_eight_forms(
+    stack: Path, routed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [json.loads(line) for line in (stack / "forms.jsonl").read_bytes().split(b"\n") if line]
+    found = {}
+    for form, log_id in routed.items():
+        out = stack / f"{form}.results.jsonl"
+        summary = answer(capsys, "results", log_id, "--out", str(out))
+        rows = [json.loads(line) for line in out.read_bytes().split(b"\n") if line]
+        assert summary["rows_in"] == summary["routed"] + summary["fallback"] == len(asked)
+        assert [row["query"] for row in rows] == [row["query"] for row in asked], form
+        if not form.startswith("txt"):
+            assert [row["input_tier"] for row in rows] == ["x"] * len(asked)
+        found[form] = [
+            (row["query"], *(row[name] for name in MODALITIES), row["status"]) for row in rows
+        ]
+
+    assert all(rows == found["jsonl"] for rows in found.values())
+
+
+def test_a_log_is_read_as_csv_as_a_table_and_as_pipelines(
+    stack: Path, routed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_id, out = routed["csv.gz"], stack / "rows.csv"
+
+    answer(capsys, "results", log_id, "--format", "csv", "--out", str(out))
+    rows = list(csv.DictReader(io.StringIO(out.read_bytes().decode("utf-8"), newline="")))
+    assert [row["query"].removeprefix("'") for row in rows[-len(HOSTILE) :]] == [
+        query.removeprefix("'") for query in HOSTILE
+    ]
+    definition = answer(capsys, "results", log_id, "--athena-ddl")["ddl"]
+    assert all(f"  `{name}` " in definition for name in rows[0])
+    exported = answer(capsys, "export", "opensearch", log_id, "--out", str(stack / "os"))
+    assert exported["queries"] == len({row["query"] for row in rows})
+    assert 1 < exported["pipelines"] <= exported["queries"] + 1
+
+
+def test_two_models_are_compared_over_a_log(
+    stack: Path, routed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ("--store", str(stack / "compare.sqlite"), *FAST)
+
+    report = answer(capsys, "compare", routed["jsonl"], "--against", "champion", *store)
+    assert (report["moved"], report["mean_absolute_change"]) == (0, 0), "the same model"
+    base = answer(capsys, "compare", routed["jsonl"], "--against", "amazon.nova-micro-v1:0", *store)
+    assert base["queries"] == report["queries"]
+    assert base["moved"] > 0
+    assert base["cost_usd"] > 0
+
+
+def test_what_was_given_up_is_sent_again_and_nothing_is_doubled(
+    routed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN dead letters: splits that are done, and a run that failed for good
+    local = open_stack(argparse.Namespace(local=True))
+    log_id = routed["jsonl.gz"]
+    plan = LogPlan.model_validate_json(local.objects.get(naming.log_key(log_id, "plan.json")))
+    sqs, dead = local.client("sqs"), local.outputs["SplitDeadLetterQueueUrl"]
+    for message in split_messages(plan):
+        sqs.send_message(QueueUrl=dead, MessageBody=message.model_dump_json())
+    event = {"detail-type": "QueryLogPartsComplete", "detail": {"log_id": "nobody's"}}
+    function = local.outputs["FinishQueryLogFunctionName"]
+    local.client("lambda").invoke(
+        FunctionName=function, InvocationType="Event", Payload=json.dumps(event)
+    )
+    deadline = time.monotonic() + 60
+    while not answer(capsys, "redrive")["events"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    # WHEN they are shown and sent again
+    parts, ledger = written_parts(local, log_id), list(local.ledger.markers(log_id))
+    report = answer(capsys, "redrive", "--yes")
+    # THEN each is explained, handed on, and changes nothing
+    assert len(report["splits"]) == plan.splits
+    assert all("changes nothing" in split["why"] for split in report["splits"])
+    assert f"{function} failed 3 times" in report["events"][0]["why"]
+    assert report["sent_again"] == {"splits": plan.splits, "events": 1}
+    queue = local.outputs["SplitQueueUrl"]
+    while unhandled(sqs, queue):
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.5)
+    assert written_parts(local, log_id) == parts
+    assert list(local.ledger.markers(log_id)) == ledger
+    assert answer(capsys, "redrive")["splits"] == []
+
+
+def written_parts(local: Stack, log_id: str) -> dict[str, tuple[str, str]]:
+    """Return when each part was written, and what it holds."""
+    listed = local.client("s3").list_objects_v2(
+        Bucket=local.outputs["DataBucketName"], Prefix=naming.log_key(log_id, "parts/")
+    )
+    return {part["Key"]: (str(part["LastModified"]), part["ETag"]) for part in listed["Contents"]}
+
+
+def unhandled(sqs: Any, queue: str) -> int:
+    """Return how many messages wait or are being handled."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(map(int, counts.values()))
 
 
 def run_of(capsys: pytest.CaptureFixture[str], run_id: str) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def test_an_event_that_a_rule_could_not_deliver_goes_to_its_target_only(
 
     assert report["events"][0]["why"] == (
         "rule parts-complete could not reach finish-query-log in 185 retries "
-        "MaximumRetryAttempts: NO_PERMISSIONS: not authorised to invoke"
+        "(MaximumRetryAttempts): NO_PERMISSIONS: not authorised to invoke"
     )
     assert report["sent_again"]["events"] == 2
     assert clients.lambda_.invoked == [("finish-query-log", EVENT)]
@@ -271,5 +271,5 @@ def test_a_person_sees_tables_without_control_characters(
     assert "Splits given up" in shown.out
     assert "Events that failed" in shown.out
     assert "\x1b[2J" not in shown.out
-    assert "2 splits and 1 events were given up" in shown.err
+    assert "given up: 2 splits, 1 events" in shown.err
     assert "search-router redrive --yes" in shown.err
