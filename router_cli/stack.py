@@ -15,13 +15,18 @@ from local_stack.connection import StackConnection
 from local_stack.processes import LocalStackError
 from local_stack.state_file import find_running_stack, runtime_folder
 from router_cli.failures import CommandError
+from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
+from search_router.use_cases.run_lifecycle import RunLifecycle
 
 DEFAULT_STACK = "search-router-dev"
 DEFAULT_REGION = "us-east-1"
+EVENT_BUS = "default"  # the account's own, as the template says
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,17 @@ class Stack:
     def champions(self) -> DynamoChampionRepository:
         """The owner of the champion pointer."""
         return DynamoChampionRepository(self.client("dynamodb"), self.outputs["StateTableName"])
+
+    @cached_property
+    def lifecycle(self) -> RunLifecycle:
+        """What moves runs and announces it."""
+        events = EventBridgePublisher(self.client("events"), EVENT_BUS)
+        return RunLifecycle(self.runs, events, SystemClock())
+
+    @cached_property
+    def deployments(self) -> BedrockDeployments:
+        """Bedrock's on-demand deployments."""
+        return BedrockDeployments(self.client("bedrock"))
 
 
 def add_stack_arguments(parser: argparse.ArgumentParser) -> None:

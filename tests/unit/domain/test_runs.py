@@ -26,6 +26,7 @@ DRAWN = {
     (S.EVALUATING, S.AWAITING_APPROVAL),
     (S.AWAITING_APPROVAL, S.PROMOTED),
     (S.AWAITING_APPROVAL, S.REJECTED),
+    (S.AWAITING_APPROVAL, S.EVALUATING),
     *((state, end) for state in OPEN_STATES for end in (S.FAILED, S.STOPPED)),
     *((end, S.SHARDED) for end in (S.FAILED, S.STOPPED)),
 }

@@ -3,7 +3,8 @@
     SHARDED → TRAINING → DEPLOYING → EVALUATING → PROMOTED | REJECTED | AWAITING_APPROVAL
         └──────────┴──────────┴───────────┴─────→ FAILED | STOPPED
 
-FAILED and STOPPED lead back to SHARDED only when a person asks for it (`search-router distill`).
+FAILED and STOPPED lead back to SHARDED only when a person asks for it (`search-router distill`),
+AWAITING_APPROVAL to EVALUATING when another champion came before the approval.
 Bedrock's own words are kept for Bedrock's own statuses (`job_status`, `deployment_status`).
 """
 
@@ -60,7 +61,9 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.EVALUATING: frozenset(
         {RunState.PROMOTED, RunState.REJECTED, RunState.AWAITING_APPROVAL, *_END}
     ),
-    RunState.AWAITING_APPROVAL: frozenset({RunState.PROMOTED, RunState.REJECTED}),
+    RunState.AWAITING_APPROVAL: frozenset(
+        {RunState.PROMOTED, RunState.REJECTED, RunState.EVALUATING}
+    ),
     RunState.PROMOTED: frozenset(),
     RunState.REJECTED: frozenset(),
     RunState.FAILED: frozenset({RunState.SHARDED}),
@@ -146,6 +149,11 @@ class Run(BaseModel):
     def is_closed(self) -> bool:
         """Tell whether nothing is to happen any more, by itself or by a person's approval."""
         return not self.is_open and self.state is not RunState.AWAITING_APPROVAL
+
+    @property
+    def failed_at_intake(self) -> bool:
+        """Tell whether the upload itself was refused: it was FAILED when it was recorded."""
+        return self.state is RunState.FAILED and self.revision == 0
 
     @property
     def in_state_since(self) -> datetime:

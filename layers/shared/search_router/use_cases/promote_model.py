@@ -10,6 +10,7 @@ from search_router.ports import (
     EventPublisher,
     RunRepository,
 )
+from search_router.use_cases.champion_moves import is_stale, promote
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -40,7 +41,7 @@ def promote_model(
     current = champions.current()
     if current is not None and current.serving.model_id == run.deployment_arn:
         return _already_champion(run, current, lifecycle)
-    if current is not None and _is_stale(run, current):
+    if is_stale(run, current):
         again = lifecycle.note(run, evaluation=None)
         lifecycle.announce(again)
         return again
@@ -50,25 +51,7 @@ def promote_model(
     if decision.verdict is Verdict.REJECT:
         rejected = lifecycle.move(run, RunState.REJECTED, reason=decision.reason)
         return lifecycle.tear_down_ended(rejected, deployments)
-    champion = Champion(
-        version=champions.last_version() + 1,
-        run_id=run.run_id,
-        serving=run.serving,
-        promoted_at=clock.now(),
-        previous_version=current.version if current else None,
-    )
-    promoted = run.moved(
-        RunState.PROMOTED, clock.now(), reason=decision.reason, champion_version=champion.version
-    )
-    champions.promote(champion, current, promoted)
-    lifecycle.announce(promoted)
-    return promoted
-
-
-def _is_stale(run: Run, current: Champion) -> bool:
-    """Tell whether the run was compared with another champion than the one it would replace."""
-    compared_with = run.evaluation.champion_version if run.evaluation else None
-    return current.serving.modalities == run.modalities and compared_with != current.version
+    return promote(run, current, decision.reason, champions=champions, lifecycle=lifecycle)
 
 
 def _already_champion(run: Run, current: Champion, lifecycle: RunLifecycle) -> Run:

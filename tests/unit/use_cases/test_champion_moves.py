@@ -1,0 +1,221 @@
+"""Approval and rollback: one write each, no version twice, nothing that cannot answer serves."""
+
+from dataclasses import replace
+
+import pytest
+
+from search_router.domain.champions import ChampionMove
+from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from search_router.domain.events import ModelDeployed, ModelPromoted
+from search_router.domain.promotion import PromotionPolicy, PromotionRules
+from search_router.domain.runs import Run, RunState
+from search_router.use_cases.champion_moves import Rollback, approve
+from search_router.use_cases.run_lifecycle import RunLifecycle
+from tests.fakes import FakeModel, InMemoryChampions, reply
+from tests.records import a_champion, jsonl, label
+from tests.unit.use_cases.world import World, labelled_rows, ran, student, truth
+
+OTHER = jsonl(labelled_rows(300, "search"))
+THIRD = jsonl(labelled_rows(300, "look"))
+
+
+def roll_back(world: World, to: int | None = None) -> int:
+    back = Rollback(world.champions, world.customizer, world.clock)
+    return back.to(to, "it was worse").version
+
+
+def approved(world: World, run_id: str) -> Run:
+    lifecycle = RunLifecycle(world.runs, world.events, world.clock)
+    return approve(run_id, "approved", champions=world.champions, lifecycle=lifecycle)
+
+
+def awaiting(world: World, body: bytes | None = None) -> Run:
+    world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
+    run = ran(world.promote(world.evaluated(body).run_id))
+    assert run.state is RunState.AWAITING_APPROVAL
+    return run
+
+
+def test_the_next_query_after_a_rollback_is_answered_by_the_former_model_with_its_prompt(
+    world: World,
+) -> None:
+    first = world.promoted()
+    second = world.promoted(OTHER)
+    asked: list[tuple[str, str]] = []
+
+    def watching(serving, query):  # type: ignore[no-untyped-def]
+        asked.append((serving.model_id, serving.system_prompt))
+        return student(serving, query)
+
+    world.model = FakeModel(watching)
+    world.ask("a dog barks")
+    assert roll_back(world) == 1
+    world.ask("a dog barks")
+
+    assert [model for model, _ in asked] == [second.deployment_arn, first.deployment_arn]
+    assert asked[1][1] == first.system_prompt
+    assert world.customizer.torn_down == [], "and back again is as quick"
+
+
+def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    runs = list(world.runs.all())
+
+    roll_back(world)
+
+    assert list(world.runs.all()) == runs
+    assert list(world.champions.moves())[-1] == ChampionMove(
+        moved_at=world.clock.now(), from_version=2, to_version=1, reason="it was worse"
+    )
+    assert [move.to_version for move in world.champions.moves()] == [1, 2, 1]
+
+
+def test_a_version_is_never_given_twice(world: World) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    roll_back(world)
+
+    third = world.promoted(THIRD)
+
+    assert third.champion_version == 3
+    champion = world.champions.current()
+    assert champion is not None
+    assert (champion.version, champion.previous_version) == (3, 1)
+    assert roll_back(world) == 1, "not to the one that was rolled back"
+
+
+def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
+    world: World,
+) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    run = world.evaluated(THIRD)
+    roll_back(world)
+
+    again = ran(world.promote(run.run_id))
+
+    assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [(None, "no such predecessor"), (1, "serves already"), (7, "no such predecessor: 7")],
+)
+def test_where_no_rollback_leads(world: World, to: int | None, message: str) -> None:
+    world.promoted()
+
+    with pytest.raises(InvalidInputError, match=message):
+        roll_back(world, to)
+
+
+def test_nothing_to_roll_back(world: World) -> None:
+    with pytest.raises(InvalidInputError, match="nothing serves yet"):
+        roll_back(world)
+
+
+def test_a_model_that_could_not_answer_does_not_serve_again(world: World) -> None:
+    first = world.promoted()
+    world.promoted(OTHER)
+    name = first.deployment_name
+    world.customizer.deployments[name] = replace(
+        world.customizer.deployments[name], status="Failed"
+    )
+    with pytest.raises(InvalidInputError, match="the deployment of version 1 is Failed"):
+        roll_back(world)
+
+    world.customizer.tear_down(first.deployment_arn)
+    with pytest.raises(InvalidInputError, match="was removed; upload its prompt file again"):
+        roll_back(world)
+    assert world.champions.last_version() == 2
+
+
+def test_a_removed_champion_comes_back_when_its_file_is_uploaded_again(world: World) -> None:
+    """What the refusal above advises: no new job, a new deployment, a new version."""
+    first = world.promoted()
+    world.promoted(OTHER)
+    world.customizer.tear_down(first.deployment_arn)
+    jobs = len(world.customizer.started)
+
+    back = world.promoted(key="prompts/again.jsonl")
+
+    assert (len(world.customizer.started), back.champion_version) == (jobs, 3)
+    assert back.model_arn == first.model_arn
+
+
+def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    before = world.champions.current()
+    assert before is not None
+    world.champions.install(a_champion(3))
+
+    class Late(InMemoryChampions):
+        def current(self):  # type: ignore[no-untyped-def]
+            return before
+
+    late = Late(world.runs, world.champions._pointer, world.champions._versions)
+    with pytest.raises(ConflictError):
+        Rollback(late, world.customizer, world.clock).to(None, "")
+
+    champion = world.champions.current()
+    assert champion is not None
+    assert champion.version == 3
+
+
+def test_what_awaits_approval_is_promoted_by_a_person(world: World) -> None:
+    run = awaiting(world)
+    assert world.champions.current() is None
+
+    promoted = approved(world, run.run_id)
+
+    assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
+    assert promoted.reason == "approved"
+    assert world.events.of(ModelPromoted) == [ModelPromoted(run_id=run.run_id, champion_version=1)]
+
+
+def test_an_approval_that_came_after_another_champion_compares_again(world: World) -> None:
+    run = awaiting(world, OTHER)
+    world.rules = PromotionRules()
+    world.promoted(THIRD)
+    world.events.published.clear()
+
+    again = approved(world, run.run_id)
+
+    assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
+    assert world.events.published == [ModelDeployed(run_id=run.run_id)]
+    champion = world.champions.current()
+    assert champion is not None
+    assert champion.version == 1
+
+
+def test_a_run_that_awaits_nothing_cannot_be_approved(world: World) -> None:
+    run = world.evaluated()
+
+    with pytest.raises(InvalidInputError, match="does not await approval, it is EVALUATING"):
+        approved(world, run.run_id)
+    with pytest.raises(NotFoundError, match="there is no run run-000000000000"):
+        approved(world, "run-000000000000")
+
+
+def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so(
+    world: World,
+) -> None:
+    """A candidate that is sometimes a little off: its interval reaches over the margin."""
+    world.promoted()
+    champion = world.champions.current()
+    assert champion is not None
+
+    def unsteady(serving, query):  # type: ignore[no-untyped-def]
+        if "deployment" not in serving.model_id or serving.model_id == champion.serving.model_id:
+            return student(serving, query)
+        right = truth(query)
+        off = (right[0] - 0.1, right[1] + 0.1, *right[2:])
+        return reply(label(*(off if query.split()[1].endswith("7") else right)))
+
+    world.model = FakeModel(unsteady)
+    world.rules = PromotionRules(PromotionPolicy.ASK_IF_UNSURE, margin=0.005)
+    run = ran(world.promote(world.evaluated(OTHER).run_id))
+
+    assert run.state is RunState.AWAITING_APPROVAL, run.reason
+    assert "inconclusive" in run.reason
