@@ -37,6 +37,7 @@ from search_router.domain.query_logs import (
     LogState,
     QueryLog,
     SplitMessage,
+    Tries,
 )
 from search_router.domain.results import PartMarker
 from search_router.domain.routing import (
@@ -287,6 +288,7 @@ class InMemoryChampions:
 class InMemoryLedger:
     """Heads and markers; a marker and its count move together."""
 
+    tries: dict[tuple[str, int], Tries] = field(default_factory=dict)
     _logs: dict[str, QueryLog] = field(default_factory=dict)
     _markers: dict[tuple[str, int], str] = field(default_factory=dict)
     listed: dict[str, None] = field(default_factory=dict)
@@ -309,6 +311,15 @@ class InMemoryLedger:
             counted = {"parts": log.parts + 1, "updated_at": now}
             self._logs[marker.log_id] = log.model_copy(update=counted)
         return self._logs[marker.log_id]
+
+    def count_try(self, log_id: str, split: int) -> Tries:
+        before = self.tries.get((log_id, split), Tries(0, 0))
+        self.tries[log_id, split] = before._replace(made=before.made + 1)
+        return self.tries[log_id, split]
+
+    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+        before = self.tries.get((log_id, split), Tries(0, 0))
+        self.tries[log_id, split] = Tries(0, before.known if known is None else known)
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         for place in sorted(self._markers):

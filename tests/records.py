@@ -1,12 +1,14 @@
 """Valid records to start a test from; name only what the test is about."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from search_router.domain.champions import Champion, ServingModel
 from search_router.domain.evaluation import Comparison, Evaluation, Interval, Latency, Scores
+from search_router.domain.lines import Line
 from search_router.domain.log_dialects import Dialect, LogFormat
+from search_router.domain.log_rows import LogRow, RejectedRow, read_row
 from search_router.domain.routing import Decision, Status, Tier
 from search_router.domain.runs import Run, RunState
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
@@ -44,6 +46,11 @@ def conversation(query: str, answer: str | None = None, **changes: object) -> di
 def jsonl(rows: Sequence[object]) -> bytes:
     """Write rows as JSON Lines."""
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def rows_in(lines: Iterable[Line], dialect: Dialect) -> list[LogRow | RejectedRow]:
+    """Read rows that were cut out before."""
+    return [row for line in lines if (row := read_row(line, dialect)) is not None]
 
 
 def a_serving_model(**changes: object) -> ServingModel:

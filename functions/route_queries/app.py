@@ -1,5 +1,6 @@
 """One split from the queue → routed rows as one part, entered in the log's ledger once."""
 
+from contextlib import suppress
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import (
@@ -8,29 +9,35 @@ from aws_lambda_powertools.utilities.batch import (
     process_partial_response,
 )
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import SearchRouterError
-from search_router.inbound_events import SplitRecord
+from search_router.domain.query_logs import read_message
 from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.route_queries import postponement, route_queries
-
-processor = BatchProcessor(
-    event_type=EventType.SQS, model=SplitRecord, raise_on_entire_batch_failure=False
+from search_router.use_cases.route_queries import (
+    Delivery,
+    PermanentChoice,
+    postponement,
+    route_queries,
 )
+
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @tracer.capture_method(capture_response=False)
-def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
+def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Route one split; what could not be finished comes back soon, not after the visibility."""
-    deps, split = dependencies(), record.body
-    logger.append_keys(log_id=split.log_id, split=split.split)
+    deps, receives = dependencies(), int(record.attributes.approximate_receive_count)
     try:
+        split = read_message(record.body)
+        logger.append_keys(log_id=split.log_id, split=split.split)
         outcome = route_queries(
             split,
+            delivery=Delivery(receives, PermanentChoice(deps.settings.on_permanent_error)),
             uploads=deps.uploads,
             objects=deps.objects,
             champions=deps.champions,
@@ -40,9 +47,9 @@ def record_handler(record: SplitRecord, lambda_context: LambdaContext) -> None:
             events=deps.events,
             clock=deps.clock,
         )
-    except SearchRouterError:
-        receives = int(record.attributes.ApproximateReceiveCount)
-        deps.queue.postpone(record.receiptHandle, postponement(receives))
+    except Exception as error:
+        with suppress(SearchRouterError):
+            deps.queue.postpone(record.receipt_handle, postponement(receives, error))
         raise
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
@@ -63,5 +70,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItem
         # Only our own messages are known to quote no text.
         text = str(error) if isinstance(error, SearchRouterError) else ""
         logger.error("split failed", kind=kind.__name__ if kind else "", error=text)
-    measure(measurements.of_batch(len(processor.exceptions), dependencies().throttles()))
+    errors = [error for _, error, _ in processor.exceptions]
+    measure(measurements.of_batch(errors, dependencies().throttles()))
     return response

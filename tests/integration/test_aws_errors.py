@@ -20,6 +20,7 @@ from search_router.adapters.aws_errors import translated
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
+    ContendedError,
     InvalidInputError,
     NotFoundError,
     QuotaExceededError,
@@ -79,7 +80,7 @@ MODELLED: dict[str, tuple[int, type[SearchRouterError]]] = {
     "TooManyParts": (400, InvalidInputError),
     # DynamoDB
     "ConditionalCheckFailedException": (400, ConflictError),
-    "TransactionConflictException": (400, UnavailableError),
+    "TransactionConflictException": (400, ContendedError),
     "TransactionInProgressException": (400, UnavailableError),
     "ReplicatedWriteConflictException": (400, UnavailableError),
     "ProvisionedThroughputExceededException": (400, ThrottledError),
@@ -218,7 +219,7 @@ def test_an_unknown_code_is_judged_by_its_status(
         (["None", "ConditionalCheckFailed", "None"], ConflictError),
         (["TransactionConflict", "ConditionalCheckFailed"], ConflictError),
         (["ConditionalCheckFailed", "TransactionConflict"], ConflictError),
-        (["TransactionConflict", "None"], UnavailableError),
+        (["TransactionConflict", "None"], ContendedError),
         (["ThrottlingError"], UnavailableError),
         (["ProvisionedThroughputExceeded", "None"], UnavailableError),
         ([], UnavailableError),

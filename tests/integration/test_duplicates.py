@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.client import BaseClient
 
 from functions.route_queries.app import record_handler
@@ -20,7 +21,6 @@ from search_router.domain.errors import ConflictError
 from search_router.domain.query_logs import LogState
 from search_router.domain.runs import RunState
 from search_router.domain.uploads import ObjectRef
-from search_router.inbound_events import SplitRecord
 from tests.integration.material import labelled, lines, query, weights
 from tests.integration.stack import WRITES, NewStack, Stack
 from tests.integration.world import World
@@ -154,7 +154,7 @@ def _invoke(stack: Stack, function: str, event: dict[str, Any]) -> None:
     """Invoke a function; of route_queries its record handler, for it keeps one batch at a time."""
     if function == "route_queries":
         handle: Any = record_handler
-        handle(SplitRecord.model_validate(event), stack.context)
+        handle(SQSRecord(event), stack.context)
     else:
         stack.invoke(function, event)
 

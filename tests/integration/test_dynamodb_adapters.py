@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
-from search_router.domain.errors import AccessDeniedError, UnavailableError
+from search_router.domain.errors import AccessDeniedError, ContendedError, UnavailableError
 from search_router.domain.query_logs import LogState, QueryLog
 from search_router.domain.results import PartMarker, PartStats
 from search_router.domain.runs import RunState
@@ -230,6 +231,45 @@ def test_a_write_whose_reply_was_lost_is_repeated_without_harm(world: World) -> 
     assert runs.get(run.run_id) == noted
     assert runs.runs_of_job("search-router-1") == [run.run_id]
     assert list(ledger.markers(LOG.log_id)) == [MARKER]
+
+
+class ContendedTable:
+    """A state table in which others hold the counter for the first few transactions."""
+
+    def __init__(self, world: World, refusals: int) -> None:
+        self._client = world.dynamodb
+        self.refusals = refusals
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise ClientError(
+                {
+                    "Error": {"Code": "TransactionCanceledException", "Message": ""},
+                    "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}],
+                },
+                "TransactWriteItems",
+            )
+        return self._client.transact_write_items(**request)
+
+
+def test_workers_that_meet_at_the_counter_try_again_at_once(world: World) -> None:
+    pauses: list[float] = []
+    table: Any = ContendedTable(world, refusals=3)
+    ledger = DynamoQueryLogLedger(table, STATE, pauses.append)
+    ledger.create(LOG)
+
+    assert ledger.enter(MARKER, START).parts == 1
+    assert len(pauses) == 3
+    assert sum(pauses) < 1
+
+    table.refusals = 99
+    with pytest.raises(ContendedError):
+        ledger.enter(MARKER, START)
+    assert len(pauses) == 3 + 5
 
 
 def test_a_promotion_whose_reply_was_lost_has_happened(world: World) -> None:

@@ -499,9 +499,14 @@ def test_malformed_messages_are_reported(
         reply = stack.invoke("route_queries", stack.queue_event(*messages))
 
     assert reply == {"batchItemFailures": [{"itemIdentifier": str(n)} for n in range(7)]}
-    assert [(line["message"], line["kind"], line["error"]) for line in logged()] == [
-        ("split failed", "ValidationError", "")
+    lines = logged()
+    assert [(line["message"], line["kind"]) for line in lines] == [
+        ("split failed", "MalformedMessageError")
     ] * 7
+    assert "not json" not in str(lines)
+    # THEN each comes back at once: fifty receives later, within minutes, it is a dead letter
+    calls = stack.calls_of("ChangeMessageVisibility")
+    assert [call["VisibilityTimeout"] for call in calls] == [1] * 7
 
 
 def test_one_bad_message_does_not_spoil_its_batch(stack: Stack, in_hand: dict[str, Any]) -> None:
@@ -526,7 +531,7 @@ def test_a_permanent_failure_is_reported_and_logged(
     assert len(stack.calls_of("ChangeMessageVisibility")) == 1
     (line,) = logged()
     assert (line["level"], line["message"]) == ("ERROR", "split failed")
-    assert line["kind"] == "NotFoundError"
+    assert line["kind"] == "ModelUnusableError"
     assert "ResourceNotFoundException" in line["error"]
 
 

@@ -33,7 +33,7 @@ from search_router.domain.errors import (
     QuotaExceededError,
 )
 from search_router.domain.events import ModelPromoted, QueryLogRouted, RouterEvent, RunFailed
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.results import PartMarker, PartStats
 from search_router.domain.routing import Decision, Status, Tier
 from search_router.domain.runs import Run, RunState
@@ -604,6 +604,18 @@ def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
     head = port.ledger.enter(_marker(2), LATER)
     # THEN neither has undone the other
     assert head == _log(parts=3, state=LogState.ROUTING, reason="why", updated_at=LATER)
+
+
+def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> None:
+    log = port.ledger.create(_log()).log_id
+
+    assert [port.ledger.count_try(log, 3) for _ in range(2)] == [Tries(1, 0), Tries(2, 0)]
+    assert port.ledger.count_try(log, 4) == Tries(1, 0)
+    port.ledger.excuse_tries(log, 3, known=70)
+    assert port.ledger.count_try(log, 3) == Tries(1, 70)
+    port.ledger.excuse_tries(log, 3)
+    assert port.ledger.count_try(log, 3) == Tries(1, 70)
+    assert list(port.ledger.markers(log)) == [], "attempts are no parts"
 
 
 def test_an_unknown_log_cannot_be_moved(port: Ports) -> None:

@@ -80,13 +80,17 @@ def test_only_what_a_batch_refused_is_sent_again() -> None:
     assert sorted(client.taken) == list(range(12))
 
 
-def test_a_message_refused_three_times_is_an_outage() -> None:
-    client: Any = PickyQueue({4: 3})
+def test_a_message_refused_again_and_again_is_an_outage_after_growing_pauses() -> None:
+    client: Any = PickyQueue({4: 9})
+    pauses: list[float] = []
 
-    with pytest.raises(UnavailableError, match="1 were refused three times"):
-        SqsSplitQueue(client, URL).send(iter(_messages(12)))
+    with pytest.raises(UnavailableError, match="1 were refused again and again"):
+        SqsSplitQueue(client, URL, pauses.append).send(iter(_messages(12)))
 
-    assert client.batches == [list(range(10)), [4], [4]]  # nothing is sent past a hole
+    assert client.batches == [list(range(10)), [4], [4], [4], [4]]  # nothing is sent past a hole
+    assert len(pauses) == 4
+    assert all(0 <= pause <= 0.05 * 2**n for n, pause in enumerate(pauses, start=1))
+    assert len(set(pauses)) == 4, "with jitter"
 
 
 def test_a_queue_that_cannot_be_reached_is_an_outage(world: World) -> None:

@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "MAX_OUTPUT_TOKENS": "200",
     "CACHE_TTL_DAYS": "30",
     "QUERY_FIELD": "",
+    "ON_PERMANENT_ERROR": "wait",
     "BASELINE_MODEL_ID": "",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",

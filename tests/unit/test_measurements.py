@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from search_router import measurements
-from search_router.domain.errors import UnavailableError
+from search_router.domain.errors import ModelUnusableError, UnavailableError
 from search_router.domain.intake import IntakeCounts
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats, latency_bucket
@@ -58,7 +58,7 @@ def everything() -> list[Measurement]:
     return [
         *measurements.of_intake(run),
         *measurements.of_split(STATS),
-        *measurements.of_batch(1, 2),
+        *measurements.of_batch([ModelUnusableError()], 2),
         *measurements.of_answer(a_decision()),
         *measurements.of_no_answer(),
         *measurements.of_tracking(tracking),

@@ -46,6 +46,7 @@ NEEDS_SOMEBODY = {
     "ApiFallbackShare",
     "QueriesUnanswered",
     "SplitsFailed",
+    "ModelUnusable",
     "ModelThrottles",
     "RunsFailed",
     "LogsFailed",

@@ -83,7 +83,7 @@ class Dependencies:
     @cached_property
     def ledger(self) -> DynamoQueryLogLedger:
         """The owner of query logs."""
-        return DynamoQueryLogLedger(self._dynamodb, self.settings.state_table)
+        return DynamoQueryLogLedger(self._dynamodb, self.settings.state_table, self.clock.sleep)
 
     @cached_property
     def caches(self) -> DynamoAnswerCaches:
@@ -96,7 +96,7 @@ class Dependencies:
     @cached_property
     def queue(self) -> SqsSplitQueue:
         """The queue of splits."""
-        return SqsSplitQueue(self._client("sqs"), self.settings.split_queue_url)
+        return SqsSplitQueue(self._client("sqs"), self.settings.split_queue_url, self.clock.sleep)
 
     @cached_property
     def events(self) -> EventBridgePublisher:

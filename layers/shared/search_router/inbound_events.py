@@ -5,11 +5,10 @@ An event of another shape fails validation and, after Lambda's two retries, lies
 
 from typing import Literal
 
-from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SqsRecordModel
-from pydantic import BaseModel, Field, Json
+from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
+from pydantic import BaseModel, Field
 
 from search_router.domain.events import LogId, RunId, UploadMissed
-from search_router.domain.query_logs import SplitMessage
 from search_router.domain.uploads import ObjectRef
 
 
@@ -70,9 +69,3 @@ class JobEvent(EventBridgeModel):
     """Bedrock's "Model Customization Job State Change"."""
 
     detail: JobDetail
-
-
-class SplitRecord(SqsRecordModel):
-    """One split on the queue."""
-
-    body: Json[SplitMessage]

@@ -6,10 +6,11 @@ one more: each combination is a metric that CloudWatch charges for, so no id is 
 Nothing here holds text of users.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
+from search_router.domain.errors import ModelUnusableError
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats, latency_sample
 from search_router.domain.routing import Decision, Status
@@ -44,6 +45,7 @@ class Metric(Enum):
     WEIGHT_MEAN = ("WeightMean", Unit.NONE, "Modality")
     BATCH_FALLBACK_SHARE = ("BatchFallbackShare", Unit.PERCENT)
     SPLITS_FAILED = ("SplitsFailed", Unit.COUNT)
+    MODEL_UNUSABLE = ("ModelUnusable", Unit.COUNT)
 
     QUERIES_BY_TIER = ("QueriesByTier", Unit.COUNT, "Tier")
     QUERIES_UNANSWERED = ("QueriesUnanswered", Unit.COUNT)
@@ -104,9 +106,11 @@ def of_split(stats: PartStats) -> Iterator[Measurement]:
         yield Measurement(Metric.MODEL_LATENCY, milliseconds)
 
 
-def of_batch(splits_failed: int, throttles: int) -> Iterator[Measurement]:
+def of_batch(errors: Sequence[object], throttles: int) -> Iterator[Measurement]:
     """Measure what went wrong while a worker had its batch."""
-    yield Measurement(Metric.SPLITS_FAILED, splits_failed)
+    unusable = sum(isinstance(error, ModelUnusableError) for error in errors)
+    yield Measurement(Metric.SPLITS_FAILED, len(errors))
+    yield Measurement(Metric.MODEL_UNUSABLE, unusable)
     yield from of_throttles(throttles)
 
 

@@ -18,7 +18,7 @@ from search_router.domain.distillation import (
     ModelLifecycle,
 )
 from search_router.domain.events import RouterEvent
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.results import PartMarker
 from search_router.domain.runs import Run
 from search_router.domain.uploads import ObjectRef
@@ -174,6 +174,12 @@ class QueryLogLedger(Protocol):
 
     def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
         """Enter a part once and count it, in one transaction; return the head after it."""
+
+    def count_try(self, log_id: str, split: int) -> Tries:
+        """Count one more attempt at a split that was received before."""
+
+    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+        """Forget the attempts at a split; `known` is what it is measured by next time."""
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""

@@ -1,7 +1,7 @@
 """The environment, read once into one frozen object: the only reader of `os.environ`."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -36,6 +36,7 @@ class Settings(BaseModel):
     max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
     cache_ttl_days: Annotated[int, Field(ge=1)]
     query_field: str = ""
+    on_permanent_error: Literal["wait", "fallback"] = "wait"
     baseline_model_id: str
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from search_router.domain import log_cuts, log_rows
 from search_router.domain.log_cuts import Cut, cut_rows
 from search_router.domain.log_dialects import Dialect, LogFormat
-from search_router.domain.log_rows import RejectedRow, read_whole_rows
-from tests.records import JSONL, TEXT
+from search_router.domain.log_rows import RejectedRow, raw_rows
+from tests.records import JSONL, TEXT, rows_in
 
 ROW_LIMIT = 40
 CSV = Dialect(format=LogFormat.CSV, query_field="q", columns=("q",), header_end=2, quoted=True)
@@ -40,8 +40,8 @@ def test_split_by_split_the_same_rows_are_read_as_from_the_whole(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-        whole = list(read_whole_rows([body], 0, dialect))
-        parts = [list(read_whole_rows([cut.data], cut.start, dialect)) for cut in cuts]
+        whole = rows_in(raw_rows([body], 0, dialect), dialect)
+        parts = [rows_in(raw_rows([cut.data], cut.start, dialect), dialect) for cut in cuts]
     assert [row for part in parts for row in part] == whole
     assert [cut.rows for cut in cuts] == [len(part) for part in parts]
     assert all(len(part) <= rows for part in parts)
@@ -72,7 +72,7 @@ def test_a_row_of_any_length_is_never_held() -> None:
         patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
         for cut in cut_rows(body(), TEXT, 100, 10):
             longest = max(longest, len(cut.data))
-            rows = list(read_whole_rows([cut.data], cut.start, TEXT))
+            rows = rows_in(raw_rows([cut.data], cut.start, TEXT), TEXT)
             if cut.end - cut.start > 10_000:
                 assert rows == [RejectedRow(5, "longer than 40 bytes", None)]
     assert longest < 2_500

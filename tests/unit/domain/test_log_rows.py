@@ -13,12 +13,13 @@ from search_router.domain.log_dialects import Dialect, LogFormat
 from search_router.domain.log_rows import (
     LogRow,
     RejectedRow,
+    raw_rows,
+    raw_rows_of_range,
     read_row,
-    read_split,
-    read_whole_rows,
     rejected_row,
+    rejected_unread,
 )
-from tests.records import JSONL, TEXT, jsonl
+from tests.records import JSONL, TEXT, jsonl, rows_in
 
 ROW_LIMIT = 40
 BOM = b"\xef\xbb\xbf"
@@ -48,7 +49,7 @@ def rows_of(body: bytes, cuts: list[int], dialect: Dialect) -> list[LogRow | Rej
     for start, end in pairwise(places):
         fetched = body[max(0, start - 1) : end + ROW_LIMIT + 1]
         chunks = [fetched[place : place + 7] for place in range(0, len(fetched), 7)]
-        rows.extend(read_split(chunks, start, end, dialect))
+        rows.extend(rows_in(raw_rows_of_range(chunks, start, end), dialect))
     return rows
 
 
@@ -165,7 +166,7 @@ def test_the_header_is_no_row_in_whichever_split_it_lies() -> None:
 def test_whole_rows_are_read_from_where_they_begin() -> None:
     body = b'"a\nb",1\n\nc,2\n'
 
-    rows = list(read_whole_rows([body], 100, CSV))
+    rows = rows_in(raw_rows([body], 100, CSV), CSV)
 
     assert [(row.byte_offset, row.query) for row in rows if isinstance(row, LogRow)] == [
         (100, "a\nb"), (109, "c"),
@@ -192,3 +193,16 @@ def test_only_the_very_first_row_may_start_with_a_byte_order_mark() -> None:
     assert isinstance(read_row(Line(1, 0, data, len(data)), JSONL), LogRow)
     assert isinstance(read_row(Line(2, 50, data, len(data)), JSONL), RejectedRow)
     assert read_row(Line(1, 0, BOM, 3), TEXT) is None
+
+
+def test_a_line_that_nobody_could_route_is_rejected_unread_with_its_text() -> None:
+    lines = raw_rows([BOM + b"query\n\nbroken\n" + b"x" * 70_000 + b"\ndogs\xff"], 0, CSV)
+    dialect = CSV.model_copy(update={"header_end": 8})
+
+    rows = [row for line in lines if (row := rejected_unread(line, dialect, "why")) is not None]
+
+    assert rows == [
+        RejectedRow(10, "why", "broken"),
+        RejectedRow(17, "why", None),
+        RejectedRow(70_018, "why", "dogs\\xff"),
+    ]

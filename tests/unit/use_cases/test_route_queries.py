@@ -12,16 +12,22 @@ from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
     InvalidInputError,
+    MalformedMessageError,
+    ModelUnusableError,
     NotFoundError,
+    SearchRouterError,
     ThrottledError,
+    TransientError,
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.log_dialects import MAX_ROW_BYTES
-from search_router.domain.query_logs import LogState, SplitMessage
+from search_router.domain.query_logs import LogState, SplitMessage, read_message
+from search_router.domain.results import PartStats
 from search_router.domain.routing import ModelReply
-from search_router.use_cases.route_queries import postponement
-from tests.fakes import FakeModel, InMemoryLedger, Reply, always
+from search_router.use_cases import split_parts
+from search_router.use_cases.route_queries import MAX_TRIES, PermanentChoice, postponement
+from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, Reply, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
 
@@ -208,8 +214,9 @@ def test_a_part_that_holds_other_rows_is_never_entered(serving_world: World) -> 
         world.objects.metadata[part(message)] = {**other, "identity": "0" * 64}
         return student(serving, query)
 
-    with pytest.raises(ConflictError, match="holds other rows"):
-        world.route(message, FakeModel(forging))
+    for receives in (1, 2, 50):
+        with pytest.raises(ConflictError, match="holds other rows"):
+            world.route(message, FakeModel(forging), receives)
 
     assert world.log(message.log_id).parts == 0
     assert world.objects.bodies[part(message)] == b"{}\n"
@@ -259,17 +266,45 @@ def test_an_outage_writes_nothing_but_keeps_what_was_learnt(serving_world: World
     assert stats.cost_usd == pytest.approx(200 * 0.0000063)
 
 
-def test_a_deployment_that_is_gone_is_raised_and_not_answered_with_the_prior(
-    serving_world: World,
+GONE = [NotFoundError("the deployment is gone"), AccessDeniedError("no invoke right")]
+
+
+@pytest.mark.parametrize("refusal", GONE)
+def test_a_model_that_cannot_be_asked_is_waited_for_and_not_answered_with_the_prior(
+    serving_world: World, refusal: SearchRouterError
 ) -> None:
     world = serving_world
     message = the_message(world)
-    world.model.refusing[DEPLOYMENT] = NotFoundError("the deployment is gone")
+    world.model.refusing[DEPLOYMENT] = refusal
 
-    with pytest.raises(NotFoundError):
-        world.route(message)
-
+    for receives in range(1, 40):
+        with pytest.raises(ModelUnusableError, match=str(refusal)):
+            world.route(message, receives=receives)
     assert part(message) not in world.objects.bodies
+
+    world.model.refusing.clear()
+    assert routed(world.route(message, receives=40)).routed == 3, "waiting poisons nothing"
+
+
+@pytest.mark.parametrize("refusal", GONE)
+def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prior(
+    serving_world: World, refusal: SearchRouterError
+) -> None:
+    world = serving_world
+    message = the_message(world)
+    world.model.calls_left = 1
+    with pytest.raises(UnavailableError):
+        world.route(message)
+    world.model.calls_left = None
+    world.model.refusing[DEPLOYMENT] = refusal
+
+    stats = routed(world.route(message, choice=PermanentChoice.FALLBACK))
+
+    assert (stats.rows_in, stats.rejected, stats.routed + stats.fallback) == (5, 2, 3)
+    assert (stats.routed > 0, stats.fallback > 0) == (True, True)
+    priors = [row for row in world.rows(part(message)) if row["status"] == "fallback"]
+    assert [row["visual"] for row in priors] == [PRIOR[0]] * stats.fallback
+    assert len(world.caches.by_version[1]) == 1, "a prior is never cached"
 
 
 def test_invalid_answers_are_rows_with_the_prior(serving_world: World) -> None:
@@ -348,7 +383,7 @@ def test_a_missing_permission_writes_nothing_and_ends_nothing(serving_world: Wor
     world = serving_world
     message = the_message(world)
     world.model.refusing[DEPLOYMENT] = AccessDeniedError("no bedrock:InvokeModel")
-    with pytest.raises(AccessDeniedError):
+    with pytest.raises(ModelUnusableError):
         world.route(message)
     assert world.log(message.log_id).state is LogState.ROUTING
 
@@ -437,6 +472,171 @@ def test_sixteen_modalities_fit_into_the_parts_metadata(world: World) -> None:
     stats = routed(world.route(the_message(world, LARGE[: 25 * 1_000])))
 
     assert (stats.routed, len(stats.weights)) == (1_000, 16)
+
+
+def rejected(world: World, message: SplitMessage) -> list[dict[str, object]]:
+    return world.rows(part(message).replace("/parts/", "/rejected/"))
+
+
+def dying(_serving: ServingModel, _query: str) -> ModelReply:
+    raise ZeroDivisionError("a bug")
+
+
+def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_rejected(
+    serving_world: World,
+) -> None:
+    world = serving_world
+    message = the_message(world)
+    for receives in range(1, MAX_TRIES + 2):
+        with pytest.raises(ZeroDivisionError):
+            world.route(message, FakeModel(dying), receives)
+
+    stats = routed(world.route(message, FakeModel(dying), MAX_TRIES + 2))
+
+    assert (stats.rows_in, stats.rejected, stats.routed) == (5, 5, 0)
+    rows = rejected(world, message)
+    lines = [line for line in SMALL.split(b"\n") if line]
+    assert [row["text"] for row in rows] == [line.decode() for line in lines]
+    assert [row["byte_offset"] for row in rows] == [SMALL.index(line) for line in lines]
+    assert {row["reason"] for row in rows} == {"no progress in 5 attempts at its split"}
+    assert world.objects.bodies[part(message)] == b""
+    assert world.events.published == [QueryLogPartsComplete(log_id=message.log_id)]
+    assert world.route(message) == stats, "a later delivery changes nothing"
+    assert world.log(message.log_id).parts == 1
+
+
+def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:
+    """Each attempt dies after thirty answers, of which 25 are remembered."""
+    world = serving_world
+    message = the_message(world, LARGE[: 25 * 1_000])
+
+    for receives in range(1, 200):
+        answered = iter(range(30))
+
+        def dying_later(serving: ServingModel, query: str) -> ModelReply:
+            if next(answered, None) is None:  # noqa: B023 - used within the round
+                raise ZeroDivisionError
+            return student(serving, query)
+
+        try:
+            stats = world.route(message, FakeModel(dying_later), receives)
+        except ZeroDivisionError:
+            continue
+        break
+
+    assert routed(stats).rejected == 0
+    assert receives > MAX_TRIES
+
+
+@pytest.mark.parametrize("error", [ThrottledError("slow"), UnavailableError("outage")])
+def test_an_outage_of_any_length_poisons_nothing(
+    serving_world: World, error: TransientError
+) -> None:
+    world = serving_world
+    message = the_message(world)
+    for receives in range(1, 100):
+        with pytest.raises(type(error)):
+            world.route(message, FakeModel(unreachable(error)), receives)
+
+    assert routed(world.route(message, receives=100)).routed == 3
+
+
+def test_an_outage_excuses_the_crashes_before_it(serving_world: World) -> None:
+    world = serving_world
+    message = the_message(world)
+    receives = iter(range(1, 100))
+    for _ in range(10):
+        for _ in range(MAX_TRIES - 1):
+            with pytest.raises(ZeroDivisionError):
+                world.route(message, FakeModel(dying), next(receives))
+        with pytest.raises(ThrottledError):
+            world.route(message, FakeModel(unreachable(ThrottledError(""))), next(receives))
+
+    assert routed(world.route(message, receives=next(receives))).routed == 3
+
+
+def test_a_split_that_even_measuring_kills_is_given_up_in_the_end(
+    serving_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadly(*_: object) -> None:
+        raise MemoryError
+
+    world = serving_world
+    message = the_message(world)
+    monkeypatch.setattr(split_parts, "read_row", deadly)
+    for receives in range(1, 2 * MAX_TRIES + 2):
+        with pytest.raises(MemoryError):
+            world.route(message, receives=receives)
+
+    assert routed(world.route(message, receives=2 * MAX_TRIES + 2)).rejected == 5
+
+
+def test_a_champion_that_nobody_knows_rejects_the_rows_at_last(serving_world: World) -> None:
+    world = serving_world
+    message = the_message(world).model_copy(update={"champion_version": 9})
+
+    for receives in range(1, 2 * MAX_TRIES + 2):
+        with pytest.raises(NotFoundError, match="champion version 9"):
+            world.route(message, receives=receives)
+
+    assert routed(world.route(message, receives=2 * MAX_TRIES + 2)).rejected == 5
+
+
+def poisoned(world: World, message: SplitMessage) -> PartStats:
+    for _ in range(MAX_TRIES):
+        world.ledger.count_try(message.log_id, message.split)
+    return routed(world.route(message, FakeModel(dying), 99))
+
+
+def test_who_routes_a_split_while_another_gives_it_up_leaves_every_row_in_one_place(
+    serving_world: World,
+) -> None:
+    """The queue delivered it twice; he who gives up is first, and the other writes after him."""
+    world = serving_world
+    message = the_message(world)
+
+    def overtaken(serving: ServingModel, query: str) -> ModelReply:
+        if part(message) not in world.objects.bodies:
+            poisoned(world, message)
+        return student(serving, query)
+
+    stats = routed(world.route(message, FakeModel(overtaken)))
+
+    assert (stats.rejected, stats.routed) == (5, 0)
+    assert world.objects.bodies[part(message)] == b""
+    assert len(rejected(world, message)) == 5
+
+
+def test_who_gives_a_split_up_while_another_routes_it_leaves_every_row_in_one_place(
+    serving_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = serving_world
+    message = the_message(world)
+    put = InMemoryObjects.put
+
+    def overtaken(objects: InMemoryObjects, key: str, body: bytes) -> None:
+        put(objects, key, body)
+        if body.count(b"no progress") == 5:  # all rejected, the part not yet written
+            world.route(message)
+            put(objects, key, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryObjects, "put", overtaken)
+        stats = poisoned(world, message)
+
+    assert (stats.rejected, stats.routed) == (2, 3)
+    assert len(world.rows(part(message))) == 3
+    assert len(rejected(world, message)) == 2
+
+
+def test_a_message_that_is_none_goes_straight_to_the_dead_letters() -> None:
+    with pytest.raises(MalformedMessageError, match="not the message of a split: split") as caught:
+        read_message('{"log_id": "log-0123456789ab", "secret": "dogs"}')
+    assert "dogs" not in str(caught.value)
+    with pytest.raises(MalformedMessageError):
+        read_message("dogs")
+
+    assert 50 * postponement(30, caught.value) < 15 * 60
 
 
 def test_an_unfinished_split_comes_back_later_and_later_but_within_15_minutes() -> None:

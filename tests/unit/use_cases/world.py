@@ -22,7 +22,7 @@ from search_router.use_cases.finish_query_log import finish_query_log
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
 from search_router.use_cases.route_api import RoutedQuery, route_query
-from search_router.use_cases.route_queries import route_queries
+from search_router.use_cases.route_queries import Delivery, PermanentChoice, route_queries
 from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
@@ -179,9 +179,16 @@ class World:
             clock=self.clock,
         )
 
-    def route(self, message: SplitMessage, model: FakeModel | None = None) -> PartStats | Ignored:
+    def route(
+        self,
+        message: SplitMessage,
+        model: FakeModel | None = None,
+        receives: int = 1,
+        choice: PermanentChoice = PermanentChoice.WAIT,
+    ) -> PartStats | Ignored:
         return route_queries(
             message,
+            delivery=Delivery(receives, choice),
             uploads=self.uploads,
             objects=self.objects,
             champions=self.champions,

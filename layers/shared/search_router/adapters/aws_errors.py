@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
+    ContendedError,
     InvalidInputError,
     NotFoundError,
     QuotaExceededError,
@@ -36,7 +37,7 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "ConditionalRequestConflict": UnavailableError,
     "OperationAborted": UnavailableError,
     "NoSuchUpload": UnavailableError,  # it was completed or swept away: start again
-    "TransactionConflictException": UnavailableError,
+    "TransactionConflictException": ContendedError,
     "TransactionInProgressException": UnavailableError,
     "ReplicatedWriteConflictException": UnavailableError,
     "ServiceQuotaExceededException": QuotaExceededError,
@@ -99,4 +100,5 @@ def _cancelled(action: str, error: ClientError) -> SearchRouterError:
     reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
     if "ConditionalCheckFailed" in reasons:
         return ConflictError(f"{action}: a condition of the transaction failed")
-    return UnavailableError(f"{action}: the transaction was cancelled")
+    kind = ContendedError if "TransactionConflict" in reasons else UnavailableError
+    return kind(f"{action}: the transaction was cancelled")

@@ -5,7 +5,6 @@ The SDK's own retries are off for this client: each attempt must take its slot f
 """
 
 import queue
-import random
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
+from search_router.adapters.retries import jittered
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
 from search_router.domain.pacing import Pace
@@ -101,7 +101,7 @@ class ConverseModel:
         for attempt in range(MAX_ATTEMPTS):
             wait = self.pace.reserve(self.clock.monotonic())
             if attempt:
-                wait = max(wait, _backoff(attempt))
+                wait = max(wait, jittered(attempt, _FIRST_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS))
             if self.clock.monotonic() + wait >= self.deadline:
                 return problem
             if wait:
@@ -153,9 +153,3 @@ class _Crew:
 def _text(reply: "ConverseResponseTypeDef") -> str:
     blocks = reply["output"].get("message", {}).get("content", [])
     return "".join(block.get("text", "") for block in blocks)
-
-
-def _backoff(attempt: int) -> float:
-    """Exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
-    ceiling = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2**attempt)
-    return random.uniform(0, ceiling)  # noqa: S311 - spreads retries, guards nothing

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
+from search_router.adapters.retries import rounds
 from search_router.domain.batches import batched
 from search_router.domain.errors import TransientError
 from search_router.domain.routing import (
@@ -88,7 +89,7 @@ class DynamoAnswerCache:
 
     def _get(self, keys: list[str]) -> Iterator[dict[str, Any]]:
         request: Any = {self.caches.table: {"Keys": [{"pk": {"S": key}} for key in keys]}}
-        for _ in range(_ROUNDS):
+        for _ in rounds(_ROUNDS, self.caches.clock.sleep):
             with translated("read the cache"):
                 reply = self.caches.client.batch_get_item(RequestItems=request)
             yield from reply["Responses"].get(self.caches.table, [])
@@ -98,7 +99,7 @@ class DynamoAnswerCache:
 
     def _put(self, batch: list[Any]) -> None:
         request: Any = {self.caches.table: batch}
-        for _ in range(_ROUNDS):
+        for _ in rounds(_ROUNDS, self.caches.clock.sleep):
             with translated("write the cache"):
                 reply = self.caches.client.batch_write_item(RequestItems=request)
             request = reply.get("UnprocessedItems")

@@ -1,6 +1,7 @@
 """The ledger of query logs in the state table."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,22 +18,35 @@ from search_router.adapters.dynamodb_items import (
     read_document,
     settle,
 )
-from search_router.domain.errors import ConflictError, NotFoundError
-from search_router.domain.query_logs import LOG_PREDECESSORS, LogState, QueryLog
+from search_router.adapters.retries import rounds
+from search_router.domain.errors import (
+    ConflictError,
+    ContendedError,
+    NotFoundError,
+    UnavailableError,
+)
+from search_router.domain.query_logs import LOG_PREDECESSORS, LogState, QueryLog, Tries
 from search_router.domain.results import PartMarker
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _LOGS, _OPEN = "LOGS", "OPEN#LOG"
+_ENTER_ROUNDS = 6
 
 
 class DynamoQueryLogLedger:
     """Counts every part once: marker and counter move in one transaction."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self._table = table
+        self._sleep = sleep
 
     def create(self, log: QueryLog) -> QueryLog:
         """Store a new log, or return the one already stored under its id."""
@@ -54,36 +68,49 @@ class DynamoQueryLogLedger:
         return _head_of(item) if item else None
 
     def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
-        """Enter a part once and count it; a part that is entered already changes nothing."""
-        item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        try:
-            with translated("enter a part"):
-                self._client.transact_write_items(
-                    TransactItems=[
-                        {
-                            "Put": {
-                                "TableName": self._table,
-                                "Item": item,
-                                "ConditionExpression": "attribute_not_exists(pk)",
-                            }
-                        },
-                        {
-                            "Update": {
-                                "TableName": self._table,
-                                "Key": key(_LOGS, marker.log_id),
-                                "UpdateExpression": "ADD parts :one SET updated_at = :now",
-                                "ConditionExpression": "attribute_exists(pk)",
-                                "ExpressionAttributeValues": {
-                                    ":one": {"N": "1"},
-                                    ":now": {"S": now.isoformat()},
-                                },
-                            }
-                        },
-                    ]
-                )
-        except ConflictError:
-            return self._head(marker.log_id)  # entered before; raises if the log is unknown
-        return self._head(marker.log_id)
+        """Enter a part once and count it; a part that is entered already changes nothing.
+
+        Workers that end at the same time meet at the log's counter; who loses tries again at once.
+        """
+        contended: ContendedError | None = None
+        for _ in rounds(_ENTER_ROUNDS, self._sleep):
+            try:
+                self._enter(marker, now)
+            except ContendedError as error:
+                contended = error
+            except ConflictError:
+                return self._head(marker.log_id)  # entered before; raises if the log is unknown
+            else:
+                return self._head(marker.log_id)
+        raise contended or UnavailableError("enter a part")
+
+    def count_try(self, log_id: str, split: int) -> Tries:
+        """Count one more attempt at a split that was received before."""
+        with translated("count an attempt"):
+            reply = self._client.update_item(
+                TableName=self._table,
+                Key=_tries_key(log_id, split),
+                UpdateExpression="ADD tries :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+                ReturnValues="ALL_NEW",
+            )
+        item = reply["Attributes"]
+        known = number_of(item, "known") if "known" in item else 0
+        return Tries(number_of(item, "tries"), known)
+
+    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+        """Forget the attempts at a split; `known` is what it is measured by next time."""
+        setting = "SET tries = :zero" + ("" if known is None else ", known = :known")
+        values: Item = {":zero": {"N": "0"}}
+        if known is not None:
+            values[":known"] = {"N": str(known)}
+        with translated("excuse an attempt"):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_tries_key(log_id, split),
+                UpdateExpression=setting,
+                ExpressionAttributeValues=values,
+            )
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""
@@ -138,11 +165,42 @@ class DynamoQueryLogLedger:
             ExpressionAttributeValues={":seen": {"S": log.state.value}},
         )
 
+    def _enter(self, marker: PartMarker, now: datetime) -> None:
+        item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
+        with translated("enter a part"):
+            self._client.transact_write_items(
+                TransactItems=[
+                    {
+                        "Put": {
+                            "TableName": self._table,
+                            "Item": item,
+                            "ConditionExpression": "attribute_not_exists(pk)",
+                        }
+                    },
+                    {
+                        "Update": {
+                            "TableName": self._table,
+                            "Key": key(_LOGS, marker.log_id),
+                            "UpdateExpression": "ADD parts :one SET updated_at = :now",
+                            "ConditionExpression": "attribute_exists(pk)",
+                            "ExpressionAttributeValues": {
+                                ":one": {"N": "1"},
+                                ":now": {"S": now.isoformat()},
+                            },
+                        }
+                    },
+                ]
+            )
+
     def _head(self, log_id: str) -> QueryLog:
         log = self.get(log_id)
         if log is None:
             raise NotFoundError(f"query log {log_id} is not in the ledger")
         return log
+
+
+def _tries_key(log_id: str, split: int) -> Item:
+    return key(f"TRIES#{log_id}", f"SPLIT#{split:08d}")
 
 
 def _head_item(log: QueryLog) -> Item:

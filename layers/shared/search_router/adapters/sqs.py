@@ -1,9 +1,11 @@
 """SQS: the queue of splits."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
+from search_router.adapters.retries import rounds
 from search_router.domain.batches import batched
 from search_router.domain.errors import UnavailableError
 from search_router.domain.query_logs import SplitMessage
@@ -14,26 +16,31 @@ if TYPE_CHECKING:
 
 BATCH_ENTRIES = 10
 MAX_VISIBILITY_SECONDS = 43_200
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 class SqsSplitQueue:
     """Sends splits in batches and lets a split in hand come back later."""
 
-    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+    def __init__(
+        self, client: "SQSClient", queue_url: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self._queue_url = queue_url
+        self._sleep = sleep
 
     def send(self, messages: Iterable[SplitMessage]) -> None:
-        """Send all messages; what a batch refuses is sent again, at most three times."""
+        """Send all messages; what a batch refuses is sent again, at most four times."""
         for batch in batched(messages, BATCH_ENTRIES):
             remaining = batch
-            for _ in range(_ROUNDS):
+            for _ in rounds(_ROUNDS, self._sleep):
                 remaining = self._send_batch(remaining)
                 if not remaining:
                     break
             else:
-                raise UnavailableError(f"send splits: {len(remaining)} were refused three times")
+                raise UnavailableError(
+                    f"send splits: {len(remaining)} were refused again and again"
+                )
 
     def postpone(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being handled come back after so many seconds."""

@@ -157,6 +157,19 @@ class _Memory:
         self._learnt = {}
 
 
+class NoModel:
+    """Answers nothing: what is known without asking is all there is."""
+
+    def ask(
+        self,
+        serving: ServingModel,  # noqa: ARG002
+        queries: Iterable[str],
+    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+        """Draw all queries, so that the cache is looked up, and yield nothing."""
+        deque(queries, maxlen=0)
+        return iter(())
+
+
 class NoCache:
     """Knows nothing and keeps nothing: an evaluation measures the model itself."""
 

@@ -3,14 +3,17 @@
     SearchRouterError
     ├── PermanentError            a retry would fail the same way
     │   ├── InvalidInputError     the data or the request is wrong
+    │   │   └── MalformedMessageError  what lies in the queue is no message of ours
     │   ├── NotFoundError         the thing asked for does not exist (any more)
     │   └── ConflictError         somebody else was first, or the content differs
     ├── OperatorError             somebody has to act, then a retry succeeds
     │   ├── AccessDeniedError     a permission is missing
+    │   ├── ModelUnusableError    the champion's model cannot be asked at all
     │   └── QuotaExceededError    an account limit that waiting alone does not lift
     └── TransientError            a retry may succeed
         ├── ThrottledError        too fast: slow down, then retry
         └── UnavailableError      timeout, connection or server error
+            └── ContendedError    somebody else writes the same items: at once again
 
 Adapters decide once which branch an AWS error belongs to; nobody else looks at error codes. Only a
 PermanentError ends a run or a log: what money was spent on must survive a missing permission.
@@ -29,6 +32,10 @@ class InvalidInputError(PermanentError):
     """The data or the request is wrong; the message says where and why."""
 
 
+class MalformedMessageError(InvalidInputError):
+    """What lies in the queue is no message of ours; nobody will ever read it."""
+
+
 class NotFoundError(PermanentError):
     """The thing asked for does not exist, or no longer."""
 
@@ -45,6 +52,10 @@ class AccessDeniedError(OperatorError):
     """The role lacks a permission, or the resource refuses it."""
 
 
+class ModelUnusableError(OperatorError):
+    """The champion's model cannot be asked at all: its deployment is gone, or access is denied."""
+
+
 class QuotaExceededError(OperatorError):
     """An account limit that waiting alone does not lift."""
 
@@ -59,3 +70,7 @@ class ThrottledError(TransientError):
 
 class UnavailableError(TransientError):
     """Timeout, connection failure or server error."""
+
+
+class ContendedError(UnavailableError):
+    """Somebody else writes the same items at this moment: worth another attempt at once."""

@@ -7,6 +7,7 @@ Splits that were cut between rows are read as they are.
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from search_router.domain import strict_json
@@ -40,34 +41,16 @@ class RejectedRow(NamedTuple):
     text: str | None
 
 
-def read_split(
-    chunks: Iterable[bytes], start: int, end: int, dialect: Dialect
-) -> Iterator[LogRow | RejectedRow]:
-    """Read the rows whose first byte lies in [start, end).
+def raw_rows_of_range(chunks: Iterable[bytes], start: int, end: int) -> Iterator[Line]:
+    """Cut out the lines whose first byte lies in [start, end), blank ones and the header included.
 
-    `chunks` must begin at byte `start - 1` (at 0 for the first split) and may run past `end`. Blank
-    lines count as nothing.
+    `chunks` must begin at byte `start - 1` (at 0 for the first split) and may run past `end`.
     """
     first_offset = max(0, start - 1)
     lines = split_lines(chunks, MAX_ROW_BYTES, first_offset=first_offset)
     if start > 0:
         next(lines, None)  # the tail of a line that the split before reads
-    for line in lines:
-        if line.offset >= end:
-            return
-        row = read_row(line, dialect)
-        if row is not None:
-            yield row
-
-
-def read_whole_rows(
-    chunks: Iterable[bytes], start: int, dialect: Dialect
-) -> Iterator[LogRow | RejectedRow]:
-    """Read all rows of a split that was cut between rows and begins at byte `start`."""
-    for line in raw_rows(chunks, start, dialect):
-        row = read_row(line, dialect)
-        if row is not None:
-            yield row
+    return takewhile(lambda line: line.offset < end, lines)
 
 
 def raw_rows(chunks: Iterable[bytes], start: int, dialect: Dialect) -> Iterator[Line]:
@@ -84,14 +67,23 @@ def read_row(line: Line, dialect: Dialect) -> LogRow | RejectedRow | None:
         return None
     if line.data is None:
         return RejectedRow(line.offset, f"longer than {MAX_ROW_BYTES} bytes", None)
-    data = line.data.removeprefix(BOM) if line.offset == 0 else line.data
+    data = _without_mark(line.offset, line.data)
     if is_blank(data, dialect):
         return None
     try:
         return _row(line.offset, data, dialect)
     except InvalidInputError as error:
-        text = data.decode("utf-8", errors="backslashreplace")
-        return RejectedRow(line.offset, str(error), text)
+        return RejectedRow(line.offset, str(error), _shown(data))
+
+
+def rejected_unread(line: Line, dialect: Dialect, reason: str) -> RejectedRow | None:
+    """Reject one line without reading it; None for a blank line and the header."""
+    if line.offset < dialect.header_end:
+        return None
+    if line.data is None:
+        return RejectedRow(line.offset, reason, None)
+    data = _without_mark(line.offset, line.data)
+    return None if is_blank(data, dialect) else RejectedRow(line.offset, reason, _shown(data))
 
 
 def is_blank(data: bytes, dialect: Dialect) -> bool:
@@ -102,6 +94,14 @@ def is_blank(data: bytes, dialect: Dialect) -> bool:
 def rejected_row(row: RejectedRow) -> bytes:
     """Render a rejection, one JSON line."""
     return json.dumps(row._asdict(), ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+def _without_mark(offset: int, data: bytes) -> bytes:
+    return data.removeprefix(BOM) if offset == 0 else data
+
+
+def _shown(data: bytes) -> str:
+    return data.decode("utf-8", errors="backslashreplace")
 
 
 def _row(offset: int, data: bytes, dialect: Dialect) -> LogRow:

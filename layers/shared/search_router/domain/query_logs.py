@@ -8,9 +8,11 @@ import math
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
+from search_router.domain.errors import MalformedMessageError
 from search_router.domain.log_dialects import MAX_ROW_BYTES, Dialect
 from search_router.domain.uploads import ObjectRef
 
@@ -143,6 +145,16 @@ class QueryLog(BaseModel):
         )
 
 
+class Tries(NamedTuple):
+    """Attempts at one split, after its first, that did not say why they ended.
+
+    `known` is how many of its queries were answered when it was last found to make progress.
+    """
+
+    made: int
+    known: int
+
+
 def hours_to_ask(queries: int, requests_per_minute: float) -> float:
     """Return the hours that so many model calls take, to a hundredth."""
     return round(queries / requests_per_minute / 60, 2) if requests_per_minute else 0.0
@@ -192,6 +204,15 @@ def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
             layout=plan.layout,
         )
         start = end
+
+
+def read_message(body: str) -> SplitMessage:
+    """Read a message's body; raises MalformedMessageError, which does not quote it."""
+    try:
+        return SplitMessage.model_validate_json(body)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
+        raise MalformedMessageError(f"not the message of a split: {fields}") from None
 
 
 def _even_cuts(plan: LogPlan) -> Iterator[int]:

@@ -134,7 +134,7 @@ class PartBuilder:
         self._seen.add(key)
         served = decision if first else _repeated(decision)
         row_id = f"{self._log_id}.{row.byte_offset}"
-        self._identity.update(f"{row_id} {query_digest(row.query)}\n".encode())
+        self._identity.update(_identity_line(row_id, row.query))
         self._lines.append(result_line(row, row_id, served, self._modalities))
         self._tally.count(served)
 
@@ -155,6 +155,18 @@ class PartBuilder:
             identity=self._identity.hexdigest(),
             stats=self._tally.stats(self._rejected, len(self._seen)),
         )
+
+
+def rows_identity(log_id: str, rows: Iterable[LogRow]) -> str:
+    """Return what a part's identity must be that holds these rows."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(_identity_line(f"{log_id}.{row.byte_offset}", row.query))
+    return digest.hexdigest()
+
+
+def _identity_line(row_id: str, query: str) -> bytes:
+    return f"{row_id} {query_digest(query)}\n".encode()
 
 
 def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modalities) -> bytes:

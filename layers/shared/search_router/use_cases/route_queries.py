@@ -1,29 +1,31 @@
 """One split of a query log: route its rows, write its part once, enter it in the ledger once."""
 
-from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from typing import NamedTuple
 
-from search_router.domain import naming
-from search_router.domain.cascade import Model, Routing, distinct_queries, route
+from search_router.domain.cascade import (
+    AnswerCache,
+    Model,
+    NoModel,
+    Routing,
+    distinct_queries,
+    give_up,
+    route,
+)
 from search_router.domain.champions import Champion
-from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
+from search_router.domain.errors import (
+    MalformedMessageError,
+    ModelUnusableError,
+    NotFoundError,
+    OperatorError,
+    TransientError,
+    UnavailableError,
+)
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.log_dialects import MAX_ROW_BYTES
-from search_router.domain.log_rows import (
-    LogRow,
-    RejectedRow,
-    read_split,
-    read_whole_rows,
-    rejected_row,
-)
-from search_router.domain.query_logs import Layout, LogState, QueryLog, SplitMessage
-from search_router.domain.results import (
-    PartBuilder,
-    PartMarker,
-    PartStats,
-    packed_stats,
-    unpacked_stats,
-)
-from search_router.domain.routing import normalised_query
+from search_router.domain.log_rows import LogRow, RejectedRow
+from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.results import PartMarker, PartStats
 from search_router.ports import (
     AnswerCaches,
     ChampionRepository,
@@ -34,15 +36,32 @@ from search_router.ports import (
     UploadStore,
 )
 from search_router.use_cases.outcomes import Ignored
+from search_router.use_cases.split_parts import SplitParts
 
-_STATS = "stats"
+MAX_TRIES = 5  # attempts in a row that end without a word, after the first
 _FIRST_POSTPONEMENT = 30
 _MAX_POSTPONEMENT = 900
+_MALFORMED_POSTPONEMENT = 1
+
+
+class PermanentChoice(StrEnum):
+    """What to do while the model cannot be asked: wait for a repair, or serve the prior."""
+
+    WAIT = "wait"
+    FALLBACK = "fallback"
+
+
+class Delivery(NamedTuple):
+    """How often SQS has handed the split out, this time included, and what to do at worst."""
+
+    receives: int = 1
+    choice: PermanentChoice = PermanentChoice.WAIT
 
 
 def route_queries(
     message: SplitMessage,
     *,
+    delivery: Delivery,
     uploads: UploadStore,
     objects: ObjectStore,
     champions: ChampionRepository,
@@ -54,115 +73,137 @@ def route_queries(
 ) -> PartStats | Ignored:
     """Route one split and return its statistics.
 
-    Raises TransientError when not every query could be asked; what was learnt stays in the cache.
+    Raises TransientError when not every query could be asked, and OperatorError when none can be;
+    what was learnt stays in the cache. A split whose attempts end again and again without such a
+    word, and that learns nothing, is given up: its rows are rejected with that reason.
     """
     log = ledger.get(message.log_id)
     if log is None or log.state is LogState.FAILED:
         return Ignored("the log is unknown or has failed")
-    marker = _stored_marker(message, objects)
-    if marker is None:
-        champion = champions.version(message.champion_version)
-        if champion is None:
-            raise NotFoundError(f"champion version {message.champion_version} is unknown")
-        try:
-            rows = list(_rows(message, uploads, objects))
-        except NotFoundError as error:
-            if not ledger.move(log.log_id, LogState.FAILED, clock.now(), str(error)):
-                raise UnavailableError("the log was closed meanwhile") from None
-            return Ignored("the uploaded log is gone")
-        marker = _route(message, rows, champion, caches, model, objects)
+    parts = SplitParts(message, uploads, objects)
+    attempt = _Attempt(message, delivery, parts, champions, caches, model, ledger)
+    try:
+        marker = attempt.part()
+    except _UploadGoneError as gone:
+        if not ledger.move(log.log_id, LogState.FAILED, clock.now(), str(gone)):
+            raise UnavailableError("the log was closed meanwhile") from None
+        return Ignored("the uploaded log is gone")
     _enter(marker, ledger, events, clock)
     return marker.stats
 
 
-def _rows(
-    message: SplitMessage, uploads: UploadStore, objects: ObjectStore
-) -> Iterator[LogRow | RejectedRow]:
-    """Read the split's rows from wherever they are."""
-    start, end, dialect = message.start, message.end, message.dialect
-    if message.layout is Layout.COPY:
-        copy = objects.get(naming.split_copy_key(message.log_id, start, end))
-        return read_whole_rows([copy], start, dialect)
-    if message.layout is Layout.ROWS:
-        return read_whole_rows(uploads.read(message.source, start, end), start, dialect)
-    # From the byte before it to the end of its last line.
-    chunks = uploads.read(message.source, max(0, start - 1), end + MAX_ROW_BYTES + 1)
-    return read_split(chunks, start, end, dialect)
+def postponement(receive_count: int, problem: Exception | None = None) -> int:
+    """Return the seconds after which an unfinished split comes back: 30, 60, … at most 900.
+
+    What is no split's message at all goes straight through to the dead-letter queue.
+    """
+    if isinstance(problem, MalformedMessageError):
+        return _MALFORMED_POSTPONEMENT
+    return min(_MAX_POSTPONEMENT, _FIRST_POSTPONEMENT << min(receive_count - 1, 10))
 
 
-def _route(
-    message: SplitMessage,
-    rows: list[LogRow | RejectedRow],
-    champion: Champion,
-    caches: AnswerCaches,
-    model: Model,
-    objects: ObjectStore,
-) -> PartMarker:
-    asker = f"{message.log_id}/{message.split}"
-    cache = caches.of(champion.version, asker)
-    queries = distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
-    routing = route(queries, champion.serving, model, cache, place=message.split)
-    if routing.pending:
-        raise routing.problem or UnavailableError("no time was left to ask every query")
-    return _write(message, rows, routing, champion, objects)
+class _UploadGoneError(Exception):
+    """The log was deleted under way."""
 
 
-def _write(
-    message: SplitMessage,
-    rows: list[LogRow | RejectedRow],
-    routing: Routing,
-    champion: Champion,
-    objects: ObjectStore,
-) -> PartMarker:
-    part = PartBuilder(message.log_id, champion.serving.modalities)
-    rejections = []
-    for row in rows:
-        if isinstance(row, RejectedRow):
-            part.reject()
-            rejections.append(rejected_row(row))
-        else:
-            key = normalised_query(row.query)
-            part.add(row, key, routing.decisions[key])
-    objects.put(naming.rejected_part_key(message.log_id, message.split), b"".join(rejections))
-    marker = part.marker(message.split)
-    if objects.put_once(
-        naming.part_key(message.log_id, message.split), part.body(), _metadata(message, marker)
-    ):
-        return marker
-    return _first_written(message, marker, objects)
+class _Attempt:
+    """One attempt at one split."""
 
+    def __init__(
+        self,
+        message: SplitMessage,
+        delivery: Delivery,
+        parts: SplitParts,
+        champions: ChampionRepository,
+        caches: AnswerCaches,
+        model: Model,
+        ledger: QueryLogLedger,
+    ) -> None:
+        self._message = message
+        self._delivery = delivery
+        self._parts = parts
+        self._champions = champions
+        self._caches = caches
+        self._model = model
+        self._ledger = ledger
 
-def _first_written(message: SplitMessage, ours: PartMarker, objects: ObjectStore) -> PartMarker:
-    """Take the part that another attempt wrote first: same rows, perhaps other answers."""
-    theirs = _stored_marker(message, objects)
-    if theirs is None or (theirs.identity, theirs.rows) != (ours.identity, ours.rows):
-        raise ConflictError(f"split {message.split} of {message.log_id} holds other rows")
-    return theirs
+    def part(self) -> PartMarker:
+        """Return the split's part, written now or before."""
+        stored = self._parts.stored()
+        if stored is None:
+            return self._tried()
+        self._parts.check(stored)
+        if self._delivery.receives > MAX_TRIES:
+            self._parts.mend(stored)
+        return stored.marker
 
+    def _tried(self) -> PartMarker:
+        """Count the attempt if the split comes back, and excuse it if it says why it ends."""
+        if self._delivery.receives == 1:
+            return self._routed()
+        tries = self._ledger.count_try(self._message.log_id, self._message.split)
+        try:
+            if tries.made > MAX_TRIES and not self._progress(tries.made, tries.known):
+                reason = f"no progress in {tries.made - 1} attempts at its split"
+                return self._parts.give_up(reason)
+            return self._routed()
+        except (TransientError, OperatorError):
+            with suppress(TransientError, OperatorError):
+                self._ledger.excuse_tries(self._message.log_id, self._message.split)
+            raise
 
-def _metadata(message: SplitMessage, marker: PartMarker) -> dict[str, str]:
-    return {
-        "log": message.log_id,
-        "version": message.version_id or "",
-        "range": f"{message.start}-{message.end}",
-        "rows": str(marker.rows),
-        "identity": marker.identity,
-        _STATS: packed_stats(marker.stats),
-    }
+    def _progress(self, tries: int, known_before: int) -> bool:
+        """Tell whether more of the split is answered than when it was last measured.
 
+        Measuring reads the split. If that alone ends attempts, it is not tried for ever.
+        """
+        if tries > 2 * MAX_TRIES:
+            return False
+        champion = self._champion()
+        queries = self._queries(self._rows())
+        known = len(route(queries, champion.serving, NoModel(), self._cache(champion)).decisions)
+        if known > known_before:
+            self._ledger.excuse_tries(self._message.log_id, self._message.split, known)
+            return True
+        return False
 
-def _stored_marker(message: SplitMessage, objects: ObjectStore) -> PartMarker | None:
-    try:
-        metadata = objects.info(naming.part_key(message.log_id, message.split)).metadata
-    except NotFoundError:
-        return None
-    return PartMarker(
-        log_id=message.log_id,
-        split=message.split,
-        rows=int(metadata["rows"]),
-        identity=metadata["identity"],
-        stats=unpacked_stats(metadata[_STATS]),
-    )
+    def _routed(self) -> PartMarker:
+        champion = self._champion()
+        rows = self._rows()
+        routing = self._routing(self._queries(rows), champion)
+        if routing.pending:
+            raise routing.problem or UnavailableError("no time was left to ask every query")
+        return self._parts.write(rows, routing.decisions, champion.serving.modalities)
+
+    def _routing(self, queries: dict[str, str], champion: Champion) -> Routing:
+        cache, serving = self._cache(champion), champion.serving
+        try:
+            return route(queries, serving, self._model, cache, place=self._message.split)
+        except (NotFoundError, OperatorError) as error:
+            if self._delivery.choice is PermanentChoice.WAIT:
+                raise ModelUnusableError(str(error)) from error
+            routing = route(queries, serving, NoModel(), cache)
+            give_up(routing, serving, "the model cannot be asked")
+            return routing
+
+    def _rows(self) -> list[LogRow | RejectedRow]:
+        try:
+            return self._parts.rows()
+        except NotFoundError as error:
+            raise _UploadGoneError(str(error)) from error
+
+    def _queries(self, rows: list[LogRow | RejectedRow]) -> dict[str, str]:
+        return distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
+
+    def _champion(self) -> Champion:
+        champion = self._champions.version(self._message.champion_version)
+        if champion is None:
+            version = self._message.champion_version
+            raise NotFoundError(f"champion version {version} is unknown")
+        return champion
+
+    def _cache(self, champion: Champion) -> AnswerCache:
+        return self._caches.of(champion.version, f"{self._message.log_id}/{self._message.split}")
 
 
 def _enter(
@@ -171,8 +212,3 @@ def _enter(
     log: QueryLog = ledger.enter(marker, clock.now())
     if log.is_complete:
         events.publish(QueryLogPartsComplete(log_id=log.log_id))
-
-
-def postponement(receive_count: int) -> int:
-    """Return the seconds after which an unfinished split comes back: 30, 60, … at most 900."""
-    return min(_MAX_POSTPONEMENT, _FIRST_POSTPONEMENT << min(receive_count - 1, 10))
