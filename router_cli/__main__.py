@@ -22,6 +22,7 @@ VERBS = (
     "promote",
     "rollback",
     "champions",
+    "report",
     "route",
     "results",
     "compare",

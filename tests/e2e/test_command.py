@@ -72,6 +72,11 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
         time.sleep(0.2)
     assert run_of(capsys, run_id)["state"] == "PROMOTED"
     assert answer(capsys, "runs", run_id)["evaluation"]["candidate"]["invalid"] == 0
+    # AND its report tells of it
+    answer(capsys, "report", run_id, "--out", str(stack / "report"))
+    facts = json.loads((stack / "report/report.json").read_text())
+    assert facts["evaluation"]["candidate"]["n"] > 20
+    assert "A local run" in (stack / "report/report.html").read_text()
     # AND a query is routed, the second time from the cache
     replies = [answer(capsys, "route", "dogs barking at night") for _ in range(2)]
     assert [reply["tier"] for reply in replies] == ["distilled", "cache"]

@@ -1,0 +1,160 @@
+"""What a report tells of a run, read from the run, its evaluation and the kept answers."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NoReturn
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from search_router.domain import naming
+from search_router.domain.champions import ServingModel
+from search_router.domain.errors import NotFoundError
+from search_router.domain.evaluation import CHAMPION, Evaluation, SideBySide
+from search_router.domain.routing import Decision, Status
+from search_router.domain.runs import Run
+from search_router.domain.weights import Modalities, Weights
+from search_router.ports import ObjectStore
+from search_router.use_cases.answers import Answers
+from search_router.use_cases.references import labelled_holdout
+
+BINS = 10  # of a weight: 0, 0.1, … 1, each bin centred on its level
+LABELS = "labels"
+_PERCENTS = tuple(range(101))
+_DECISIONS = TypeAdapter(dict[str, Decision])
+_COUNTS = (
+    "rows_in",
+    "accepted",
+    "rejected",
+    "duplicates",
+    "conflicts",
+    "sampled_out",
+    "training",
+    "holdout",
+)
+
+
+class ReportFacts(BaseModel):
+    """Everything on the page, in numbers; `report.json` is this.
+
+    `weight_shares` has, by modality and by whose weights they are, the share of holdout queries in
+    each of eleven bins; `latency_percentiles` has by model the 0th to 100th, in milliseconds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    made_at: datetime
+    is_local: bool
+    run_id: str
+    state: str
+    reason: str
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    teacher: str
+    student: str
+    system_prompt: str
+    modalities: Modalities
+    counts: Mapping[str, int]
+    evaluation: Evaluation
+    weight_shares: Mapping[str, Mapping[str, Sequence[float]]]
+    latency_percentiles: Mapping[str, Sequence[float]]
+    side_by_side: SideBySide | None
+
+
+def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> ReportFacts:
+    """Read what a report needs; raises NotFoundError for a run that was never evaluated."""
+    evaluation = run.evaluation
+    if evaluation is None:
+        raise NotFoundError(
+            f"{run.run_id} is {run.state} and has no evaluation: "
+            f"{run.reason or 'wait until `search-router runs` shows its end'}"
+        )
+    answers = {
+        name: list(_kept(run, _folder(name, evaluation), objects)) for name in evaluation.models
+    }
+    weights: dict[str, Sequence[Weights]] = {LABELS: _labels(run, objects)}
+    weights |= {name: [answer.weights for answer in kept] for name, kept in answers.items()}
+    return ReportFacts(
+        made_at=now,
+        is_local=is_local,
+        run_id=run.run_id,
+        state=run.state.value,
+        reason=run.reason,
+        source=f"s3://{run.source_bucket}/{run.source_key}",
+        created_at=run.created_at,
+        updated_at=run.updated_at,
+        teacher=run.teacher,
+        student=run.student,
+        system_prompt=run.system_prompt,
+        modalities=run.modalities,
+        counts={name: getattr(run.counts, name) for name in _COUNTS},
+        evaluation=evaluation,
+        weight_shares=_weight_shares(run.modalities, weights),
+        latency_percentiles=_latencies(answers),
+        side_by_side=_side_by_side(evaluation, objects),
+    )
+
+
+class _NobodyToAsk:
+    """Stands for the model where every answer is kept already."""
+
+    def ask(self, serving: ServingModel, queries: Iterable[str]) -> Iterator[NoReturn]:
+        """Refuse: a report pays for nothing."""
+        missing = sum(1 for _ in queries)
+        raise NotFoundError(f"{missing} answers of {serving.model_id} were not kept")
+
+
+def _labels(run: Run, objects: ObjectStore) -> list[Weights]:
+    holdout = labelled_holdout(run, objects, Answers(run.run_id, objects, _NobodyToAsk()))
+    return list(holdout.labels.values())
+
+
+def _folder(name: str, evaluation: Evaluation) -> str:
+    return f"{CHAMPION}-{evaluation.champion_version}" if name == CHAMPION else name
+
+
+def _kept(run: Run, folder: str, objects: ObjectStore) -> Iterator[Decision]:
+    for key, _ in objects.list(naming.run_key(run.run_id, "evaluation", folder, "")):
+        yield from _DECISIONS.validate_json(objects.get(key)).values()
+
+
+def _weight_shares(
+    modalities: Modalities, weights: Mapping[str, Sequence[Weights]]
+) -> dict[str, dict[str, list[float]]]:
+    return {
+        modality: {
+            whose: _shares([row[place] for row in rows]) for whose, rows in weights.items() if rows
+        }
+        for place, modality in enumerate(modalities)
+    }
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    counts = [0] * (BINS + 1)
+    for value in values:
+        counts[round(value * BINS)] += 1
+    return [round(count / len(values), 6) for count in counts]
+
+
+def _latencies(answers: Mapping[str, Sequence[Decision]]) -> dict[str, list[float]]:
+    return {
+        name: _percentiles(sorted(answer.latency_ms for answer in kept))
+        for name, kept in answers.items()
+        if kept
+    }
+
+
+def _percentiles(ordered: Sequence[int]) -> list[float]:
+    last = len(ordered) - 1
+    return [float(ordered[round(percent / 100 * last)]) for percent in _PERCENTS]
+
+
+def _side_by_side(evaluation: Evaluation, objects: ObjectStore) -> SideBySide | None:
+    if not evaluation.side_by_side_key:
+        return None
+    return SideBySide.model_validate_json(objects.get(evaluation.side_by_side_key))
+
+
+def is_invalid(status: str) -> bool:
+    """Tell whether an answer was unusable, so that a user would have got the prior."""
+    return status == Status.FALLBACK.value

@@ -1,0 +1,270 @@
+"""The report of a run: facts, figures and a page that runs nothing."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from router_cli.evaluation_report.facts import LABELS, ReportFacts, gather
+from router_cli.evaluation_report.figures import Drawing, draw_figures
+from router_cli.evaluation_report.page import page
+from router_cli.markup import Markup, tag, text
+from search_router.domain import naming
+from search_router.domain.errors import NotFoundError
+from search_router.domain.runs import Run, RunState
+from tests.fakes import InMemoryObjects
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+MODALITIES = ("visual", "audio")
+HOSTILE = '<script>alert(1)</script>\x1b[31m & "quotes"'
+MODELS = ("candidate", "champion", "base", "baseline")
+QUERIES = [HOSTILE, "waves", "music"]
+LABEL = (0.8, 0.2)
+
+
+def scores(model: str, error: float) -> dict[str, Any]:
+    interval = {"low": max(0.0, error - 0.02), "high": error + 0.02}
+    shares = ("dominant_agreement", "within_005", "within_010", "rubric", "invalid_share", "mae")
+    return {
+        "model": model,
+        "n": 3,
+        "mae": error,
+        "dominant_agreement": 1 - error,
+        "within_005": 0.4,
+        "within_010": 0.7,
+        "rubric": 4.2,
+        "invalid": 0,
+        "repaired": 1,
+        "latency_ms": {"mean": 812.0, "p50": 800.0, "p95": 1_200.0},
+        "input_tokens": 120,
+        "output_tokens": 60,
+        "cost_usd": 0.001,
+        "cost_usd_per_million": 4.2,
+        "intervals": dict.fromkeys(shares, interval),
+        "mae_by_modality": {"visual": error, "audio": error / 2},
+        "by_category": {"visual": {"n": 2, "mae": error, "dominant_agreement": 1.0, "invalid": 0}},
+        "judge": {
+            "judge": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+            "job_arn": "arn",
+            "status": "Completed",
+            "asked": 3,
+            "missing": 1,
+            "mean": 4.5,
+            "interval": {"low": 4.0, "high": 5.0},
+            "grades": {"4": 1, "5": 1},
+        },
+    }
+
+
+def answer(status: str = "ok") -> dict[str, Any]:
+    return {"weights": LABEL, "status": status, "problem": "no JSON", "grade": 5}
+
+
+@pytest.fixture(scope="module")
+def objects() -> InMemoryObjects:
+    """The data bucket after an evaluation of four models."""
+    objects = InMemoryObjects()
+    holdout = "".join(
+        json.dumps({"query": query, "reference": json.dumps(dict(zip(MODALITIES, LABEL)))}) + "\n"  # noqa: B905
+        for query in QUERIES
+    )
+    objects.put(naming.run_key("run-1", "holdout.jsonl"), holdout.encode())
+    for place, folder in enumerate(("candidate", "champion-4", "base", "baseline")):
+        decisions = {
+            query: {
+                "weights": LABEL,
+                "tier": "distilled",
+                "status": "ok",
+                "model": folder,
+                "latency_ms": 100 * (place + 1) + number,
+            }
+            for number, query in enumerate(QUERIES)
+        }
+        key = naming.run_key("run-1", "evaluation", folder, "answers-00000.json")
+        objects.put(key, json.dumps(decisions).encode())
+    rows = [
+        {"query": HOSTILE, "reference": LABEL, "candidate": answer(), "base": answer("fallback")},
+        {"query": "waves", "reference": LABEL, "candidate": answer(), "base": answer("repaired")},
+    ]
+    shown = {"modalities": MODALITIES, "rows": rows}
+    key = naming.run_key("run-1", "evaluation", "side-by-side.json")
+    objects.put(key, json.dumps(shown).encode())
+    return objects
+
+
+def run(**changes: Any) -> Run:
+    evaluation: dict[str, Any] = {
+        name: scores(name, 0.05 * place) for place, name in enumerate(MODELS, start=1)
+    }
+    evaluation |= {
+        "champion_version": 4,
+        "noise": {
+            "repeated_queries": 2,
+            "pairs": 3,
+            "mae": 0.014,
+            "dominant_agreement": 0.99,
+            "within_005": 0.7,
+            "within_010": 1.0,
+            "rubric": 4.7,
+        },
+        "comparison": {
+            "rival": "champion",
+            "difference": -0.01,
+            "interval": {"low": -0.02, "high": -0.001},
+        },
+        "references": {"from_file": 2, "from_teacher": 1, "teacher": "amazon.nova-pro-v1:0"},
+        "side_by_side_key": naming.run_key("run-1", "evaluation", "side-by-side.json"),
+    }
+    fields: dict[str, Any] = {
+        "run_id": "run-1",
+        "state": RunState.PROMOTED,
+        "reason": "good <enough>",
+        "created_at": NOW,
+        "updated_at": NOW,
+        "source_bucket": "uploads",
+        "source_key": "prompts/a.jsonl",
+        "source_version": None,
+        "modalities": MODALITIES,
+        "evaluation": evaluation,
+    }
+    return Run.model_validate(fields | changes)
+
+
+@pytest.fixture(scope="module")
+def facts(objects: InMemoryObjects) -> ReportFacts:
+    return gather(run(), objects, is_local=True, now=NOW)
+
+
+@pytest.fixture(scope="module")
+def drawings(facts: ReportFacts) -> list[Drawing]:
+    return draw_figures(facts)
+
+
+def test_the_facts_are_those_of_the_kept_answers(facts: ReportFacts) -> None:
+    assert set(facts.weight_shares["visual"]) == {LABELS, *MODELS}
+    assert facts.weight_shares["visual"][LABELS][8] == 1.0
+    assert sum(facts.weight_shares["audio"]["candidate"]) == pytest.approx(1)
+    assert facts.latency_percentiles["champion"][50] == 201.0
+    assert facts.latency_percentiles["candidate"][0] == 100.0
+    assert ReportFacts.model_validate_json(facts.model_dump_json()) == facts
+
+
+def test_a_run_without_an_evaluation_has_no_report(objects: InMemoryObjects) -> None:
+    with pytest.raises(NotFoundError, match="has no evaluation: the teacher is retired"):
+        gather(
+            run(evaluation=None, state=RunState.FAILED, reason="the teacher is retired"),
+            objects,
+            is_local=True,
+            now=NOW,
+        )
+
+
+def test_every_figure_is_drawn_and_is_the_same_twice(
+    facts: ReportFacts, drawings: list[Drawing]
+) -> None:
+    names = [drawing.name for drawing in drawings]
+    assert names == [
+        "model-comparison",
+        "weight-distribution",
+        "latency",
+        "error-breakdown",
+        "judge",
+    ]
+    assert draw_figures(facts) == drawings
+    assert all("double's" in drawing.caption for drawing in drawings)
+
+
+def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
+    alone = run().evaluation
+    assert alone is not None
+    bare = alone.candidate.model_copy(update={"judge": None, "intervals": {}})
+    evaluation = alone.model_copy(
+        update={
+            "candidate": bare,
+            "base": bare,
+            "champion": None,
+            "baseline": None,
+            "noise": None,
+            "comparison": None,
+            "side_by_side_key": "",
+        }
+    )
+    facts = gather(run(evaluation=evaluation), objects, is_local=False, now=NOW)
+
+    drawings = draw_figures(facts)
+    html = page(facts, drawings)
+
+    assert "judge" not in [drawing.name for drawing in drawings]
+    assert "noise is unknown" in html
+    assert "LLM judge" not in html
+    assert "A local run" not in html
+
+
+class _Tags(HTMLParser):
+    """Collects what a browser would see."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_runs_and_loads_nothing(facts: ReportFacts, drawings: list[Drawing]) -> None:
+    html = page(facts, drawings)
+    tags = _Tags(html).tags
+
+    policies = [a["content"] for name, a in tags if a.get("http-equiv")]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert not {name for name, _ in tags} & {"script", "link", "img", "iframe", "object"}
+    links = [value for _, a in tags for key, value in a.items() if key in ("href", "src")]
+    assert not links
+    assert not [key for _, a in tags for key in a if key.startswith("on")]
+    assert not re.search(r"(?:url\(|xlink:href=[\"'])\s*[\"']?(?!#)", html)
+
+
+def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) -> None:
+    html = page(facts, [])
+
+    for words in (
+        "0.0500",
+        "0.0300 to 0.0700",
+        "0.0140",
+        "A local run",
+        "champion before",
+        "3 pairs",
+        "1 without a result",
+        "-0.0200 to -0.0010",
+        "2 queries side by side",
+        "invalid, no JSON",
+        "good &lt;enough&gt;",
+    ):
+        assert words in html, words
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "\x1b" not in html
+
+
+def test_text_is_escaped_unless_it_is_markup() -> None:
+    assert text("<b>", Markup("<i>"), 3) == "&lt;b&gt;<i>3"
+    assert tag("p", '"', class_='a"b', aria_label="x") == (
+        '<p class="a&quot;b" aria-label="x">&quot;</p>'
+    )
+
+
+def test_asking_for_another_verb_imports_no_plotting() -> None:
+    code = (
+        "import sys; from router_cli.__main__ import main\n"
+        "try: main(['report', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('matplotlib' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert out.stdout.splitlines()[-1] == "False"
