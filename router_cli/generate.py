@@ -8,9 +8,9 @@ from typing import Any
 from router_cli import synthesis
 from router_cli.console import print_json, say
 from router_cli.failures import CommandError
+from router_cli.prompt_sources import prompt_file
 from router_cli.validate import DEFAULT_MODALITIES
-from search_router.domain.lines import split_lines
-from search_router.domain.prompts import MAX_RECORD_BYTES, PromptRecord, read_record
+from search_router.domain.prompt_files import read_prompts
 from search_router.domain.weights import Modalities, parse_modalities
 
 _MAX_PROMPTS = 15_000  # what one distillation job takes
@@ -128,10 +128,7 @@ def _same_seed_queries(
 def read_queries(path: Path, modalities: Modalities) -> Iterator[str]:
     """Yield the queries of a prompt file; lines that intake would refuse are passed over."""
     try:
-        with path.open("rb") as file:
-            for line in split_lines(iter(lambda: file.read(1 << 18), b""), MAX_RECORD_BYTES):
-                record = read_record(line, modalities)
-                if isinstance(record, PromptRecord):
-                    yield record.query
+        for record in read_prompts(prompt_file(path), modalities):
+            yield record.query
     except OSError as error:
         raise CommandError(str(error)) from None

@@ -19,11 +19,13 @@ from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.labels import parse_label
 from search_router.domain.pacing import MAX_IN_FLIGHT, Pace
 from search_router.domain.prices import cost_usd
-from search_router.domain.prompts import fingerprint, parse_label, training_line
+from search_router.domain.prompts import fingerprint
 from search_router.domain.routing import END_TURN, ModelReply
 from search_router.domain.teacher import teacher_prompt
+from search_router.domain.training_records import training_line
 from search_router.domain.weights import Modalities, default_system_prompt, parse_modalities
 
 MAX_ANSWER_TOKENS = 300

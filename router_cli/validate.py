@@ -1,28 +1,31 @@
-"""`search-router validate FILE…`: what a prompt file would become, without any AWS."""
+"""`search-router validate FILE…`: what prompt files would become, without any AWS."""
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from router_cli import synthesis
 from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
-from router_cli.validation_report import write_report
+from router_cli.prompt_sources import prompt_file
+from router_cli.validation_report import Rejects, write_report
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.estimates import CostEstimate, estimate_costs
-from search_router.domain.intake import IntakeBuilder, Selection
-from search_router.domain.prompt_files import MAX_FILE_BYTES, survey_prompts
-from search_router.domain.prompts import RejectedLine
-from search_router.domain.weights import default_system_prompt, parse_modalities
+from search_router.domain.estimates import estimate_costs
+from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.manifests import described
+from search_router.domain.prompt_files import PromptFile, select, survey
+from search_router.domain.prompts import rejected_line
+from search_router.domain.training_sets import TrainingSet
+from search_router.domain.weights import parse_modalities
 
 DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
 DEFAULT_HOLDOUT_FRACTION = 0.1
 DEFAULT_TEACHER = "amazon.nova-pro-v1:0"
 DEFAULT_STUDENT = "amazon.nova-micro-v1:0:128k"
 SHOWN_REJECTS = 20
-_CHUNK_BYTES = 256 * 1024
 
 
 def add_parser(verbs: Any) -> None:
@@ -32,9 +35,12 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--modalities", default=DEFAULT_MODALITIES, help="default: %(default)s")
     parser.add_argument(
         "--holdout-fraction",
-        type=float,
+        type=_share,
         default=DEFAULT_HOLDOUT_FRACTION,
         help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--keep-reasoning", action="store_true", help="as the parameter KeepReasoning: true"
     )
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="write report.json, report.html, rejected.jsonl"
@@ -47,63 +53,80 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Report on the files as one dataset; 0 if a distillation job could start, otherwise 1."""
-    modalities = parse_modalities(arguments.modalities)
-    builder = IntakeBuilder(
-        modalities, default_system_prompt(modalities), arguments.holdout_fraction
+    rules = IntakeRules(
+        parse_modalities(arguments.modalities),
+        arguments.holdout_fraction,
+        arguments.keep_reasoning,
     )
-    rejects: list[tuple[Path, RejectedLine]] = []
-    for number, path in enumerate(arguments.files):
-        base = number * 2 * MAX_FILE_BYTES
-        try:
-            packed = path.name.endswith(".gz")
-            lines = survey_prompts(_chunks(path), packed, builder, modalities, base)
-            rejects.extend((path, line) for line in lines)
-        except (OSError, InvalidInputError) as error:
-            raise CommandError(f"{path}: {error}") from None
-    selection = builder.select()
-    estimate = estimate_costs(selection, arguments.teacher, arguments.student)
-    report = _report(selection, rejects, estimate)
+    files = [prompt_file(path) for path in arguments.files]
+    builder, rejects = IntakeBuilder(rules), Rejects()
+    try:
+        _survey(files, builder, rejects, arguments.report)
+        selection, rows = select(files, builder)
+    except (OSError, InvalidInputError) as error:
+        where = f"{files[0].name}: " if len(files) == 1 else ""
+        raise CommandError(f"{where}{error}") from None
+    report = _report(selection, rows, rejects, arguments)
     if arguments.report:
         write_report(arguments.report, report, rejects)
     if arguments.json:
         print_json(report)
     else:
-        _print(selection, rejects, estimate)
+        _print(report, rejects)
     return 1 if selection.refusal else 0
 
 
+def _survey(
+    files: Sequence[PromptFile], builder: IntakeBuilder, rejects: Rejects, folder: Path | None
+) -> None:
+    """Read the files once; what is refused is written as it comes, not held."""
+    with ExitStack() as stack:
+        out = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            out = stack.enter_context((folder / "rejected.jsonl").open("wb"))
+        for file, line in survey(files, builder):
+            rejects.add(file.name, line)
+            if out is not None:
+                out.write(rejected_line(file.name, line))
+
+
 def _report(
-    selection: Selection, rejects: list[tuple[Path, RejectedLine]], estimate: CostEstimate
+    selection: Selection, rows: TrainingSet, rejects: Rejects, arguments: argparse.Namespace
 ) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for line in rows.training:
+        digest.update(line)
+    estimate = estimate_costs(selection, arguments.teacher, arguments.student)
     return {
         **selection.counts.model_dump(),
-        "refusal": selection.refusal,
-        "rejected_by_reason": Counter(line.reason.value for _, line in rejects),
-        "balance": selection.balance(),
-        "label_noise": dict(selection.noise),
+        "files": [
+            {"name": str(path), "rows_in": file.rows_in, "rejected": file.rejected}
+            for path, file in zip(arguments.files, selection.files, strict=True)
+        ],
+        "rejected_by_reason": dict(rejects.by_reason),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
-        "weight_histograms": selection.histograms(),
-        "estimate": estimate.model_dump(),
-        "system_prompt": selection.system_prompt,
+        **described(selection, digest.hexdigest(), estimate),
     }
 
 
-def _print(
-    selection: Selection, rejects: list[tuple[Path, RejectedLine]], estimate: CostEstimate
-) -> None:
-    print_table("Rows", ["", "rows"], selection.counts.model_dump().items())
-    print_table("Training rows by dominant modality", ["", "rows"], selection.balance().items())
-    print_table("Labels of one query against each other", ["", ""], selection.noise.items())
-    print_table("Estimated cost, US dollars", ["", ""], estimate.model_dump().items())
-    if rejects:
-        rows = [(p.name, r.line_number, r.reason.value, r.detail) for p, r in rejects]
+def _print(report: Mapping[str, Any], rejects: Rejects) -> None:
+    counts = [(name, value) for name, value in report.items() if type(value) is int]
+    print_table("Rows", ["", "rows"], counts)
+    print_table("Training rows by dominant modality", ["", "rows"], report["balance"].items())
+    print_table("Labels of one query against each other", ["", ""], report["label_noise"].items())
+    print_table("Estimated cost, US dollars", ["", ""], report["estimate"].items())
+    if rejects.first:
+        rows = [
+            (name, line.line_number, line.reason.value, line.detail) for name, line in rejects.first
+        ]
         title = f"Rejected lines (first {SHOWN_REJECTS})"
         print_table(title, ["file", "line", "reason", "detail"], rows[:SHOWN_REJECTS])
-    verdict = selection.refusal or "a distillation job could start"
-    print_table("Verdict", [""], [[verdict]])
+    print_table("Verdict", [""], [[report["refusal"] or "a distillation job could start"]])
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError("a share is between 0 and 1")
+    return share

@@ -5,13 +5,14 @@ comes from a file is escaped.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from router_cli.console import printable
 from search_router.domain.histograms import BINS
-from search_router.domain.prompts import RejectedLine, rejected_line
+from search_router.domain.prompts import RejectedLine
 
 SHOWN_REJECTS = 200
 
@@ -29,19 +30,28 @@ svg text { font-size: 9px; fill: #5f6368; }
 _WIDTH, _HEIGHT, _BASE = 200, 110, 95
 
 
-def write_report(
-    folder: Path, report: Mapping[str, object], rejects: Sequence[tuple[Path, RejectedLine]]
-) -> None:
-    """Write the three files into a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+class Rejects:
+    """Counts what was refused and keeps the first of it, without the texts."""
+
+    def __init__(self) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self.first: list[tuple[str, RejectedLine]] = []
+
+    def add(self, file: str, line: RejectedLine) -> None:
+        """Take in one refused line."""
+        self.by_reason[line.reason.value] += 1
+        if len(self.first) < SHOWN_REJECTS:
+            self.first.append((file, line._replace(text=None)))
+
+
+def write_report(folder: Path, report: Mapping[str, object], rejects: Rejects) -> None:
+    """Write report.json and report.html into a folder that is there."""
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
     (folder / "report.html").write_text(page(report, rejects), encoding="utf-8")
-    with (folder / "rejected.jsonl").open("wb") as file:
-        file.writelines(rejected_line(line) for _, line in rejects)
 
 
-def page(report: Mapping[str, object], rejects: Sequence[tuple[Path, RejectedLine]]) -> str:
+def page(report: Mapping[str, object], rejects: Rejects) -> str:
     """Return the report as one HTML page."""
     refusal = report["refusal"]
     verdict = f"No job can start: {refusal}" if refusal else "A distillation job could start."
@@ -73,17 +83,17 @@ def page(report: Mapping[str, object], rejects: Sequence[tuple[Path, RejectedLin
     )
 
 
-def _rejects(rejects: Sequence[tuple[Path, RejectedLine]]) -> str:
-    if not rejects:
+def _rejects(rejects: Rejects) -> str:
+    if not rejects.first:
         return ""
     head = "<tr><th>file<th>line<th>byte<th>reason<th>detail</tr>"
     rows = "".join(
-        f"<tr><td>{_text(path.name)}<td class=number>{line.line_number}"
+        f"<tr><td>{_text(file)}<td class=number>{line.line_number}"
         f"<td class=number>{line.byte_offset}<td>{_text(line.reason.value)}"
         f"<td>{_text(line.detail)}</tr>"
-        for path, line in rejects[:SHOWN_REJECTS]
+        for file, line in rejects.first
     )
-    title = f"Rejected lines ({min(len(rejects), SHOWN_REJECTS)} of {len(rejects)})"
+    title = f"Rejected lines ({len(rejects.first)} of {rejects.by_reason.total():,})"
     return _section(title, f"<table>{head}{rows}</table>")
 
 

@@ -47,7 +47,7 @@ from search_router.domain.routing import (
     decision_from_cache,
 )
 from search_router.domain.runs import DeploymentStatus, JobStatus, Run
-from search_router.domain.uploads import ObjectRef
+from search_router.domain.uploads import ObjectRef, Upload
 
 UPLOAD_BUCKET = "uploads"
 START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
@@ -110,10 +110,10 @@ class InMemoryUploads:
         for place in range(0, len(wanted), self.chunk_bytes):
             yield wanted[place : place + self.chunk_bytes]
 
-    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
+    def latest(self, bucket: str, prefix: str) -> Iterator[Upload]:
         for key, ref in sorted(self._latest.items()):
             if bucket == UPLOAD_BUCKET and key.startswith(prefix) and ref in self._versions:
-                yield ref, self._times[ref]
+                yield Upload(ref, self._times[ref], len(self._versions[ref]))
 
     def _body(self, source: ObjectRef) -> bytes:
         ref = source if source.version_id else self._latest.get(source.key, source)

@@ -20,7 +20,7 @@ PRIOR: Weights = (0.4, 0.3, 0.2, 0.1)
 DEPLOYMENT = "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/champion"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 TEACHER = "amazon.nova-pro-v1:0"
-SYSTEM_PROMPT = default_system_prompt(MODALITIES)
+SYSTEM_PROMPT = default_system_prompt(MODALITIES, with_reasoning=False)
 JSONL = Dialect(format=LogFormat.JSONL, query_field="query")
 TEXT = Dialect(format=LogFormat.TEXT, query_field="query")
 

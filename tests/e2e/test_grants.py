@@ -53,6 +53,7 @@ REASONS = {
         "S3 looks at it to answer 404 instead of 403; no call is made",
     ),
     ("WriteRun", "s3:AbortMultipartUpload"): "after a refused part: test_s3_adapter.py",
+    ("ReadFixedFiles", "s3:GetObject"): "after a crash: test_shard_prompts_crashes.py",
 }
 
 

@@ -312,10 +312,11 @@ def test_the_current_uploads_under_a_prefix_are_listed_with_their_age(port: Port
     port.erase(port.upload("prompts/latest/gone.jsonl", b"gone"))
     port.upload("query-logs/a.jsonl", b"elsewhere")
     # WHEN the prefix is listed
-    listed = dict(port.uploads.latest(UPLOADS, "prompts/latest/"))
+    listed = list(port.uploads.latest(UPLOADS, "prompts/latest/"))
     # THEN each file is there once, with the version that an event would name
-    assert list(listed) == [current, folder]
-    assert all(uploaded.tzinfo is not None for uploaded in listed.values())
+    assert [upload.source for upload in listed] == [current, folder]
+    assert [upload.size for upload in listed] == [len(b"second"), 0]
+    assert all(upload.uploaded_at.tzinfo is not None for upload in listed)
 
 
 # --- the run repository --------------------------------------------------------------------------

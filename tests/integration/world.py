@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
     "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",
     "HOLDOUT_FRACTION": "0.1",
+    "KEEP_REASONING": "false",
     "REQUESTS_PER_MINUTE": "2000",
     "BATCH_QUOTA_SHARE": "0.8",
     "ROUTE_CONCURRENCY": "2",

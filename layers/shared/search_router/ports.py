@@ -21,7 +21,7 @@ from search_router.domain.events import RouterEvent
 from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.results import PartMarker
 from search_router.domain.runs import Run
-from search_router.domain.uploads import ObjectRef
+from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [
     "AnswerCache",
@@ -72,8 +72,8 @@ class UploadStore(Protocol):
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Stream the bytes in [start, end); raises NotFoundError when that version is gone."""
 
-    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
-        """Yield the current version of every object under a prefix, and when it was uploaded."""
+    def latest(self, bucket: str, prefix: str) -> Iterator[Upload]:
+        """Yield the current version of every object under a prefix, by key."""
 
 
 class ObjectStore(Protocol):

@@ -30,6 +30,7 @@ class Settings(BaseModel):
     student_model_id: str
     distillation_role_arn: str
     holdout_fraction: Share
+    keep_reasoning: bool
     requests_per_minute: Annotated[int, Field(gt=0)]
     batch_quota_share: Share
     route_concurrency: Annotated[int, Field(ge=1)]

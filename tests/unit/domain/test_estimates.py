@@ -3,15 +3,18 @@
 import pytest
 
 from search_router.domain.estimates import estimate_costs
-from search_router.domain.intake import IntakeBuilder, Selection
+from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.prompts import PromptRecord
-from tests.records import MODALITIES, STUDENT, SYSTEM_PROMPT, TEACHER
+from tests.records import MODALITIES, STUDENT, TEACHER
 
 LABEL = (0.4, 0.3, 0.2, 0.1)
 
 
-def selected(rows: int, *, labelled: bool, reasoning: str | None = None) -> Selection:
-    builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, 0.1)
+def selected(
+    rows: int, *, labelled: bool, reasoning: str | None = None, keep_reasoning: bool = True
+) -> Selection:
+    builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1, keep_reasoning=keep_reasoning))
+    builder.begin("a.jsonl")
     label = LABEL if labelled else None
     for n in range(rows):
         query = f"a query of about forty characters no {n:05d}"
@@ -39,6 +42,11 @@ def test_training_grows_with_rows_and_with_what_they_hold() -> None:
     few, many = (estimate_costs(selected(n, labelled=True), TEACHER, STUDENT) for n in (500, 5_000))
     long = estimate_costs(selected(500, labelled=True, reasoning="x" * 400), TEACHER, STUDENT)
 
+    stripped = estimate_costs(
+        selected(500, labelled=True, reasoning="x" * 400, keep_reasoning=False), TEACHER, STUDENT
+    )
+
+    assert stripped.training_tokens < few.training_tokens
     assert many.training_tokens == pytest.approx(10 * few.training_tokens, rel=0.1)
     assert long.training_tokens > 2 * few.training_tokens
     assert few.training_usd == pytest.approx(few.training_tokens * 1e-6, abs=1e-4)

@@ -12,25 +12,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain import intake
+from search_router.domain import sides, survey
+from search_router.domain.errors import UnavailableError
 from search_router.domain.intake import (
-    Dataset,
     IntakeBuilder,
     IntakeCounts,
-    Row,
+    IntakeRules,
     Selection,
-    in_holdout,
 )
-from search_router.domain.lines import split_lines
+from search_router.domain.prompt_files import PromptFile, read_prompts
 from search_router.domain.prompts import (
     PromptRecord,
     RejectedLine,
     RejectReason,
     fingerprint,
-    read_record,
 )
-from search_router.domain.weights import Weights, dominant
-from tests.records import MODALITIES, SYSTEM_PROMPT
+from search_router.domain.sides import in_holdout
+from search_router.domain.training_sets import SHARD_BYTES, TrainingSet
+from search_router.domain.weights import Weights, default_system_prompt, dominant
+from tests.records import MODALITIES
 
 LABELS: list[Weights] = [
     (0.4, 0.3, 0.2, 0.1),
@@ -57,7 +57,7 @@ class TakenIn:
     """Both passes over some records."""
 
     selection: Selection
-    dataset: Dataset
+    dataset: TrainingSet
 
     @property
     def counts(self) -> IntakeCounts:
@@ -68,23 +68,32 @@ class TakenIn:
         return self.selection.refusal
 
     @property
-    def training(self) -> Sequence[Row]:
-        return self.dataset.training
+    def training(self) -> Sequence[PromptRecord]:
+        return rows_of(self.dataset.training)
 
     @property
-    def holdout(self) -> Sequence[Row]:
-        return self.dataset.holdout
+    def holdout(self) -> Sequence[PromptRecord]:
+        return rows_of(self.dataset.holdout)
+
+
+def rows_of(lines: Sequence[bytes]) -> Sequence[PromptRecord]:
+    """Read rendered records back."""
+    body = b"".join(lines)
+    return list(read_prompts(PromptFile("", is_packed=False, read=lambda: [body]), MODALITIES))
 
 
 def take_in(
-    records: Sequence[PromptRecord | RejectedLine], holdout_fraction: float = 0.1
+    records: Sequence[PromptRecord | RejectedLine],
+    holdout_fraction: float = 0.1,
+    *,
+    keep_reasoning: bool = True,
 ) -> TakenIn:
-    builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, holdout_fraction)
+    builder = IntakeBuilder(IntakeRules(MODALITIES, holdout_fraction, keep_reasoning))
+    builder.begin("")
     for place, record in enumerate(records):
         builder.add(record, place)
-    selection = builder.select()
     accepted = ((p, r) for p, r in enumerate(records) if isinstance(r, PromptRecord))
-    return TakenIn(selection, selection.dataset(accepted))
+    return TakenIn(*builder.select().filled(accepted))
 
 
 def record(query: str, weights: Weights | None = None, **changes: Any) -> PromptRecord:
@@ -105,9 +114,9 @@ def bytes_of(result: TakenIn) -> bytes:
         dict(result.selection.noise),
     ]
     lines = [
-        *result.dataset.training_lines(),
+        *result.dataset.training,
         b"--",
-        *result.dataset.holdout_lines(),
+        *result.dataset.holdout,
         b"--",
         *result.dataset.shards(),
     ]
@@ -245,8 +254,8 @@ def test_a_missing_system_prompt_is_filled_in_from_the_file_or_the_default() -> 
     none = take_in([record("a"), record("b")])
 
     assert some.selection.system_prompt == "Be brief."
-    assert all(b"Be brief." in line for line in some.dataset.training_lines())
-    assert none.selection.system_prompt == SYSTEM_PROMPT
+    assert all(b"Be brief." in line for line in some.dataset.training)
+    assert none.selection.system_prompt == default_system_prompt(MODALITIES)
 
 
 def test_differing_system_prompts_are_refused_with_their_lines() -> None:
@@ -310,7 +319,7 @@ def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
 
     result = take_in(rows)
 
-    assert len(result.training) == intake.MAX_TRAINING_ROWS
+    assert len(result.training) == sides.MAX_TRAINING_ROWS
     assert result.selection.balance()["metadata"] == pytest.approx(1_500, abs=30)
     assert result.counts.sampled_out == 18_000 - 15_000 - result.counts.holdout
 
@@ -318,7 +327,7 @@ def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
 def test_sampling_fills_every_place_and_does_not_depend_on_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_TRAINING_ROWS", 50)
+    monkeypatch.setattr(sides, "MAX_TRAINING_ROWS", 50)
     rows = [record(f"query {n}", LABELS[n % 6 if n % 6 != 2 else 0]) for n in range(127)]
     rows += [record(f"without {n}") for n in range(30)]
 
@@ -346,19 +355,7 @@ def test_shards_hold_a_thousand_rows_and_join_to_the_training_file() -> None:
     shards = list(result.dataset.shards())
 
     assert [shard.count(b"\n") for shard in shards] == [1_000, 1_000, len(result.training) - 2_000]
-    assert b"".join(shards) == b"".join(result.dataset.training_lines())
-
-
-def test_the_holdout_file_reads_back_as_the_holdout() -> None:
-    result = take_in(many(300))
-
-    lines = split_lines([b"".join(result.dataset.holdout_lines())], 16_000)
-    read_back = [read_record(line, MODALITIES) for line in lines]
-
-    assert [r.query for r in read_back if isinstance(r, PromptRecord)] == [
-        row.query for row in result.holdout
-    ]
-    assert len(read_back) == result.counts.holdout
+    assert b"".join(shards) == b"".join(result.dataset.training)
 
 
 def test_prior_balance_and_histograms_describe_the_training_rows() -> None:
@@ -378,12 +375,66 @@ def test_without_labels_the_prior_is_uniform() -> None:
     assert take_in([record("dogs")]).selection.prior() == (0.25,) * 4
 
 
-def test_the_same_file_in_any_chunks_is_the_same_intake() -> None:
-    body = b"".join(take_in(many(150)).dataset.training_lines())
+def test_shards_are_also_cut_by_size() -> None:
+    rows = [record(f"query {n} " + "x" * 15_000, LABELS[0]) for n in range(600)]
 
-    def read(size: int) -> bytes:
-        chunks = [body[start : start + size] for start in range(0, len(body), size)]
-        records = [read_record(line, MODALITIES) for line in split_lines(chunks, 16_000)]
-        return bytes_of(take_in([r for r in records if r is not None]))
+    result = take_in(rows)
 
-    assert read(7) == read(100_000)
+    shards = list(result.dataset.shards())
+    assert b"".join(shards) == b"".join(result.dataset.training)
+    assert result.counts.shards == len(shards) == 3
+    assert all(0 < len(shard) <= SHARD_BYTES for shard in shards)
+
+
+def test_a_row_that_is_gone_when_it_is_read_again_is_worth_a_retry() -> None:
+    builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1))
+    builder.begin("")
+    builder.add(record("dogs"), 0)
+
+    with pytest.raises(UnavailableError, match="changed meanwhile"):
+        builder.select().filled([])
+
+
+def test_a_reasoning_is_kept_or_stripped_and_the_prompt_asks_accordingly() -> None:
+    rows = [record(f"query {n}", LABELS[0], reasoning="because") for n in range(20)]
+
+    kept, stripped = (take_in(rows, keep_reasoning=keep) for keep in (True, False))
+
+    assert {row.reasoning for row in kept.training} == {"because"}
+    assert {row.reasoning for row in stripped.training} == {None}
+    assert [row.query for row in kept.training] == [row.query for row in stripped.training]
+    assert "and reasoning" in kept.selection.system_prompt
+    assert "reasoning" not in stripped.selection.system_prompt
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_two_default_prompts_are_one_and_a_datasets_own_stays(keep: bool) -> None:
+    ours = [default_system_prompt(MODALITIES, with_reasoning=value) for value in (True, False)]
+    rows = [record(f"query {n}", LABELS[0], system_prompt=ours[n % 2]) for n in range(200)]
+    own = [row._replace(system_prompt="Weigh it, with reasoning.") for row in rows]
+
+    assert take_in(rows, keep_reasoning=keep).refusal is None
+    assert take_in(rows, keep_reasoning=keep).selection.system_prompt == ours[not keep]
+    assert take_in(own, keep_reasoning=keep).selection.system_prompt == own[0].system_prompt
+    assert "differ" in (take_in([*rows, own[0]], keep_reasoning=keep).refusal or "")
+
+
+def test_a_record_that_the_datasets_prompt_makes_too_long_is_refused_with_its_line() -> None:
+    rows = many(200)
+    rows[0] = rows[0]._replace(system_prompt="x" * 2_000)
+    rows[7] = record("y" * 15_000, line_number=8)
+
+    refusal = take_in(rows).refusal
+
+    assert refusal is not None
+    assert refusal.startswith("with the dataset's system prompt, line 8 becomes a record of 17")
+
+
+def test_labels_beyond_the_numbered_ones_cost_their_weights_and_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [record(f"query {n % 40}", LABELS[n % 6]) for n in range(120)]
+    expected = bytes_of(take_in(rows))
+    monkeypatch.setattr(survey, "_MAX_NUMBERED", 3)
+
+    assert bytes_of(take_in(rows)) == expected

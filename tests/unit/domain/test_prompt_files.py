@@ -7,21 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_router.domain.datasets import DatasetFile
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake import IntakeBuilder, Selection
-from search_router.domain.prompt_files import manifest, survey_prompts
+from search_router.domain.estimates import estimate_costs
+from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.manifests import manifest
+from search_router.domain.prompt_files import PromptFile, select, survey
 from search_router.domain.prompts import RejectedLine
 from search_router.domain.uploads import ObjectRef
-from tests.records import MODALITIES, SYSTEM_PROMPT, conversation, jsonl, label
+from tests.records import MODALITIES, STUDENT, TEACHER, conversation, jsonl, label
 
 BOM = b"\xef\xbb\xbf"
 GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in range(3)])
 
 
-def read(chunks: list[bytes], *, packed: bool = False) -> tuple[Selection, list[RejectedLine]]:
-    builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, 0.1)
-    rejected = list(survey_prompts(chunks, packed, builder, MODALITIES))
-    return builder.select(), rejected
+RULES = IntakeRules(MODALITIES, 0.1)
+
+
+def a_file(chunks: list[bytes], *, packed: bool = False, name: str = "a.jsonl") -> PromptFile:
+    return PromptFile(name, packed, lambda: chunks)
+
+
+def read(*files: PromptFile) -> tuple[Selection, list[RejectedLine]]:
+    builder = IntakeBuilder(RULES)
+    rejected = [line for _, line in survey(files, builder)]
+    return select(files, builder)[0], rejected
 
 
 @given(
@@ -36,8 +46,8 @@ def test_any_chunks_packed_or_not_give_the_same_intake(
     sent = gzip.compress(body) if packed else body
     chunks = [sent[start : start + size] for start in range(0, len(sent), size)]
 
-    intake, rejected = read(chunks, packed=packed)
-    expected, expected_rejected = read([body])
+    intake, rejected = read(a_file(chunks, packed=packed))
+    expected, expected_rejected = read(a_file([body]))
 
     assert intake == expected
     assert rejected == expected_rejected
@@ -48,24 +58,30 @@ def test_any_chunks_packed_or_not_give_the_same_intake(
 
 
 def test_a_mark_is_only_dropped_where_the_file_begins() -> None:
-    intake, rejected = read([BOM + GOOD + BOM + GOOD])
+    intake, rejected = read(a_file([BOM + GOOD + BOM + GOOD]))
 
     assert (intake.counts.accepted, [line.line_number for line in rejected]) == (5, [4])
 
 
 def test_damage_far_into_a_file_refuses_the_file_after_its_good_lines() -> None:
-    builder = IntakeBuilder(MODALITIES, SYSTEM_PROMPT, 0.1)
-
     with pytest.raises(InvalidInputError, match="truncated"):
-        list(survey_prompts([gzip.compress(GOOD)[:-4]], True, builder, MODALITIES))
+        read(a_file([gzip.compress(GOOD)[:-4]], packed=True))
 
 
 def test_the_manifest_adds_up_and_is_json() -> None:
-    intake, _ = read([GOOD + b"broken\n"])
+    intake, _ = read(a_file([GOOD + b"broken\n"]))
+    file = DatasetFile(key="k", version_id="v", size=7)
+    estimate = estimate_costs(intake, TEACHER, STUDENT)
 
-    described = json.loads(json.dumps(manifest(intake, ObjectRef("b", "k", "v"), "0" * 64)))
+    described = json.loads(
+        json.dumps(manifest(intake, ObjectRef("b", "k", "v"), [file], "0" * 64, estimate))
+    )
 
     assert described["source"] == {"bucket": "b", "key": "k", "version_id": "v"}
+    assert described["files"] == [
+        {"key": "k", "version_id": "v", "size": 7, "rows_in": 4, "rejected": 1}
+    ]
+    assert described["estimate"] == estimate.model_dump()
     assert (described["counts"]["rows_in"], described["counts"]["accepted"]) == (4, 3)
     assert "Bedrock needs at least 100" in described["refusal"]
     assert described["modalities"] == list(MODALITIES)

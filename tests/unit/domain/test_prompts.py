@@ -8,16 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.lines import Line, split_lines
+from search_router.domain.prompt_reader import read_record
 from search_router.domain.prompts import (
-    MAX_RECORD_BYTES,
     PromptRecord,
     RejectedLine,
     RejectReason,
     fingerprint,
-    read_record,
     rejected_line,
-    training_line,
 )
+from search_router.domain.training_records import MAX_RECORD_BYTES, training_line
 from search_router.domain.weights import normalise
 from tests.records import MODALITIES, SYSTEM_PROMPT, conversation, label
 
@@ -119,6 +118,7 @@ REFUSED: list[tuple[object, RejectReason]] = [
     (conversation("dogs", f"```json\n{GOOD}\n```"), RejectReason.INVALID_LABEL),
     (conversation("dogs", '{"visual": 1, "visual": 1}'), RejectReason.INVALID_LABEL),
     ({"query": "dogs", "reference": [0.4, 0.3, 0.2, 0.1]}, RejectReason.INVALID_LABEL),
+    ({"query": "dogs", "reference": None}, RejectReason.INVALID_LABEL),
     (
         {"query": "dogs", "reference": {**REFERENCE, "reasoning": 7}},
         RejectReason.INVALID_LABEL,
@@ -146,7 +146,8 @@ def test_a_rejection_has_its_place_and_text_and_can_be_mended() -> None:
     rejected = [read_record(line, MODALITIES) for line in lines][1]
 
     assert isinstance(rejected, RejectedLine)
-    assert json.loads(rejected_line(rejected)) == {
+    assert json.loads(rejected_line("prompts/a.jsonl", rejected)) == {
+        "file": "prompts/a.jsonl",
         "line_number": 2,
         "byte_offset": 15,
         "reason": "not_utf8",

@@ -32,7 +32,8 @@ from router_cli.synthesis.templates import (
 )
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.lines import Line
-from search_router.domain.prompts import PromptRecord, fingerprint, read_record
+from search_router.domain.prompt_reader import read_record
+from search_router.domain.prompts import PromptRecord, fingerprint
 
 FIVE = (*DEFAULT_MODALITIES, "mood")
 

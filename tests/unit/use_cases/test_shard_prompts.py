@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from search_router.domain import datasets
 from search_router.domain.errors import NotFoundError, UnavailableError
 from search_router.domain.events import PromptsSharded, RunFailed
 from search_router.domain.runs import RunState
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases import shard_prompts as module
 from tests.fakes import UPLOAD_BUCKET, InMemoryRuns, InMemoryUploads
 from tests.records import SIXTEEN, conversation, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
@@ -136,7 +136,16 @@ def test_rejected_lines_of_a_refused_file_can_still_be_read(world: World) -> Non
     [
         ("prompts/", "a folder"),
         ("prompts/new folder/", "a folder"),
-        ("prompts/set/part.jsonl", "a file inside a folder"),
+        (
+            "prompts/set/part.jsonl",
+            "a file of a dataset, which is taken in when prompts/set/_SUCCESS",
+        ),
+        (
+            "prompts/set/deeper/part.jsonl",
+            "taken in when prompts/set/_SUCCESS is uploaded after it",
+        ),
+        ("prompts/set/deeper/_SUCCESS", "too deep: it belongs into prompts/set/"),
+        ("prompts/_SUCCESS", "belongs into a folder"),
     ],
 )
 def test_folders_and_what_lies_in_them_are_ignored(world: World, key: str, reason: str) -> None:
@@ -148,7 +157,7 @@ def test_folders_and_what_lies_in_them_are_ignored(world: World, key: str, reaso
 def test_a_file_over_the_limit_is_refused_before_it_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_FILE_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", len(GOOD) - 1)
 
     assert world.sharded(GOOD).reason == f"{len(GOOD)} bytes, the limit is {len(GOOD) - 1}"
 

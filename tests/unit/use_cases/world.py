@@ -8,6 +8,7 @@ from typing import Any
 
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import SearchRouterError, TransientError
+from search_router.domain.intake import IntakeRules
 from search_router.domain.promotion import PromotionRules
 from search_router.domain.query_logs import QueryLog, SplitMessage
 from search_router.domain.results import PartStats
@@ -23,7 +24,7 @@ from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
 from search_router.use_cases.route_api import RoutedQuery, route_query
 from search_router.use_cases.route_queries import Delivery, PermanentChoice, route_queries
-from search_router.use_cases.shard_prompts import IntakeRules, shard_prompts
+from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
 from search_router.use_cases.track_runs import track_runs
@@ -74,6 +75,7 @@ class World:
     """Ports as attributes, use cases as methods."""
 
     modalities: Modalities = MODALITIES
+    keep_reasoning: bool = False
     clock: VirtualClock = field(default_factory=VirtualClock)
     uploads: InMemoryUploads = field(default_factory=InMemoryUploads)
     objects: InMemoryObjects = field(default_factory=InMemoryObjects)
@@ -98,7 +100,8 @@ class World:
     def shard(self, source: ObjectRef) -> Run | Ignored:
         return shard_prompts(
             source,
-            rules=IntakeRules(self.modalities, 0.1),
+            rules=IntakeRules(self.modalities, 0.1, self.keep_reasoning),
+            models=PricedModels(TEACHER, STUDENT),
             uploads=self.uploads,
             objects=self.objects,
             runs=self.runs,

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -13,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from search_router.adapters.aws_errors import translated
 from search_router.domain.errors import ConflictError, SearchRouterError, UnavailableError
-from search_router.domain.uploads import ObjectRef
+from search_router.domain.uploads import ObjectRef, Upload
 from search_router.ports import ObjectInfo
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class S3UploadStore:
         with translated("read the upload"):  # a checksum may still fail at the last byte
             yield from self._resumed(source, start, end)
 
-    def latest(self, bucket: str, prefix: str) -> Iterator[tuple[ObjectRef, datetime]]:
-        """Yield the current version of every object under a prefix, and when it was uploaded."""
+    def latest(self, bucket: str, prefix: str) -> Iterator[Upload]:
+        """Yield the current version of every object under a prefix, by key."""
         with translated("list the uploads"):
             pages = self._client.get_paginator("list_object_versions").paginate(
                 Bucket=bucket, Prefix=prefix
@@ -54,7 +53,8 @@ class S3UploadStore:
                         version = entry["VersionId"]
                         # An event does not name the version of what was put without versioning.
                         known = None if version == "null" else version
-                        yield ObjectRef(bucket, entry["Key"], known), entry["LastModified"]
+                        source = ObjectRef(bucket, entry["Key"], known)
+                        yield Upload(source, entry["LastModified"], entry["Size"])
 
     def _resumed(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
         position, stalled = start, 0

@@ -41,13 +41,15 @@ def estimate_costs(selection: Selection, teacher: str, student: str) -> CostEsti
     prompt = len(selection.system_prompt.encode("utf-8")) + selection.mean_query_bytes
     label = len(json.dumps(dict.fromkeys(selection.modalities, 0.25)))
     reasoning = (selection.mean_reasoning_bytes or TYPICAL_REASONING_BYTES) + len(REASONING_KEY) + 8
-    trained_answer = label + selection.mean_reasoning_bytes
-    tokens = round(len(selection.training) * (prompt + trained_answer) / BYTES_PER_TOKEN)
+    kept = selection.rules.keep_reasoning
+    trained = label + (selection.mean_reasoning_bytes if kept else 0)
+    asked_for = _tokens(label + (reasoning if kept else 0))
+    tokens = round(len(selection.training) * (prompt + trained) / BYTES_PER_TOKEN)
     asked = _tokens(prompt) + TEACHER_PROMPT_TOKENS
     return CostEstimate(
         training_tokens=tokens,
         training_usd=round(tokens * TRAINING_USD_PER_TOKEN, 4),
-        teacher_usd=round(unlabelled * cost_usd(teacher, asked, _tokens(label + reasoning)), 4),
+        teacher_usd=round(unlabelled * cost_usd(teacher, asked, asked_for), 4),
         storage_usd_per_month=MODEL_STORAGE_USD_PER_MONTH,
         serving_usd_per_million_with_reasoning=round(
             MILLION * cost_usd(student, _tokens(prompt), _tokens(label + reasoning)), 2

@@ -29,17 +29,22 @@ def split_lines(
     size = 0
     for chunk in chunks:
         pieces = chunk.split(b"\n")
-        for piece in pieces[:-1]:
+        tail = pieces.pop()
+        for piece in pieces:
             if size:
                 held.append(piece)
                 size += len(piece)
                 data = b"".join(held) if size <= max_bytes + 1 else None
             else:
                 data, size = piece, len(piece)
-            yield _line(number, offset, data, size, max_bytes)
+            if data is None or size > max_bytes or data[-1:] == b"\r":
+                yield _line(number, offset, data, size, max_bytes)
+            else:
+                yield Line(number, offset, data, size)
             number, offset = number + 1, offset + size + 1
-            held, size = [], 0
-        tail = pieces[-1]
+            if held:
+                held = []
+            size = 0
         size += len(tail)
         if size <= max_bytes + 1:
             held.append(tail)
@@ -48,6 +53,33 @@ def split_lines(
     if size:
         data = b"".join(held) if size <= max_bytes + 1 else None
         yield _line(number, offset, data, size, max_bytes)
+
+
+def lines_at(chunks: Iterable[bytes], offsets: Iterable[int], max_bytes: int) -> Iterator[Line]:
+    """Yield only the lines that begin at the given offsets, which ascend; nothing else is cut.
+
+    It ends early at a line over the limit: that one must not be asked for.
+    """
+    wanted = iter(offsets)
+    number, position, rest = 1, 0, b""
+    target = next(wanted, None)
+    for chunk in chunks:
+        if target is None:
+            return
+        block = rest + chunk
+        counted = 0
+        while target is not None and (end := block.find(b"\n", target - position)) >= 0:
+            start = target - position
+            number += block.count(b"\n", counted, start)
+            yield _line(number, target, block[start:end], end - start, max_bytes)
+            counted, target = start, next(wanted, None)
+        kept = len(block) if target is None else min(len(block), target - position)
+        number += block.count(b"\n", counted, kept)
+        position, rest = position + kept, block[kept:]
+        if len(rest) > max_bytes + 1:
+            return
+    if target is not None and rest:
+        yield _line(number, target, rest, len(rest), max_bytes)
 
 
 def _line(number: int, offset: int, data: bytes | None, size: int, max_bytes: int) -> Line:

@@ -1,4 +1,4 @@
-"""One pass over a dataset: what every row says, in 44 bytes a row, whatever the rows hold.
+"""One pass over a dataset: what every row says, in 40 bytes a row, whatever the rows hold.
 
 Texts are not kept. A row is its query's fingerprint, hashes of its text and content, its label's
 number and its place; rows of one query are brought together by their fingerprints. So a file of any
@@ -8,98 +8,122 @@ size is surveyed in bounded memory, and the few rows that are chosen are read ag
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, product
+from operator import itemgetter
+from struct import Struct
 from typing import NamedTuple
+from zlib import crc32
 
 from search_router.domain.grading import agrees, errors, grade, within
-from search_router.domain.prompts import PromptRecord, fingerprint
-from search_router.domain.weights import Weights
+from search_router.domain.prompts import fingerprint
+from search_router.domain.weights import Weights, grid_step
 
 _BUCKETS = 256
 MAX_SCORED_LABELS = 50
 _SCORED = ("dominant_agreement", "within_005", "within_010", "rubric")
+_ROW = Struct(">16sI8sIQ")  # big-endian: sorted as bytes, rows are sorted by their fields
 _UNLABELLED = 0  # number of the label that a row without one has
+_MAX_NUMBERED = 2**16
+_rank = itemgetter(slice(0, 16))
 
 
 class Sighting(NamedTuple):
-    """One row of a query: hashes of its text and of text and reasoning, its label, its place."""
+    """One row of a query: hashes of its text and of text and reasoning, its label, its place.
+
+    The rows of a query come in the order of the two hashes.
+    """
 
     text: int
-    content: int
+    content: bytes
     label: Weights | None
     place: int
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """The rows whose fingerprints begin with one byte, as parallel arrays."""
-
-    high: "array[int]" = field(default_factory=lambda: array("Q"))
-    low: "array[int]" = field(default_factory=lambda: array("Q"))
-    text: "array[int]" = field(default_factory=lambda: array("Q"))
-    content: "array[int]" = field(default_factory=lambda: array("Q"))
-    place: "array[int]" = field(default_factory=lambda: array("Q"))
-    label: "array[int]" = field(default_factory=lambda: array("I"))
 
 
 class Survey:
     """Collects rows, then yields them query by query in the order of the fingerprints."""
 
     def __init__(self) -> None:
-        self._buckets = [_Bucket() for _ in range(_BUCKETS)]
-        self._numbers: dict[Weights | None, int] = {None: _UNLABELLED}
-        self._labels: list[Weights | None] = [None]
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._labels = LabelTable()
         self.rows = 0
         self.query_bytes = 0
-        self.reasoned_rows = 0
-        self.reasoning_bytes = 0
 
     @property
-    def labels(self) -> Sequence[Weights]:
-        """The different labels seen."""
-        return [label for label in self._labels if label is not None]
+    def grid_step(self) -> float | None:
+        """The coarsest grid (0.1, 0.05, 0.01) that all labels lie on, or None."""
+        return grid_step(self._labels)
 
-    def add(self, record: PromptRecord, place: int) -> None:
+    def add(self, query: str, label: Weights | None, reasoning: str | None, place: int) -> None:
         """Note one row; `place` finds it again."""
-        rank = fingerprint(record.query)
-        bucket = self._buckets[rank[0]]
-        bucket.high.append(int.from_bytes(rank[:8], "big"))
-        bucket.low.append(int.from_bytes(rank[8:], "big"))
-        query = record.query.encode("utf-8")
-        self.query_bytes += len(query)
-        digest = hashlib.blake2b(query, digest_size=8)
-        bucket.text.append(int.from_bytes(digest.digest(), "big"))
-        if record.reasoning is not None:
-            reasoning = record.reasoning.encode("utf-8")
-            self.reasoned_rows += 1
-            self.reasoning_bytes += len(reasoning)
-            digest.update(b"\0" + reasoning)
-        bucket.content.append(int.from_bytes(digest.digest(), "big"))
-        bucket.place.append(place)
-        bucket.label.append(self._number(record.weights))
+        rank = fingerprint(query)
+        text = query.encode("utf-8")
+        content = text if reasoning is None else b"%b\0%b" % (text, reasoning.encode("utf-8"))
+        self._buckets[rank[0]] += _ROW.pack(
+            rank,
+            crc32(text),
+            hashlib.blake2b(content, digest_size=8).digest(),
+            self._labels.number(label),
+            place,
+        )
+        self.query_bytes += len(text)
         self.rows += 1
 
     def queries(self) -> Iterator[tuple[bytes, list[Sighting]]]:
         """Yield each distinct query with its rows, in the order of the fingerprints."""
         for bucket in self._buckets:
-            high, low = bucket.high, bucket.low
-            order = sorted(range(len(high)), key=lambda row: (high[row], low[row]))
-            for (upper, lower), rows in groupby(order, key=lambda row: (high[row], low[row])):
-                rank = upper.to_bytes(8, "big") + lower.to_bytes(8, "big")
-                yield rank, [self._sighting(bucket, row) for row in rows]
+            view = bytes(bucket)
+            rows = sorted(view[at : at + _ROW.size] for at in range(0, len(view), _ROW.size))
+            for rank, group in groupby(rows, key=_rank):
+                yield rank, [self._sighting(row) for row in group]
 
-    def _number(self, label: Weights | None) -> int:
+    def _sighting(self, row: bytes) -> Sighting:
+        _, text, content, number, place = _ROW.unpack(row)
+        return Sighting(text, content, self._labels.label(number), place)
+
+
+class LabelTable:
+    """Numbers labels: a teacher uses few, and where it does not, one costs 8 bytes a weight.
+
+    The first 65,536 different labels are kept once each; what comes after is kept as it comes.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Weights, int] = {}
+        self._labels: list[Weights | None] = [None]
+        self._others: array[float] = array("d")
+        self._width = 1
+
+    def __iter__(self) -> Iterator[Weights]:
+        """Yield every label at least once."""
+        yield from (label for label in self._labels if label is not None)
+        for start in range(0, len(self._others), self._width):
+            yield tuple(self._others[start : start + self._width])
+
+    def number(self, label: Weights | None) -> int:
+        """Return a label's number."""
+        if label is None:
+            return _UNLABELLED
         number = self._numbers.get(label)
-        if number is None:
+        return self._new_number(label) if number is None else number
+
+    def label(self, number: int) -> Weights | None:
+        """Return the label of a number."""
+        if number < _MAX_NUMBERED:
+            return self._labels[number]
+        start = (number - _MAX_NUMBERED) * self._width
+        return tuple(self._others[start : start + self._width])
+
+    def _new_number(self, label: Weights) -> int:
+        if len(self._labels) < _MAX_NUMBERED:
             number = self._numbers[label] = len(self._labels)
             self._labels.append(label)
-        return number
-
-    def _sighting(self, bucket: _Bucket, row: int) -> Sighting:
-        label = self._labels[bucket.label[row]]
-        return Sighting(bucket.text[row], bucket.content[row], label, bucket.place[row])
+            return number
+        self._width = len(label)
+        self._others.extend(label)
+        return _MAX_NUMBERED + len(self._others) // self._width - 1
 
 
 @dataclass(slots=True)
@@ -117,7 +141,7 @@ class LabelNoise:
     identical_pairs: int = 0
     _difference: float = 0.0
     _scored: int = 0
-    _sums: Counter[str] = field(default_factory=Counter)
+    _sums: list[float] = field(default_factory=lambda: [0.0] * len(_SCORED))
 
     def add(self, labels: Counter[Weights]) -> None:
         """Take in the labels of one query."""
@@ -138,26 +162,44 @@ class LabelNoise:
             "pairs": self.pairs,
             "identical": self.identical_pairs / self.pairs if self.pairs else 1.0,
             "mae": self._difference / self.pairs if self.pairs else 0.0,
-            **{name: self._sums[name] / self._scored for name in _SCORED if self._scored},
+            **{
+                name: total / self._scored
+                for name, total in zip(_SCORED, self._sums, strict=True)
+                if self._scored
+            },
         }
 
     def _score(self, labels: Counter[Weights]) -> None:
         """Score each ordered pair, weighted by how often it occurs."""
         for answer, reference in product(labels, labels):
             times = labels[answer] * (labels[reference] - (answer == reference))
-            off = errors(answer, reference)
             self._scored += times
-            self._sums["dominant_agreement"] += times * agrees(answer, reference)
-            self._sums["within_005"] += times * within(off, 0.05)
-            self._sums["within_010"] += times * within(off, 0.10)
-            self._sums["rubric"] += times * grade(answer, reference)
+            for place, score in enumerate(_scores(answer, reference)):
+                self._sums[place] += times * score
+
+
+@lru_cache(maxsize=65_536)
+def _scores(answer: Weights, reference: Weights) -> tuple[float, ...]:
+    """Score one label as an answer to another, in the order of `_SCORED`."""
+    off = errors(answer, reference)
+    return (
+        agrees(answer, reference),
+        within(off, 0.05),
+        within(off, 0.10),
+        grade(answer, reference),
+    )
 
 
 def _pairwise_difference(labels: Counter[Weights]) -> float:
     """Sum the mean absolute differences of all pairs, by sorting instead of pairing."""
     total = 0.0
-    columns = list(zip(*labels.elements(), strict=True))
-    for column in columns:
-        last = len(column) - 1
-        total += sum((2 * i - last) * value for i, value in enumerate(sorted(column)))
-    return total / len(columns)
+    width = len(next(iter(labels)))
+    last = labels.total() - 1
+    for column in range(width):
+        before = 0
+        for value, count in sorted((label[column], count) for label, count in labels.items()):
+            # Of equal values at places before … before + count - 1, each is added place times and
+            # taken away last - place times.
+            total += value * count * (2 * before + count - 1 - last)
+            before += count
+    return total / width

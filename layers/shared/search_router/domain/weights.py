@@ -6,7 +6,7 @@ summing to 1. Nothing here knows how many modalities there are.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from search_router.domain.errors import InvalidInputError
 
@@ -39,11 +39,11 @@ def parse_modalities(text: str) -> Modalities:
     return names
 
 
-def default_system_prompt(modalities: Modalities) -> str:
+def default_system_prompt(modalities: Modalities, *, with_reasoning: bool = True) -> str:
     """Return the short student prompt of the seed post, for the given modalities."""
     return (
-        f"Return JSON with {', '.join(modalities)} weights (sum=1.0) and reasoning "
-        "for the given video search query."
+        f"Return JSON with {', '.join(modalities)} weights (sum=1.0) "
+        f"{'and reasoning ' if with_reasoning else ''}for the given video search query."
     )
 
 
@@ -82,12 +82,14 @@ def leaders(weights: Weights) -> frozenset[int]:
     return frozenset(i for i, weight in enumerate(weights) if top - weight <= TIE_TOLERANCE)
 
 
-def grid_step(labels: Sequence[Weights]) -> float | None:
+def grid_step(labels: Iterable[Weights]) -> float | None:
     """Return the coarsest grid (0.1, 0.05, 0.01) on which all labels lie, or None."""
-    for step in GRID_STEPS:
-        if all(abs(w / step - round(w / step)) < 1e-6 for label in labels for w in label):
-            return step
-    return None
+    steps = list(GRID_STEPS)
+    for label in labels:
+        steps = [step for step in steps if _lies_on(step, label)]
+        if not steps:
+            return None
+    return steps[0]
 
 
 def snap(weights: Weights, step: float | None) -> Weights:
@@ -109,6 +111,10 @@ def snap(weights: Weights, step: float | None) -> Weights:
 def mean_weights(rows: Sequence[Weights]) -> Weights:
     """Average weights component by component and scale to sum 1; rows must not be empty."""
     return normalise(tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True)))
+
+
+def _lies_on(step: float, label: Weights) -> bool:
+    return all(abs(w / step - round(w / step)) < 1e-6 for w in label)
 
 
 def _weight(name: str, value: object) -> float:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from search_router.domain import naming
 from search_router.domain.champions import ServingModel
 from search_router.domain.evaluation import References
-from search_router.domain.lines import split_lines
-from search_router.domain.prompts import MAX_RECORD_BYTES, PromptRecord, read_record
+from search_router.domain.prompt_files import PromptFile, read_prompts
 from search_router.domain.routing import Status
 from search_router.domain.runs import Run
 from search_router.domain.teacher import MAX_LABEL_TOKENS, teacher_prompt
@@ -66,5 +65,5 @@ def detailed(model_id: str, run: Run) -> ServingModel:
 
 def _rows(run: Run, objects: ObjectStore) -> dict[str, Weights | None]:
     data = objects.get(naming.run_key(run.run_id, "holdout.jsonl"))
-    records = [read_record(line, run.modalities) for line in split_lines([data], MAX_RECORD_BYTES)]
-    return {record.query: record.weights for record in records if isinstance(record, PromptRecord)}
+    file = PromptFile("holdout.jsonl", is_packed=False, read=lambda: [data])
+    return {record.query: record.weights for record in read_prompts(file, run.modalities)}

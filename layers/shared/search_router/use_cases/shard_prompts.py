@@ -1,131 +1,142 @@
-"""A prompt file was uploaded: validate it, split it, shard it, and record the run."""
+"""A dataset of prompts was uploaded: validate it, split it, shard it, and record the run."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from search_router.domain import naming
+from search_router.domain.datasets import DatasetFile, DatasetFiles, check_files, files_of
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.intake import Dataset, IntakeBuilder, Selection
-from search_router.domain.prompt_files import (
-    MAX_FILE_BYTES,
-    chosen_prompts,
-    manifest,
-    survey_prompts,
-)
+from search_router.domain.estimates import estimate_costs
+from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.manifests import manifest
+from search_router.domain.prompt_files import PromptFile, select, survey
 from search_router.domain.prompts import rejected_line
 from search_router.domain.runs import Run, RunState
-from search_router.domain.uploads import PROMPT_SUFFIXES, ObjectRef, ignored_prompts
-from search_router.domain.weights import Modalities, default_system_prompt
+from search_router.domain.training_sets import TrainingSet
+from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeRules:
-    """The settings that decide what a prompt file becomes."""
+class PricedModels:
+    """The models that the manifest's estimate is about."""
 
-    modalities: Modalities
-    holdout_fraction: float
+    teacher: str
+    student: str
 
 
 def shard_prompts(
     source: ObjectRef,
     *,
     rules: IntakeRules,
+    models: PricedModels,
     uploads: UploadStore,
     objects: ObjectStore,
     runs: RunRepository,
     events: EventPublisher,
     clock: Clock,
 ) -> Run | Ignored:
-    """Turn one uploaded object version into a run, SHARDED or FAILED with the reason.
+    """Turn one uploaded file, or the folder that a marker completes, into a run.
 
-    Everything written is a function of the object's bytes, so a retry writes the same again; the
-    run is recorded last. Raises TransientError only.
+    The run is SHARDED, or FAILED with the reason. Everything written is a function of the files'
+    bytes, so a retry writes the same again; the run is recorded last. Raises TransientError only.
     """
     if reason := ignored_prompts(source.key):
         return Ignored(reason)
     run_id = naming.run_id(source.bucket, source.key, source.version_id)
     run = runs.get(run_id)
     if run is None:
-        run = runs.create(_new_run(run_id, source, rules, uploads, objects, clock.now()))
+        intake = _Intake(run_id, source, rules, models, uploads, objects)
+        run = runs.create(intake.run(clock.now()))
     RunLifecycle(runs, events, clock).announce(run)
     return run
 
 
-def _new_run(
-    run_id: str,
-    source: ObjectRef,
-    rules: IntakeRules,
-    uploads: UploadStore,
-    objects: ObjectStore,
-    now: datetime,
-) -> Run:
-    run = Run(
-        run_id=run_id,
-        state=RunState.SHARDED,
-        created_at=now,
-        updated_at=now,
-        source_bucket=source.bucket,
-        source_key=source.key,
-        source_version=source.version_id,
-        modalities=rules.modalities,
-    )
-    try:
-        selection = _survey(run_id, source, rules, uploads, objects)
-        chosen = chosen_prompts(uploads.read(source), _is_packed(source), selection)
-        dataset = selection.dataset(chosen)
-    except (InvalidInputError, NotFoundError) as error:
-        return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
-    training_sha256 = _write(run_id, dataset, objects)
-    _describe(run_id, selection, source, training_sha256, objects)
-    return run.model_copy(
-        update={
-            "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
-            "reason": selection.refusal or "",
-            "counts": selection.counts,
-            "system_prompt": selection.system_prompt,
-            "prior": selection.prior(),
-            "training_histograms": selection.histograms(),
-            "training_sha256": training_sha256,
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    """One dataset on its way into the data bucket."""
 
+    run_id: str
+    source: ObjectRef
+    rules: IntakeRules
+    models: PricedModels
+    uploads: UploadStore
+    objects: ObjectStore
 
-def _survey(
-    run_id: str, source: ObjectRef, rules: IntakeRules, uploads: UploadStore, objects: ObjectStore
-) -> Selection:
-    if not source.key.endswith(PROMPT_SUFFIXES):
-        raise InvalidInputError(f"not a prompt file: expected {' or '.join(PROMPT_SUFFIXES)}")
-    size = uploads.info(source).size
-    if size > MAX_FILE_BYTES:
-        raise InvalidInputError(f"{size} bytes, the limit is {MAX_FILE_BYTES}")
-    builder = IntakeBuilder(
-        rules.modalities, default_system_prompt(rules.modalities), rules.holdout_fraction
-    )
-    # Writing what is rejected draws the lines through the builder: one pass, bounded memory.
-    rejections = survey_prompts(uploads.read(source), _is_packed(source), builder, rules.modalities)
-    objects.put_lines(naming.run_key(run_id, "rejected.jsonl"), map(rejected_line, rejections))
-    return builder.select()
+    def run(self, now: datetime) -> Run:
+        """Write everything but the run, and return the run."""
+        run = Run(
+            run_id=self.run_id,
+            state=RunState.SHARDED,
+            created_at=now,
+            updated_at=now,
+            source_bucket=self.source.bucket,
+            source_key=self.source.key,
+            source_version=self.source.version_id,
+            modalities=self.rules.modalities,
+        )
+        try:
+            files = self._files()
+            check_files(files)
+            selection, rows = self._take_in(files)
+        except (InvalidInputError, NotFoundError) as error:
+            return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
+        training_sha256 = self._write(rows)
+        self._describe(selection, files, training_sha256)
+        return run.model_copy(
+            update={
+                "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
+                "reason": selection.refusal or "",
+                "counts": selection.counts,
+                "system_prompt": selection.system_prompt,
+                "prior": selection.prior(),
+                "training_histograms": selection.histograms(),
+                "training_sha256": training_sha256,
+            }
+        )
 
+    def _files(self) -> Sequence[DatasetFile]:
+        """Return the files to read; those of a folder stay what they were at the first attempt."""
+        key, version = self.source.key, self.source.version_id
+        folder = dataset_folder(key)
+        if folder is None:
+            size = self.uploads.info(self.source).size
+            return [DatasetFile(key=key, version_id=version, size=size)]
+        found = files_of(folder, self.uploads.latest(self.source.bucket, folder))
+        fixed = naming.run_key(self.run_id, "files.json")
+        body = found.model_dump_json(indent=2).encode("utf-8") + b"\n"
+        if self.objects.put_once(fixed, body, metadata={}):
+            return found.files
+        return DatasetFiles.model_validate_json(self.objects.get(fixed)).files
 
-def _write(run_id: str, dataset: Dataset, objects: ObjectStore) -> str:
-    """Write shards, training set and holdout; return the SHA-256 of the training set."""
-    for index, shard in enumerate(dataset.shards()):
-        objects.put(naming.shard_key(run_id, index), shard)
-    objects.put_lines(naming.run_key(run_id, "holdout.jsonl"), dataset.holdout_lines())
-    training_key = naming.run_key(run_id, "training.jsonl")
-    return objects.put_lines(training_key, dataset.training_lines())
+    def _take_in(self, files: Sequence[DatasetFile]) -> tuple[Selection, TrainingSet]:
+        """Read the files twice; writing what is rejected draws their lines through the builder."""
+        read, bucket = self.uploads.read, self.source.bucket
+        prompts = [
+            PromptFile(file.key, file.is_packed, partial(read, file.source(bucket)))
+            for file in files
+        ]
+        builder = IntakeBuilder(self.rules)
+        lines = (rejected_line(file.name, rejected) for file, rejected in survey(prompts, builder))
+        self.objects.put_lines(naming.run_key(self.run_id, "rejected.jsonl"), lines)
+        return select(prompts, builder)
 
+    def _write(self, rows: TrainingSet) -> str:
+        """Write shards, holdout and training set; return the SHA-256 of the training set."""
+        for index, shard in enumerate(rows.shards()):
+            self.objects.put(naming.shard_key(self.run_id, index), shard)
+        self.objects.put_lines(naming.run_key(self.run_id, "holdout.jsonl"), rows.holdout)
+        return self.objects.put_lines(naming.run_key(self.run_id, "training.jsonl"), rows.training)
 
-def _describe(
-    run_id: str, selection: Selection, source: ObjectRef, training_sha256: str, objects: ObjectStore
-) -> None:
-    text = json.dumps(manifest(selection, source, training_sha256), indent=2, ensure_ascii=False)
-    objects.put(naming.run_key(run_id, "manifest.json"), text.encode("utf-8") + b"\n")
-
-
-def _is_packed(source: ObjectRef) -> bool:
-    return source.key.endswith(".gz")
+    def _describe(
+        self, selection: Selection, files: Sequence[DatasetFile], training_sha256: str
+    ) -> None:
+        estimate = estimate_costs(selection, self.models.teacher, self.models.student)
+        described = manifest(selection, self.source, files, training_sha256, estimate)
+        text = json.dumps(described, indent=2, ensure_ascii=False)
+        self.objects.put(naming.run_key(self.run_id, "manifest.json"), text.encode("utf-8") + b"\n")

@@ -121,7 +121,7 @@ def _missed(
     """Yield uploads that have waited too long without becoming a run or a log, and since when."""
     for prefix in (PROMPTS_PREFIX, QUERY_LOGS_PREFIX):
         find = runs.get if prefix == PROMPTS_PREFIX else ledger.get
-        for source, uploaded in uploads.latest(bucket, prefix):
+        for source, uploaded, _ in uploads.latest(bucket, prefix):
             if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
                 expected = _expected_id(source)
                 if expected is not None and find(expected) is None:
