@@ -48,7 +48,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Upload a file or a folder, name the run or log that it becomes, and say what a log comes to."""
+    """Upload a file or folder, name the run or log that it becomes, say what a log comes to."""
     stack = open_stack(arguments)
     name = upload(stack, arguments.kind, arguments.file, arguments.query_field)
     follow = "runs" if arguments.kind == "prompts" else "results"

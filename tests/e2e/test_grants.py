@@ -230,6 +230,21 @@ def failures(story: Story) -> None:
     story.as_if_unversioned("shard_prompts", "prompts", story.folder / "failing.jsonl")
 
 
+def a_dataset_of_sixteen_files(story: Story) -> None:
+    """A folder, uploaded twice: two runs with one training set and one job, which fails as told."""
+    folder = story.folder / "monday"
+    folder.mkdir()
+    records = list(synthesis.training_records(6, FEW))
+    for number in range(16):
+        synthesis.write_jsonl(folder / f"part-{number:02d}.jsonl", records[number::16])
+    runs = [
+        story.run_until(upload(story.stack, "prompts", folder), RunState.FAILED) for _ in range(2)
+    ]
+    assert [run.counts.rows_in for run in runs] == [FEW, FEW]
+    assert len({run.training_sha256 for run in runs}) == 1
+    assert len({run.job_arn for run in runs} - {""}) == 1
+
+
 def eventually(look: Callable[[], T | None], *, seconds: float = 40) -> T:
     """Return the first true answer."""
     deadline = time.monotonic() + seconds
@@ -250,6 +265,7 @@ CHAPTERS = (
     a_lost_event_of_bedrock,
     prompts_without_labels,
     failures,
+    a_dataset_of_sixteen_files,
 )
 
 
