@@ -31,7 +31,9 @@ from search_router.domain.local_tier.artefact import pack, unpack
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
-from search_router.domain.prompts import MAX_RECORD_BYTES, PromptRecord, read_record
+from search_router.domain.prompt_reader import PromptReader
+from search_router.domain.prompts import PromptRecord
+from search_router.domain.training_records import MAX_RECORD_BYTES
 from search_router.domain.weights import Modalities, Weights, parse_modalities
 
 KEPT = (0.99, 0.95, 0.90, 0.80, 0.70)  # shares of known queries that the distance lets through
@@ -44,7 +46,7 @@ MEGABYTE = 1_000_000
 def read_examples(path: Path, modalities: Modalities) -> list[tuple[str, Weights]]:
     """Read the labelled queries of a prompt file."""
     with path.open("rb") as file:
-        records = (read_record(line, modalities) for line in split_lines(file, MAX_RECORD_BYTES))
+        records = map(PromptReader(modalities).read, split_lines(file, MAX_RECORD_BYTES))
         return [
             (record.query, record.weights)
             for record in records

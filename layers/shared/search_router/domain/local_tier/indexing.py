@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake import consensus
 from search_router.domain.local_tier.neighbours import (
     POSTINGS_KEPT,
     Neighbourhood,
@@ -23,6 +22,7 @@ from search_router.domain.local_tier.neighbours import (
     known_key,
 )
 from search_router.domain.local_tier.terms import terms_of
+from search_router.domain.sides import consensus
 from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights
 
 TRUST = 0.5
