@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.pacing import Pace, worker_rate
+from search_router.domain.pacing import SAVED_SECONDS, Pace, worker_rate
 
 RATES = st.sampled_from([0.5, 1.0, 6.67, 13.3, 40.0])
 
@@ -20,7 +20,7 @@ def test_the_quota_is_divided_over_the_workers() -> None:
     RATES,
     st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=80),
 )
-def test_no_window_sees_more_starts_than_the_rate_and_one_burst(
+def test_no_window_sees_more_starts_than_the_rate_and_what_was_saved(
     per_second: float, steps: list[tuple[float, bool]]
 ) -> None:
     pace, now, starts = Pace(per_second), 0.0, list[float]()
@@ -34,7 +34,7 @@ def test_no_window_sees_more_starts_than_the_rate_and_one_burst(
     for first, start in enumerate(starts):
         for last in range(first, len(starts)):
             window = starts[last] - start
-            assert last - first <= per_second * (window + 1.0) + 1e-6
+            assert last - first <= per_second * (window + SAVED_SECONDS) + 1e-6
 
 
 def test_a_busy_worker_gets_exactly_its_rate() -> None:
@@ -43,17 +43,32 @@ def test_a_busy_worker_gets_exactly_its_rate() -> None:
         now += pace.reserve(now)
         starts += 1
 
-    assert starts == pytest.approx(610, abs=2), "one second's worth was saved up"
+    assert starts == pytest.approx(600 + 10 * SAVED_SECONDS, abs=2), "what was saved at the start"
 
 
-def test_an_idle_minute_saves_up_no_more_than_one_second() -> None:
+def test_an_idle_minute_saves_up_no_more_than_a_few_seconds() -> None:
     pace = Pace(10.0)
     pace.reserve(0.0)
 
-    waits = [pace.reserve(60.0) for _ in range(30)]
+    waits = [pace.reserve(60.0) for _ in range(70)]
 
-    assert sum(wait < 1e-9 for wait in waits) == 11
-    assert waits[-1] == pytest.approx(1.9)
+    assert sum(wait < 1e-9 for wait in waits) == 10 * SAVED_SECONDS + 1
+    assert waits[-1] == pytest.approx(6.9 - SAVED_SECONDS)
+
+
+def test_the_pause_between_two_splits_is_made_up_for() -> None:
+    # GIVEN a worker that has used its share up to now, then pauses for three seconds
+    pace, now = Pace(10.0), 0.0
+    while now < 60.0:
+        now += pace.reserve(now)
+    now += 3.0
+    # WHEN it goes on with at most 12 calls a second
+    starts = 0
+    while now < 90.0:
+        now += max(1 / 12, pace.reserve(now))
+        starts += 1
+    # THEN half a minute later it has used its share of the pause too
+    assert starts == pytest.approx(300, abs=3)
 
 
 def test_throttling_lowers_the_rate_by_a_quarter_once_a_second() -> None:

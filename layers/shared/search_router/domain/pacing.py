@@ -3,6 +3,10 @@
 The account's requests per minute are divided statically over the workers. Each lowers its own rate
 by a quarter when throttled, at most once a second, and recovers a twentieth of its share per calm
 second: additive increase, multiplicative decrease (Chiu and Jain, 1989).
+
+Between two splits a worker asks nothing for a while: the last answers come in, the part is written,
+the next rows are read. It makes up for that afterwards, as the quota is one of a minute; how fast,
+its calls in flight limit.
 """
 
 import threading
@@ -11,7 +15,7 @@ from dataclasses import dataclass, field
 _BACKOFF = 0.75
 _RECOVERY_SHARE = 0.05
 _MIN_SHARE = 0.05
-_BURST_SECONDS = 1.0
+SAVED_SECONDS = 5.0  # of unused share that may be made up for
 
 
 @dataclass(slots=True)
@@ -38,7 +42,7 @@ class Pace:
         """Take the next slot and return the seconds to wait for it."""
         with self._lock:
             self._recover(now)
-            start = max(self._next, now - _BURST_SECONDS)
+            start = max(self._next, now - SAVED_SECONDS)
             self._next = start + 1 / self._rate
             return max(0.0, start - now)
 
@@ -73,7 +77,7 @@ API_READ_SECONDS = 4.0
 CLOSING_SECONDS = 40.0
 API_ANSWER_SECONDS = 8.0
 EXPECTED_LATENCY_SECONDS = 1.05  # the seed's 833 ms mean, with room
-MAX_IN_FLIGHT = 32
+MAX_IN_FLIGHT = 64
 
 
 def worker_rate(requests_per_minute: int, share: float, workers: int) -> float:

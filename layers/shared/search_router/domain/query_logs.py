@@ -18,7 +18,7 @@ from search_router.domain.uploads import ObjectRef
 
 SAMPLE_BYTES = 64 * 1024
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024  # a log may begin with that much that tells nothing
-MAX_SPLIT_BYTES = 1024 * 1024
+MAX_SPLIT_BYTES = 2 * 1024 * 1024
 MIN_SPLIT_BYTES = 64 * 1024
 WORKER_MINUTES = 15  # the longest a Lambda function may run
 SHARE_OF_RUN = 0.5  # leaves the other half for retries and slow answers
@@ -179,7 +179,7 @@ def mean_row_bytes(sample: bytes) -> float:
 def plan_splits(size: int, row_bytes: float, rows: int, workers: int) -> tuple[int, int]:
     """Return (bytes per split, number of splits) for `size` bytes of text.
 
-    A split holds at most `rows` rows of `row_bytes` and at most 1 MiB; small logs are spread over
+    A split holds at most `rows` rows of `row_bytes` and at most 2 MiB; small logs are spread over
     all workers.
     """
     limit = min(MAX_SPLIT_BYTES, max(MIN_SPLIT_BYTES, int(rows * row_bytes)))

@@ -7,7 +7,6 @@ scaled. Everything else is invalid, and the query is answered by the champion's 
 
 import hashlib
 import json
-import re
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,7 +25,6 @@ from search_router.domain.weights import (
 
 MAX_QUERY_BYTES = 4_000
 END_TURN = "end_turn"
-_WHITE_SPACE = re.compile(r"\s+")
 
 
 class Tier(StrEnum):
@@ -74,7 +72,7 @@ class Decision:
 
 def normalised_query(query: str) -> str:
     """Return the form by which equal queries are recognised: NFC, white space collapsed."""
-    return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFC", query)).strip()
+    return " ".join(unicodedata.normalize("NFC", query).split())
 
 
 def query_digest(query: str) -> str:
