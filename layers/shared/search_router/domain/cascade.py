@@ -22,7 +22,7 @@ from search_router.domain.routing import (
     query_digest,
 )
 
-MAX_CHUNK = 100  # queries looked up at a time, if all of them turn out to be known
+MAX_CHUNK = 100  # queries looked up at a time, while half of them turn out to be known
 MAX_STEP = 25  # otherwise, and answers remembered at a time
 _MIN_STEP = 5
 _STEPS = 40  # in a small split smaller steps, so that two workers see each other
@@ -119,9 +119,9 @@ def _unknown(
         known = cache.recall(chunk)
         routing.decisions.update(known)
         yield from (queries[key] for key in chunk if key not in known)
-        size = min(MAX_CHUNK, 2 * size) if len(known) == len(chunk) else step
-        if 2 * len(known) >= len(chunk):
-            forward = not forward
+        met = 2 * len(known) >= len(chunk)
+        forward = forward != met
+        size = min(MAX_CHUNK, 2 * size) if met else step
 
 
 def _from_place(queries: Iterable[str], place: int) -> deque[str]:
