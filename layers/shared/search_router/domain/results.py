@@ -15,6 +15,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
@@ -38,6 +39,9 @@ OWN_COLUMNS = (
     "cost_usd",
     "byte_offset",
 )
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` would make one a row
 
 
 class PartStats(BaseModel):
@@ -124,17 +128,19 @@ class PartBuilder:
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
-        self._seen: set[str] = set()
+        self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and what repetitions get
         self._rejected = 0
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
         """Append one row whose normalised query is `key`."""
-        first = key not in self._seen
-        self._seen.add(key)
-        served = decision if first else _repeated(decision)
+        if key in self._seen:
+            digest, served = self._seen[key]
+        else:
+            digest, served = query_digest(key), decision
+            self._seen[key] = digest, _repeated(decision)
         row_id = f"{self._log_id}.{row.byte_offset}"
-        self._identity.update(_identity_line(row_id, row.query))
+        self._identity.update(_identity_line(row_id, digest))
         self._lines.append(result_line(row, row_id, served, self._modalities))
         self._tally.count(served)
 
@@ -161,17 +167,17 @@ def rows_identity(log_id: str, rows: Iterable[LogRow]) -> str:
     """Return what a part's identity must be that holds these rows."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(_identity_line(f"{log_id}.{row.byte_offset}", row.query))
+        digest.update(_identity_line(f"{log_id}.{row.byte_offset}", query_digest(row.query)))
     return digest.hexdigest()
 
 
-def _identity_line(row_id: str, query: str) -> bytes:
-    return f"{row_id} {query_digest(query)}\n".encode()
+def _identity_line(row_id: str, digest: str) -> bytes:
+    return f"{row_id} {digest}\n".encode()
 
 
 def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modalities) -> bytes:
     """Render one result row: the input's columns verbatim, then ours."""
-    reserved = {*OWN_COLUMNS, *modalities}
+    reserved = _reserved(modalities)
     result: dict[str, object] = {}
     for name, value in row.columns.items():
         if name == "query" and value == row.query:
@@ -189,7 +195,7 @@ def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modali
     result["output_tokens"] = decision.output_tokens
     result["cost_usd"] = round(decision.cost_usd, 10)
     result["byte_offset"] = row.byte_offset
-    return json.dumps(result, ensure_ascii=False).encode("utf-8") + b"\n"
+    return _ENCODER.encode(result).encode("utf-8") + b"\n"
 
 
 def latency_bucket(milliseconds: int) -> int:
@@ -279,8 +285,13 @@ class _Tally:
         )
 
 
+@lru_cache(maxsize=1)
+def _reserved(modalities: Modalities) -> frozenset[str]:
+    return frozenset((*OWN_COLUMNS, *modalities))
+
+
 def _free_name(
-    name: str, reserved: set[str], result: Mapping[str, object], columns: Mapping[str, object]
+    name: str, reserved: frozenset[str], result: Mapping[str, object], columns: Mapping[str, object]
 ) -> str:
     """Prefix a name that clashes until it is nobody's."""
     free = name
