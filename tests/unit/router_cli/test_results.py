@@ -136,7 +136,7 @@ def test_what_is_not_finished_is_told_in_numbers(
     assert left >= 3
     told = answer("results", log.log_id, code=1)
     assert (told["state"], told["parts"], told["end_at_pace"]) == ("ROUTING", 0, None)
-    assert told["calls_left"] == told["rows_expected"] == pytest.approx(450, rel=0.05)
+    assert told["calls_left"] == told["rows_expected"] == pytest.approx(900, rel=0.05)
     world.clock.advance(timedelta(minutes=4))
     world.route(world.queue.sent[0])
     # WHEN it is asked for
