@@ -1,0 +1,123 @@
+"""What may go wrong at every AWS call, and on the way of every event and message."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tests.simulation.virtual_aws.wire import Request
+
+HOUR = 3_600.0
+
+
+class Fault(StrEnum):
+    """Kinds of trouble; those up to `STALL` happen to single calls."""
+
+    CRASH_BEFORE = "crash before the call"
+    CRASH_AFTER = "crash after the call"
+    CONNECTION_ERROR = "connection error"
+    LOST_REPLY = "lost reply after commit"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server error"
+    CONFLICT = "passing conflict"
+    PARTIAL_BATCH = "batch taken in part"
+    BROKEN_BODY = "body that breaks off"
+    MODEL_TIMEOUT = "model timeout (408)"
+    MODEL_ERROR = "model error (424)"
+    STALL = "function timeout in mid work"
+
+    EVENT_LOST = "event lost"
+    EVENT_LATE = "event late"
+    EVENT_TWICE = "event twice"
+    TICK_LOST = "tick of the schedule lost"
+    MESSAGE_TWICE = "message twice"
+    DELETE_LOST = "deletion of a message lost"
+    OUTAGE = "Bedrock outage"
+    ACCESS_DENIED = "permission taken away"
+    PROMOTION = "promotion in the middle"
+    OVERWRITTEN = "upload overwritten"
+    ERASED = "upload erased"
+    DEAD_LETTER = "dead letter after a long outage"
+    REDRIVE = "redrive days later"
+    NESTED = "two workers at a time"
+
+
+_ANYWHERE = (
+    Fault.CRASH_BEFORE,
+    Fault.CRASH_AFTER,
+    Fault.CONNECTION_ERROR,
+    Fault.LOST_REPLY,
+    Fault.THROTTLED,
+    Fault.SERVER_ERROR,
+)
+_STALLS = 0.05  # of all faults, because each costs an hour and a half of visibility
+_BATCHES = frozenset({"SendMessageBatch", "BatchGetItem", "BatchWriteItem", "PutEvents"})
+
+
+def possible(request: Request) -> tuple[Fault, ...]:
+    """Return what can happen to a call."""
+    special: list[Fault] = []
+    if request.operation in _BATCHES:
+        special.append(Fault.PARTIAL_BATCH)
+    if request.operation == "GetObject":
+        special.append(Fault.BROKEN_BODY)
+    if request.operation == "TransactWriteItems" or "if-none-match" in request.headers:
+        special.append(Fault.CONFLICT)
+    if request.operation == "Converse":
+        special += [Fault.MODEL_TIMEOUT, Fault.MODEL_ERROR]
+    return (*_ANYWHERE, *special)
+
+
+@dataclass(slots=True)
+class FaultPlan:
+    """Decides by chance; nothing of its own goes wrong after `calm_at` seconds.
+
+    `rate` is the probability per call that it meets a fault, `stubborn` that all of the SDK's
+    attempts at this call meet it too.
+    """
+
+    chance: random.Random
+    rate: float
+    stubborn: float
+    calm_at: float
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    denials: list[tuple[float, float]] = field(default_factory=list)
+    fired: Counter[Fault] = field(default_factory=Counter)
+    interruptions: int = 0
+    _stubborn_calls: dict[str, Fault] = field(default_factory=dict)
+
+    def for_call(self, request: Request, now: float) -> Fault | None:
+        """Return what happens to this attempt of a call."""
+        fault = self._planned(request, now)
+        if fault is not None:
+            self.fired[fault] += 1
+        return fault
+
+    def happens(self, fault: Fault, probability: float, now: float) -> bool:
+        """Throw the dice for trouble on the way of an event or a message."""
+        fired = now < self.calm_at and self.rate > 0 and self.chance.random() < probability
+        self.fired[fault] += fired
+        return fired
+
+    def _planned(self, request: Request, now: float) -> Fault | None:
+        if request.service == "bedrock-runtime":
+            if _within(self.outages, now):
+                return Fault.OUTAGE
+            if _within(self.denials, now):
+                return Fault.ACCESS_DENIED
+        if now >= self.calm_at:
+            return None
+        if request.call in self._stubborn_calls:
+            return self._stubborn_calls[request.call]
+        if self.chance.random() >= self.rate:
+            return None
+        if self.chance.random() < _STALLS:
+            return Fault.STALL
+        fault = self.chance.choice(possible(request))
+        if self.chance.random() < self.stubborn:
+            self._stubborn_calls[request.call] = fault
+        return fault
+
+
+def _within(windows: list[tuple[float, float]], now: float) -> bool:
+    return any(start <= now < end for start, end in windows)

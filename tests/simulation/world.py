@@ -1,0 +1,299 @@
+"""One simulated account: virtual services, the ten functions wired by the template, and chance."""
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import boto3
+import botocore.endpoint
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.httpsession import URLLib3Session
+from botocore.retries import quota
+
+from search_router.dependencies import Dependencies
+from search_router.domain import cascade, naming, query_logs
+from search_router.domain.query_logs import QueryLog
+from search_router.domain.routing import normalised_query
+from search_router.domain.runs import RunState
+from search_router.domain.uploads import ObjectRef
+from search_router.settings import Settings
+from tests.integration.world import ACCOUNT, ENVIRONMENT, REGION, UPLOADS
+from tests.records import a_champion, a_run, an_evaluation
+from tests.simulation.delivery import EventBus, Schedule, SplitPoller
+from tests.simulation.faults import FaultPlan
+from tests.simulation.lambda_runtime import LambdaRuntime, captured_output
+from tests.simulation.network import Network
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.virtual_aws.dynamodb import Item, Key, VirtualDynamoDB
+from tests.simulation.virtual_aws.models import PRIOR, VirtualModels
+from tests.simulation.virtual_aws.s3 import VirtualS3
+from tests.simulation.virtual_aws.sqs import VirtualQueue, VirtualSqs
+from tests.simulation.wiring import wiring
+
+START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
+WORKERS = 2
+_SETTINGS = {
+    **ENVIRONMENT,
+    "SPLIT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/splits",
+    "ROUTE_CONCURRENCY": str(WORKERS),
+    "REQUESTS_PER_MINUTE": "140",  # so few that a worker has one call in flight: no threads
+}
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that exists in one history."""
+
+    scheduler: Scheduler
+    faults: FaultPlan
+    s3: VirtualS3
+    dynamodb: VirtualDynamoDB
+    models: VirtualModels
+    queue: VirtualQueue
+    dead_letters: VirtualQueue
+    bus: EventBus
+    runtime: LambdaRuntime
+    poller: SplitPoller
+    schedule: Schedule
+    output: Callable[[], str]
+    chunk: int
+    states: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    planned: int = 0
+
+    # --- what people do -------------------------------------------------------------------------
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan something that the history must not end without."""
+        self.planned += 1
+
+        def act() -> None:
+            self.planned -= 1
+            action()
+
+        self.scheduler.after(seconds - self.scheduler.seconds, act)
+
+    def upload(self, key: str, body: bytes) -> ObjectRef:
+        """Put a file where users put them; S3 tells the bus."""
+        source = ObjectRef(UPLOADS, key, self.s3.write(UPLOADS, key, body))
+        self.trace(f"uploaded {key} {source.version_id}")
+        detail = {
+            "bucket": {"name": UPLOADS},
+            "object": {"key": key, "version-id": source.version_id, "size": len(body)},
+        }
+        self.bus.put("aws.s3", "Object Created", detail)
+        return source
+
+    def promote(self) -> None:
+        """Let the next model serve."""
+        deps = self.wire()
+        current = deps.champions.current()
+        version = current.version + 1 if current else 1
+        champion = a_champion(
+            version,
+            run_id=f"run-{version:012x}",
+            deployment_arn=deployment(version),
+            prior=PRIOR,
+        )
+        self.models.deployments.add(deployment(version))
+        run = a_run(RunState.EVALUATING, run_id=champion.run_id, evaluation=an_evaluation())
+        promoted = deps.runs.create(run).moved(RunState.PROMOTED, self.scheduler.now())
+        deps.champions.promote(champion, current, promoted)
+        self.trace(f"promoted version {version}")
+
+    def redrive(self) -> int:
+        """Send the dead letters to the queue again."""
+        moved = self.queue.redrive()
+        self.trace(f"redriven {moved}")
+        self.poller.wake()
+        return moved
+
+    # --- what can be asked ----------------------------------------------------------------------
+
+    def wire(self) -> Dependencies:
+        """Wire a container, or the harness, on this world."""
+        deps = Dependencies(_settings())
+        vars(deps)["clock"] = self.scheduler
+        return deps
+
+    def log_of(self, source: ObjectRef) -> QueryLog | None:
+        """Return a log's head, if it has one."""
+        return self.wire().ledger.get(naming.log_id(*source))
+
+    def trace(self, line: str) -> None:
+        """Note what happened, for a history that is replayed."""
+        self.lines.append(f"{self.scheduler.seconds:10.2f} {line}")
+
+    def state_of(self, source: ObjectRef) -> str:
+        """Return a log's state, or nothing, without asking AWS."""
+        return (self.states.get(naming.log_id(*source)) or [""])[-1]
+
+    @property
+    def cache_failures(self) -> int:
+        """Return how often something kept the cache from taking or telling an answer."""
+        return sum("Batch" in line and " ! " in line for line in self.lines)
+
+    @property
+    def quiet(self) -> bool:
+        """Tell whether nothing is on its way but ticks of the schedule."""
+        return not (
+            self.planned or self.bus.in_flight or self.scheduler.busy or self.queue.messages
+        )
+
+    def digest(self) -> str:
+        """Return what tells two histories apart: all that happened, in order."""
+        return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
+
+
+def deployment(version: int) -> str:
+    """Name the deployment that a champion version is served by."""
+    return f"arn:aws:bedrock:{REGION}:{ACCOUNT}:custom-model-deployment/v{version}"
+
+
+@contextlib.contextmanager
+def new_world(
+    faults: FaultPlan, chance: random.Random, split_bytes: int, chunk: int
+) -> Iterator[World]:
+    """Make an account in which a megabyte is `split_bytes` and a chunk of queries is `chunk`.
+
+    While the block lasts, botocore's transport, the SDK's pauses and Lambda's output are ours.
+    """
+    scheduler = Scheduler(START)
+    lines: list[str] = []
+
+    def trace(line: str) -> None:
+        lines.append(f"{scheduler.seconds:10.2f} {line}")
+
+    with _small(split_bytes, chunk), _on_virtual_time(scheduler) as route, captured_output() as out:
+        world = _made(scheduler, faults, chance, trace, out.getvalue, chunk)
+        world.lines = lines
+        route(_network(world, chance).send)
+        try:
+            yield world
+        finally:
+            scheduler.close()
+            world.runtime.close()
+
+
+def _made(
+    scheduler: Scheduler,
+    faults: FaultPlan,
+    chance: random.Random,
+    trace: Callable[[str], None],
+    output: Callable[[], str],
+    chunk: int,
+) -> World:
+    states: dict[str, list[str]] = {}
+    wired = wiring()
+
+    def changed(table: str, key: Key, item: Item | None) -> None:
+        if key[0] == "LOGS" and item is not None:
+            known = states.setdefault(key[1], [])
+            if not known or known[-1] != item["state"]["S"]:
+                known.append(item["state"]["S"])
+
+    def monotonic() -> float:
+        return scheduler.seconds
+
+    dead_letters = VirtualQueue(monotonic, wired.visibility, wired.dead_letter_retention)
+    queue = VirtualQueue(
+        monotonic, wired.visibility, wired.retention, wired.max_receives, dead_letters
+    )
+    runtime = LambdaRuntime(scheduler, lambda: world.wire(), trace)
+    bus = EventBus(scheduler, runtime, faults, chance)
+    world = World(
+        scheduler=scheduler,
+        faults=faults,
+        s3=VirtualS3(scheduler.now),
+        dynamodb=VirtualDynamoDB(changed),
+        models=VirtualModels(normalised_query),
+        queue=queue,
+        dead_letters=dead_letters,
+        bus=bus,
+        runtime=runtime,
+        poller=SplitPoller(scheduler, runtime, queue, faults, WORKERS, trace),
+        schedule=Schedule(scheduler, bus, faults),
+        output=output,
+        chunk=chunk,
+        states=states,
+    )
+    return world
+
+
+def _network(world: World, chance: random.Random) -> Network:
+    services = {
+        "s3": world.s3.answer,
+        "dynamodb": world.dynamodb.answer,
+        "sqs": VirtualSqs(world.queue, world.poller.wake).answer,
+        "events": world.bus.answer,
+        "bedrock-runtime": world.models.answer,
+    }
+    return Network(world.scheduler, world.faults, chance, services, world.trace)
+
+
+@cache
+def _settings() -> Settings:
+    fields = {name: name.upper() for name in Settings.model_fields}
+    return Settings.model_validate(
+        {name: _SETTINGS[variable] for name, variable in fields.items() if variable in _SETTINGS}
+    )
+
+
+@contextlib.contextmanager
+def _small(split_bytes: int, chunk: int) -> Iterator[None]:
+    """Scale down: what is large in production would only make every history long."""
+    with (
+        mock.patch.object(query_logs, "MAX_SPLIT_BYTES", split_bytes),
+        mock.patch.object(query_logs, "MIN_SPLIT_BYTES", split_bytes),
+        mock.patch.object(cascade, "CHUNK", chunk),
+    ):
+        yield
+
+
+Send = Callable[[AWSPreparedRequest], AWSResponse]
+
+
+@contextlib.contextmanager
+def _on_virtual_time(scheduler: Scheduler) -> Iterator[Callable[[Send], None]]:
+    """Replace botocore's HTTP and its pauses; yields the setter of what answers."""
+    answering: list[Send] = []
+
+    def send(_session: URLLib3Session, prepared: AWSPreparedRequest) -> AWSResponse:
+        return answering[0](prepared)
+
+    for capacity in _quotas:
+        capacity._available_capacity = capacity._max_capacity
+    with (
+        mock.patch.object(URLLib3Session, "send", send),
+        mock.patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=scheduler.sleep)),
+        mock.patch.object(boto3, "client", _client),
+        mock.patch.object(quota, "RetryQuota", _KnownQuota),
+    ):
+        yield answering.append
+
+
+_quotas: list[Any] = []  # of all clients, to be full again when a history begins
+_make_client: Any = boto3.client
+
+
+class _KnownQuota(quota.RetryQuota):  # type: ignore[misc]  # botocore's internals have no stubs
+    def __init__(self) -> None:
+        super().__init__()
+        _quotas.append(self)
+
+
+def _client(service: str, **options: Any) -> Any:
+    """Make each client once for all histories: they take longer to make than a history lasts."""
+    return _reused(service, options["region_name"], options["config"])
+
+
+@cache
+def _reused(service: str, region: str, config: Any) -> Any:
+    return _make_client(service, region_name=region, config=config)
