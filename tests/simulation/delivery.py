@@ -14,7 +14,7 @@ from tests.simulation.virtual_aws.wire import NotPlayedError, Reply, Request
 from tests.simulation.wiring import golden_event, wiring
 
 _RETRIES_AFTER = (60.0, 120.0)  # Lambda's pauses between attempts at an asynchronous run
-_LOST, _LATE, _TWICE = 0.1, 0.15, 0.2
+_LOST, _LATE, _TWICE = 0.05, 0.15, 0.2
 _LATEST = 600.0
 
 
@@ -139,8 +139,8 @@ class SplitPoller:
         self.trace(f"received {handle}")
         if self.runtime.running["route_queries"]:
             self.faults.fired[Fault.NESTED] += 1
-        if self.faults.happens(Fault.MESSAGE_TWICE, 0.05, now):
-            message.visible = now + self.faults.chance.uniform(0.0, 60.0)
+        if self.faults.happens(Fault.MESSAGE_TWICE, _TWICE, now):
+            message.visible = now + self.faults.chance.uniform(0.0, 10.0)
 
         def finished(outcome: Outcome) -> None:
             lost = self.faults.happens(Fault.DELETE_LOST, 0.03, self.scheduler.seconds)

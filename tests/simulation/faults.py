@@ -51,11 +51,13 @@ _ANYWHERE = (
     Fault.SERVER_ERROR,
 )
 _STALLS = 0.05  # of all faults, because each costs an hour and a half of visibility
+_SPECIAL = 4.0  # times the rate: few calls can meet these at all
+_OF_MODELS = (*_ANYWHERE, Fault.MODEL_TIMEOUT, Fault.MODEL_ERROR)
 _BATCHES = frozenset({"SendMessageBatch", "BatchGetItem", "BatchWriteItem", "PutEvents"})
 
 
-def possible(request: Request) -> tuple[Fault, ...]:
-    """Return what can happen to a call."""
+def _special(request: Request) -> list[Fault]:
+    """Return what can happen to this kind of call only."""
     special: list[Fault] = []
     if request.operation in _BATCHES:
         special.append(Fault.PARTIAL_BATCH)
@@ -63,9 +65,7 @@ def possible(request: Request) -> tuple[Fault, ...]:
         special.append(Fault.BROKEN_BODY)
     if request.operation == "TransactWriteItems" or "if-none-match" in request.headers:
         special.append(Fault.CONFLICT)
-    if request.operation == "Converse":
-        special += [Fault.MODEL_TIMEOUT, Fault.MODEL_ERROR]
-    return (*_ANYWHERE, *special)
+    return special
 
 
 @dataclass(slots=True)
@@ -83,37 +83,45 @@ class FaultPlan:
     outages: list[tuple[float, float]] = field(default_factory=list)
     denials: list[tuple[float, float]] = field(default_factory=list)
     fired: Counter[Fault] = field(default_factory=Counter)
-    interruptions: int = 0
+    last: dict[Fault, float] = field(default_factory=dict)
     _stubborn_calls: dict[str, Fault] = field(default_factory=dict)
 
     def for_call(self, request: Request, now: float) -> Fault | None:
         """Return what happens to this attempt of a call."""
-        fault = self._planned(request, now)
+        fault = self._lasting(request, now) or self._passing(request, now)
         if fault is not None:
-            self.fired[fault] += 1
+            self._note(fault, now)
         return fault
 
     def happens(self, fault: Fault, probability: float, now: float) -> bool:
         """Throw the dice for trouble on the way of an event or a message."""
-        fired = now < self.calm_at and self.rate > 0 and self.chance.random() < probability
-        self.fired[fault] += fired
-        return fired
+        happens = now < self.calm_at and self.rate > 0 and self.chance.random() < probability
+        if happens:
+            self._note(fault, now)
+        return happens
 
-    def _planned(self, request: Request, now: float) -> Fault | None:
-        if request.service == "bedrock-runtime":
-            if _within(self.outages, now):
-                return Fault.OUTAGE
-            if _within(self.denials, now):
-                return Fault.ACCESS_DENIED
+    def _note(self, fault: Fault, now: float) -> None:
+        self.fired[fault] += 1
+        self.last[fault] = now
+
+    def _lasting(self, request: Request, now: float) -> Fault | None:
+        if request.service == "bedrock-runtime" and _within(self.outages, now):
+            return Fault.OUTAGE
+        if request.service == "bedrock-runtime" and _within(self.denials, now):
+            return Fault.ACCESS_DENIED
+        return self._stubborn_calls.get(request.call)
+
+    def _passing(self, request: Request, now: float) -> Fault | None:
         if now >= self.calm_at:
             return None
-        if request.call in self._stubborn_calls:
-            return self._stubborn_calls[request.call]
+        special = _special(request)
+        if special and self.chance.random() < _SPECIAL * self.rate:
+            return self.chance.choice(special)
         if self.chance.random() >= self.rate:
             return None
         if self.chance.random() < _STALLS:
             return Fault.STALL
-        fault = self.chance.choice(possible(request))
+        fault = self.chance.choice(_OF_MODELS if request.operation == "Converse" else _ANYWHERE)
         if self.chance.random() < self.stubborn:
             self._stubborn_calls[request.call] = fault
         return fault

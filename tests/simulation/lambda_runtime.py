@@ -9,7 +9,7 @@ import importlib.util
 import io
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -96,7 +96,7 @@ class LambdaRuntime:
         container = self._free[function].pop() if self._free[function] else self._start(function)
         context = _Context(self.scheduler, deadline, function)
         try:
-            reply = container.module.lambda_handler(event, context)
+            reply = handle(container.module, event, context)
         except CrashError as death:
             self.died += 1
             return Outcome(error=death)
@@ -113,8 +113,25 @@ class LambdaRuntime:
         return Container(module, dependencies)
 
 
+def handle(module: ModuleType, event: Event, context: Any) -> Any:
+    """Call a function's handler, as Lambda does."""
+    return module.lambda_handler(event, context)
+
+
 @contextlib.contextmanager
-def captured_output() -> Any:
+def no_warm_modules() -> Iterator[None]:
+    """Let every function be loaded anew in the block, and again after it."""
+    warm = dict(_modules)
+    _modules.clear()
+    try:
+        yield
+    finally:
+        _modules.clear()
+        _modules.update(warm)
+
+
+@contextlib.contextmanager
+def captured_output() -> Iterator[io.StringIO]:
     """Collect what handlers log and measure."""
     stream, handler = io.StringIO(), logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)

@@ -25,6 +25,7 @@ _CALL_SECONDS = 0.02
 _CONVERSE_SECONDS = 0.8
 _TIMEOUT_SECONDS = 20.0
 _FOR_EVER = 1e9
+_BEARING_ANSWERS = frozenset({"Converse", "BatchGetItem", "BatchWriteItem"})
 
 _THROTTLES = {
     "s3": ("SlowDown", 503),
@@ -65,20 +66,16 @@ class Network:
         self.scheduler.sleep(usual * self.chance.uniform(0.5, 2.0))
         fault = self.faults.for_call(request, self.scheduler.seconds)
         self.trace(f"{request} {_about(request)}{f' ! {fault}' if fault else ''}")
+        if fault is not None and request.operation in _BEARING_ANSWERS:
+            fiber.troubled = True
         return write_reply(prepared, self._meet(request, fault))
 
     def _meet(self, request: Request, fault: Fault | None) -> Reply:
         if (refusal := _refusal(request, fault)) is not None:
             return refusal.reply(request)
-        match fault:
-            case Fault.CRASH_BEFORE:
-                raise self._crash()
-            case Fault.CONNECTION_ERROR:
-                raise EndpointConnectionError(endpoint_url=request.host)
-            case Fault.STALL:
-                self.scheduler.sleep(_FOR_EVER)
-            case Fault.PARTIAL_BATCH:
-                return taken_in_part(request, self.chance, self._perform)
+        self._break_before(request, fault)
+        if fault is Fault.PARTIAL_BATCH:
+            return taken_in_part(request, self.chance, self._perform)
         reply = self._perform(request)
         match fault:
             case Fault.CRASH_AFTER:
@@ -89,6 +86,15 @@ class Network:
             case Fault.BROKEN_BODY if reply.status < 300:
                 return _broken_off(reply)
         return reply
+
+    def _break_before(self, request: Request, fault: Fault | None) -> None:
+        match fault:
+            case Fault.CRASH_BEFORE:
+                raise self._crash()
+            case Fault.CONNECTION_ERROR:
+                raise EndpointConnectionError(endpoint_url=request.host)
+            case Fault.STALL:
+                self.scheduler.sleep(_FOR_EVER)
 
     def _perform(self, request: Request) -> Reply:
         try:

@@ -25,10 +25,16 @@ class KilledError(CrashError):
 
 @dataclass(slots=True, eq=False)
 class Fiber:
-    """One invocation that waits for its turn; `deadline` is when Lambda kills it."""
+    """One invocation that waits for its turn; `deadline` is when Lambda kills it.
+
+    `troubled` tells that an answer or a cached answer may have been lost on its way.
+    """
 
     body: Action
+    born: float
     deadline: float
+    ended: float = float("inf")
+    troubled: bool = False
     gate: threading.Lock = field(default_factory=threading.Lock)
     thread: threading.Thread | None = None
     death: CrashError | None = None
@@ -90,7 +96,7 @@ class Scheduler:
 
     def spawn(self, body: Action, timeout: float) -> None:
         """Begin an invocation now."""
-        fiber = Fiber(body, self.seconds + timeout)
+        fiber = Fiber(body, self.seconds, self.seconds + timeout)
         fiber.gate.acquire()
         self._alive[fiber] = None
         self._push(self.seconds, fiber)
@@ -141,5 +147,6 @@ class Scheduler:
             pass
         except BaseException as error:  # noqa: BLE001 - the harness is broken: say so in its thread
             fiber.error = error
+        fiber.ended = self.seconds
         del self._alive[fiber]
         self._gate.release()

@@ -64,11 +64,14 @@ def told(summary: Summary) -> str:
         lines.append(f"seed {report.seed}: {'; '.join(report.violations[:3])}")
         lines.append(f"    replay it: make simulate SEED={report.seed}")
     late = sorted(summary.slowest)
-    lines.append(
-        f"{summary.histories:,} histories in {summary.seconds:.0f} s: {len(summary.broken)} broken; "
-        f"{summary.rows:,} rows, {summary.invocations:,} invocations, {summary.calls:,} model calls, "
-        f"{summary.fired.total():,} faults of {len(Fault) - len(summary.never_fired)} kinds, "
-        f"{summary.hours:,.0f} virtual hours; at rest after the last trouble: "
-        f"median {late[len(late) // 2]:.1f} h, latest {late[-1]:.1f} h"
+    kinds = len(Fault) - len(summary.never_fired)
+    sums = (
+        f"{summary.rows:,} rows, {summary.invocations:,} invocations, {summary.calls:,} model calls"
     )
+    rest = f"median {late[len(late) // 2]:.1f} h, latest {late[-1]:.1f} h"
+    lines += [
+        f"{sums}, {summary.hours:,.0f} virtual hours",
+        f"{summary.fired.total():,} faults of {kinds} kinds; at rest after the last one: {rest}",
+        f"{summary.histories:,} histories in {summary.seconds:.0f} s: {len(summary.broken)} broken",
+    ]
     return "\n".join(lines)

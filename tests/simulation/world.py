@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,16 +11,17 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
 import boto3
 import botocore.endpoint
+import botocore.handlers
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.httpsession import URLLib3Session
 from botocore.retries import quota
 
 from search_router.dependencies import Dependencies
 from search_router.domain import cascade, naming, query_logs
-from search_router.domain.query_logs import QueryLog
 from search_router.domain.routing import normalised_query
 from search_router.domain.runs import RunState
 from search_router.domain.uploads import ObjectRef
@@ -31,7 +33,8 @@ from tests.simulation.faults import FaultPlan
 from tests.simulation.lambda_runtime import LambdaRuntime, captured_output
 from tests.simulation.network import Network
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.virtual_aws.dynamodb import Item, Key, VirtualDynamoDB
+from tests.simulation.virtual_aws.dynamodb import Key, VirtualDynamoDB
+from tests.simulation.virtual_aws.expressions import Item
 from tests.simulation.virtual_aws.models import PRIOR, VirtualModels
 from tests.simulation.virtual_aws.s3 import VirtualS3
 from tests.simulation.virtual_aws.sqs import VirtualQueue, VirtualSqs
@@ -63,7 +66,6 @@ class World:
     poller: SplitPoller
     schedule: Schedule
     output: Callable[[], str]
-    chunk: int
     states: dict[str, list[str]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     planned: int = 0
@@ -93,7 +95,7 @@ class World:
 
     def promote(self) -> None:
         """Let the next model serve."""
-        deps = self.wire()
+        deps = wired_to(self.scheduler)
         current = deps.champions.current()
         version = current.version + 1 if current else 1
         champion = a_champion(
@@ -117,16 +119,6 @@ class World:
 
     # --- what can be asked ----------------------------------------------------------------------
 
-    def wire(self) -> Dependencies:
-        """Wire a container, or the harness, on this world."""
-        deps = Dependencies(_settings())
-        vars(deps)["clock"] = self.scheduler
-        return deps
-
-    def log_of(self, source: ObjectRef) -> QueryLog | None:
-        """Return a log's head, if it has one."""
-        return self.wire().ledger.get(naming.log_id(*source))
-
     def trace(self, line: str) -> None:
         """Note what happened, for a history that is replayed."""
         self.lines.append(f"{self.scheduler.seconds:10.2f} {line}")
@@ -134,11 +126,6 @@ class World:
     def state_of(self, source: ObjectRef) -> str:
         """Return a log's state, or nothing, without asking AWS."""
         return (self.states.get(naming.log_id(*source)) or [""])[-1]
-
-    @property
-    def cache_failures(self) -> int:
-        """Return how often something kept the cache from taking or telling an answer."""
-        return sum("Batch" in line and " ! " in line for line in self.lines)
 
     @property
     def quiet(self) -> bool:
@@ -150,6 +137,13 @@ class World:
     def digest(self) -> str:
         """Return what tells two histories apart: all that happened, in order."""
         return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
+
+
+def wired_to(scheduler: Scheduler) -> Dependencies:
+    """Wire a container, or the harness, on virtual time."""
+    deps = Dependencies(_settings())
+    vars(deps)["clock"] = scheduler
+    return deps
 
 
 def deployment(version: int) -> str:
@@ -172,7 +166,7 @@ def new_world(
         lines.append(f"{scheduler.seconds:10.2f} {line}")
 
     with _small(split_bytes, chunk), _on_virtual_time(scheduler) as route, captured_output() as out:
-        world = _made(scheduler, faults, chance, trace, out.getvalue, chunk)
+        world = _made(scheduler, faults, chance, trace, out.getvalue)
         world.lines = lines
         route(_network(world, chance).send)
         try:
@@ -188,7 +182,6 @@ def _made(
     chance: random.Random,
     trace: Callable[[str], None],
     output: Callable[[], str],
-    chunk: int,
 ) -> World:
     states: dict[str, list[str]] = {}
     wired = wiring()
@@ -206,14 +199,14 @@ def _made(
     queue = VirtualQueue(
         monotonic, wired.visibility, wired.retention, wired.max_receives, dead_letters
     )
-    runtime = LambdaRuntime(scheduler, lambda: world.wire(), trace)
+    runtime = LambdaRuntime(scheduler, lambda: wired_to(scheduler), trace)
     bus = EventBus(scheduler, runtime, faults, chance)
-    world = World(
+    return World(
         scheduler=scheduler,
         faults=faults,
         s3=VirtualS3(scheduler.now),
         dynamodb=VirtualDynamoDB(changed),
-        models=VirtualModels(normalised_query),
+        models=VirtualModels(normalised_query, lambda: scheduler.current),
         queue=queue,
         dead_letters=dead_letters,
         bus=bus,
@@ -221,10 +214,8 @@ def _made(
         poller=SplitPoller(scheduler, runtime, queue, faults, WORKERS, trace),
         schedule=Schedule(scheduler, bus, faults),
         output=output,
-        chunk=chunk,
         states=states,
     )
-    return world
 
 
 def _network(world: World, chance: random.Random) -> Network:
@@ -262,17 +253,20 @@ Send = Callable[[AWSPreparedRequest], AWSResponse]
 
 @contextlib.contextmanager
 def _on_virtual_time(scheduler: Scheduler) -> Iterator[Callable[[Send], None]]:
-    """Replace botocore's HTTP and its pauses; yields the setter of what answers."""
+    """Replace botocore's HTTP, its pauses and its random ids; yields the setter of what answers."""
     answering: list[Send] = []
 
     def send(_session: URLLib3Session, prepared: AWSPreparedRequest) -> AWSResponse:
         return answering[0](prepared)
 
+    identifiers = SimpleNamespace(uuid4=(UUID(int=n) for n in itertools.count(1)).__next__)
     for capacity in _quotas:
         capacity._available_capacity = capacity._max_capacity
     with (
         mock.patch.object(URLLib3Session, "send", send),
         mock.patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=scheduler.sleep)),
+        mock.patch.object(botocore.endpoint, "uuid", identifiers),
+        mock.patch.object(botocore.handlers, "uuid", identifiers),
         mock.patch.object(boto3, "client", _client),
         mock.patch.object(quota, "RetryQuota", _KnownQuota),
     ):
@@ -283,7 +277,7 @@ _quotas: list[Any] = []  # of all clients, to be full again when a history begin
 _make_client: Any = boto3.client
 
 
-class _KnownQuota(quota.RetryQuota):  # type: ignore[misc]  # botocore's internals have no stubs
+class _KnownQuota(quota.RetryQuota):
     def __init__(self) -> None:
         super().__init__()
         _quotas.append(self)

@@ -8,6 +8,7 @@ from tests.simulation.virtual_aws.wire import Document, NotPlayedError, Reply, R
 
 PAGE = 3  # items; so few that most queries have pages
 Key = tuple[str, str]
+_WRITES = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}
 Changed = Callable[[str, Key, Item | None], None]
 
 
@@ -22,16 +23,13 @@ class VirtualDynamoDB:
     def answer(self, request: Request) -> Reply:
         """Perform one request."""
         document = request.json
+        write = _WRITES.get(request.operation)
+        if write is not None:
+            return self._write([{write: document}], document)
         match request.operation:
             case "GetItem":
                 found = self._find(document["TableName"], document["Key"])
                 return Reply.of({"Item": found} if found else {})
-            case "PutItem":
-                return self._write([{"Put": document}], document)
-            case "UpdateItem":
-                return self._write([{"Update": document}], document)
-            case "DeleteItem":
-                return self._write([{"Delete": document}], document)
             case "TransactWriteItems":
                 return self._transact(document)
             case "Query":

@@ -76,7 +76,9 @@ class Expression:
         if operator == "IN":
             return left is not None and left in self._list(item)
         if operator == "BETWEEN":
-            low, _, high = self._operand(item), self._expect("AND"), self._operand(item)
+            low = self._operand(item)
+            self._expect("AND")
+            high = self._operand(item)
             return left is not None and _plain(low) <= _plain(left) <= _plain(high)
         right = self._operand(item)
         if left is None or right is None:

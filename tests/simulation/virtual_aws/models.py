@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from urllib.parse import unquote
 
 from tests.simulation.virtual_aws.wire import NotPlayedError, Reply, Request, ServiceError
@@ -63,12 +64,13 @@ def expected(deployment: str, query: str) -> Answer:
 
 @dataclass(slots=True)
 class VirtualModels:
-    """Answers Converse; `asked` and `billed` count by deployment and query."""
+    """Answers Converse; `asked` counts calls, `billed` notes who was answered, by query."""
 
     normalised: Callable[[str], str]
+    asking: Callable[[], object]
     deployments: set[str] = field(default_factory=set)
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
-    billed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    billed: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
 
     def answer(self, request: Request) -> Reply:
         """Perform one request."""
@@ -82,7 +84,7 @@ class VirtualModels:
         answer = expected(deployment, query)
         if answer.manner is Manner.REFUSAL:
             raise ServiceError("ValidationException", 400, "refused")
-        self.billed[deployment, query] += 1
+        self.billed.setdefault((deployment, query), []).append(self.asking())
         return _reply(_text(answer), "max_tokens" if answer.manner is Manner.CUT else "end_turn")
 
 

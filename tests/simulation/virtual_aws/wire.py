@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 Document = dict[str, Any]
 
@@ -101,7 +102,8 @@ def read_request(prepared: AWSPreparedRequest) -> Request:
 def write_reply(request: AWSPreparedRequest, reply: Reply) -> AWSResponse:
     """Return what botocore's transport would have returned."""
     headers = {"content-length": str(len(reply.body)), **reply.headers}
-    return AWSResponse(request.url, reply.status, headers, _Body(reply.body))
+    raw: Any = _Body(reply.body)
+    return AWSResponse(request.url, reply.status, HTTPHeaders.from_dict(headers), raw)
 
 
 _TARGETS = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "AWSEvents": "events"}

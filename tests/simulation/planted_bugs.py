@@ -1,0 +1,243 @@
+"""Bugs that somebody could write any day, planted into the product while a block lasts.
+
+The harness is worth something only if it finds each of them; tests hold it to that.
+"""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from search_router.adapters import dynamodb_cache, sqs
+from search_router.adapters.aws_errors import translated
+from search_router.adapters.dynamodb_cache import DynamoAnswerCache
+from search_router.adapters.dynamodb_items import document_item, key
+from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+from search_router.adapters.s3 import S3ObjectStore
+from search_router.domain import cascade, log_rows, naming, routing
+from search_router.domain.errors import ConflictError, TransientError
+from search_router.domain.log_rows import LogRow
+from search_router.domain.results import PartMarker, unpacked_stats
+from search_router.observability import logger
+from search_router.use_cases import route_queries as use_case
+from search_router.use_cases.outcomes import Ignored
+from tests.simulation import lambda_runtime
+
+Patch = Any
+_enter = DynamoQueryLogLedger.enter
+_route_queries = use_case.route_queries
+_read_split = log_rows.read_split
+_put = S3ObjectStore.put
+_handle = lambda_runtime.handle
+_digest = routing.query_digest
+_normalised = routing.normalised_query
+
+
+def _none_returned() -> Patch:
+    def handle(module: Any, event: Any, context: Any) -> None:
+        _handle(module, event, context)
+
+    return mock.patch.object(lambda_runtime, "handle", handle)
+
+
+def _swallowed_error() -> Patch:
+    def enter(self: Any, marker: Any, now: Any) -> Any:
+        try:
+            return _enter(self, marker, now)
+        except TransientError:
+            return self._head(marker.log_id)
+
+    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+
+
+def _lost_condition_as_error() -> Patch:
+    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+        if any(entered.split == marker.split for entered in self.markers(marker.log_id)):
+            raise ConflictError("somebody was first")
+        return _enter(self, marker, now)
+
+    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+
+
+def _random_key() -> Patch:
+    def part_key(log: str, split: int) -> str:
+        return naming.log_key(log, "parts", f"part-{random.getrandbits(32):08x}.jsonl")
+
+    return mock.patch.object(naming, "part_key", part_key)
+
+
+def _mark_before_write() -> Patch:
+    class Marking:
+        def __init__(self, message: Any, objects: Any, ledger: Any, clock: Any) -> None:
+            self._message, self._objects, self._ledger = message, objects, ledger
+            self._clock = clock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._objects, name)
+
+        def put_once(self, key: str, body: bytes, metadata: Any) -> Any:
+            marker = PartMarker(
+                log_id=self._message.log_id,
+                split=self._message.split,
+                rows=int(metadata["rows"]),
+                identity=metadata["identity"],
+                stats=unpacked_stats(metadata["stats"]),
+            )
+            self._ledger.enter(marker, self._clock.now())
+            return self._objects.put_once(key, body, metadata)
+
+    def route_queries(message: Any, **ports: Any) -> Any:
+        log = ports["ledger"].get(message.log_id)
+        entered = {marker.split for marker in ports["ledger"].markers(message.log_id)}
+        if log is not None and message.split in entered:
+            return Ignored("done already")
+        objects = Marking(message, ports["objects"], ports["ledger"], ports["clock"])
+        return _route_queries(message, **{**ports, "objects": objects})
+
+    return mock.patch.object(use_case, "route_queries", route_queries)
+
+
+def _unconditional_put() -> Patch:
+    def put_once(self: Any, key: str, body: bytes, metadata: Any) -> bool:
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata=dict(metadata))
+        return True
+
+    return mock.patch.object(S3ObjectStore, "put_once", put_once)
+
+
+def _counter_without_marker() -> Patch:
+    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+        _count(self, marker)
+        return self._head(marker.log_id)
+
+    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+
+
+def _counted_twice() -> Patch:
+    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+        item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
+        with translated("enter a part"):
+            self._client.put_item(TableName=self._table, Item=item)
+        _count(self, marker)
+        return self._head(marker.log_id)
+
+    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+
+
+def _count(ledger: Any, marker: PartMarker) -> None:
+    with translated("count a part"):
+        ledger._client.update_item(
+            TableName=ledger._table,
+            Key=key("LOGS", marker.log_id),
+            UpdateExpression="ADD parts :one",
+            ExpressionAttributeValues={":one": {"N": "1"}},
+        )
+
+
+def _key_collision() -> Patch:
+    return mock.patch.object(dynamodb_cache, "query_digest", lambda query: _digest(query)[:1])
+
+
+def _key_without_version() -> Patch:
+    return mock.patch.object(DynamoAnswerCache, "_key", lambda _, query: _digest(query))
+
+
+def _postponement_missing() -> Patch:
+    return mock.patch.object(sqs.SqsSplitQueue, "postpone", return_value=None)
+
+
+def _refused_messages_dropped() -> Patch:
+    send = sqs.SqsSplitQueue._send_batch
+
+    def send_batch(self: Any, batch: Any) -> list[Any]:
+        send(self, batch)
+        return []
+
+    return mock.patch.object(sqs.SqsSplitQueue, "_send_batch", send_batch)
+
+
+def _fallbacks_cached() -> Patch:
+    def keep(self: Any, key: str, decision: Any) -> None:
+        self._learnt[key] = decision
+
+    return mock.patch.object(cascade._Memory, "keep", keep)
+
+
+def _cache_never_written() -> Patch:
+    return mock.patch.object(DynamoAnswerCache, "remember", return_value=None)
+
+
+def _first_line_kept() -> Patch:
+    def read_split(chunks: Any, start: int, end: int, dialect: Any) -> Any:
+        joined = b"".join(chunks)
+        return _read_split([b"\n" + joined[1:]] if start else [joined], start, end, dialect)
+
+    return mock.patch.object(use_case, "read_split", read_split)
+
+
+def _last_line_cut_off() -> Patch:
+    def read_split(chunks: Any, start: int, end: int, dialect: Any) -> Any:
+        first = max(0, start - 1)
+        return _read_split([b"".join(chunks)[: end - first]], start, end, dialect)
+
+    return mock.patch.object(use_case, "read_split", read_split)
+
+
+def _rejections_forgotten() -> Patch:
+    def put(self: Any, key: str, body: bytes) -> None:
+        if "/rejected/" not in key:
+            _put(self, key, body)
+
+    return mock.patch.object(S3ObjectStore, "put", put)
+
+
+def _query_logged() -> Patch:
+    def normalised(query: str) -> str:
+        logger.info("row routed", query=query)
+        return _normalised(query)
+
+    return mock.patch.object(use_case, "normalised_query", normalised)
+
+
+def _rows_mixed_up() -> Patch:
+    rows = use_case._rows
+
+    def shifted(*arguments: Any) -> Iterator[Any]:
+        found = list(rows(*arguments))
+        good = [row for row in found if isinstance(row, LogRow)]
+        texts = [row.query for row in good[1:] + good[:1]]
+        moved = iter(row._replace(query=text) for row, text in zip(good, texts, strict=True))
+        return (next(moved) if isinstance(row, LogRow) else row for row in found)
+
+    return mock.patch.object(use_case, "_rows", shifted)
+
+
+PLANTED_BUGS: dict[str, Callable[[], Patch]] = {
+    "None returned": _none_returned,
+    "swallowed error": _swallowed_error,
+    "lost condition taken for an error": _lost_condition_as_error,
+    "random key": _random_key,
+    "mark before write": _mark_before_write,
+    "unconditional put": _unconditional_put,
+    "counter without marker": _counter_without_marker,
+    "ledger counted twice": _counted_twice,
+    "key collision": _key_collision,
+    "cache key without the model's version": _key_without_version,
+    "postponement missing": _postponement_missing,
+    "refused messages dropped": _refused_messages_dropped,
+    "fallbacks cached": _fallbacks_cached,
+    "cache never written": _cache_never_written,
+    "first partial line kept": _first_line_kept,
+    "last line cut off": _last_line_cut_off,
+    "rejections forgotten": _rejections_forgotten,
+    "query text logged": _query_logged,
+    "rows mixed up": _rows_mixed_up,
+}
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Plant one bug; functions are loaded anew inside the block and after it."""
+    with lambda_runtime.no_warm_modules(), PLANTED_BUGS[name]():
+        yield
