@@ -16,13 +16,15 @@ CHECKOV := build/checkov
 PROMPTS ?=
 QUERY_LOG ?=
 OUT ?= demo-output
+SEEDS ?= 500
+SEED ?=
 ARCH ?= arm64
 STAGE ?= dev
 
 ROWS ?= 1000000
 DISTINCT ?= 20000
 
-.PHONY: help setup demo bench-routing bench-local-tier test unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-routing bench-local-tier test simulate unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -41,8 +43,11 @@ demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT
 	@$(BIN)/search-router local demo --out "$(OUT)" \
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
-test: setup ## Pass all tests: unit, integration, end to end
+test: setup ## Pass all tests: unit, integration, simulated, end to end
 	$(BIN)/python -m pytest
+
+simulate: setup ## Run simulated histories (SEEDS=500), or tell one of them (SEED=7)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 unit: setup ## Pass the unit tests only, in seconds
 	$(BIN)/python -m pytest tests/unit

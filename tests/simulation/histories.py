@@ -35,9 +35,7 @@ def run_history(seed: int, *, verbose: bool = False) -> Report:
     chance = random.Random(f"history {seed}")  # noqa: S311 - to be repeated, not to be secret
     random.seed(seed)  # the jitter of the product and of the SDK
     faults = _faults(chance)
-    with new_world(
-        faults, chance, split_bytes=chance.choice((150, 400, 1_500)), chunk=chance.choice((8, 40))
-    ) as world:
+    with new_world(faults, chance, split_bytes=chance.choice((150, 400, 1_500))) as world:
         files = _happenings(world, chance)
         world.scheduler.run(until=faults.calm_at + GRACE, done=lambda: _over(world, files))
         found = violations(world, files)

@@ -21,13 +21,16 @@ from search_router.domain.log_rows import LogRow
 from search_router.domain.results import PartMarker, unpacked_stats
 from search_router.observability import logger
 from search_router.use_cases import route_queries as use_case
+from search_router.use_cases import split_parts
 from search_router.use_cases.outcomes import Ignored
+from search_router.use_cases.split_parts import SplitParts
 from tests.simulation import lambda_runtime
 
 Patch = Any
 _enter = DynamoQueryLogLedger.enter
 _route_queries = use_case.route_queries
-_read_split = log_rows.read_split
+_raw_rows = log_rows.raw_rows_of_range
+_rows = SplitParts.rows
 _put = S3ObjectStore.put
 _handle = lambda_runtime.handle
 _digest = routing.query_digest
@@ -169,19 +172,18 @@ def _cache_never_written() -> Patch:
 
 
 def _first_line_kept() -> Patch:
-    def read_split(chunks: Any, start: int, end: int, dialect: Any) -> Any:
+    def raw_rows_of_range(chunks: Any, start: int, end: int) -> Any:
         joined = b"".join(chunks)
-        return _read_split([b"\n" + joined[1:]] if start else [joined], start, end, dialect)
+        return _raw_rows([b"\n" + joined[1:]] if start else [joined], start, end)
 
-    return mock.patch.object(use_case, "read_split", read_split)
+    return mock.patch.object(split_parts, "raw_rows_of_range", raw_rows_of_range)
 
 
 def _last_line_cut_off() -> Patch:
-    def read_split(chunks: Any, start: int, end: int, dialect: Any) -> Any:
-        first = max(0, start - 1)
-        return _read_split([b"".join(chunks)[: end - first]], start, end, dialect)
+    def raw_rows_of_range(chunks: Any, start: int, end: int) -> Any:
+        return _raw_rows([b"".join(chunks)[: end - max(0, start - 1)]], start, end)
 
-    return mock.patch.object(use_case, "read_split", read_split)
+    return mock.patch.object(split_parts, "raw_rows_of_range", raw_rows_of_range)
 
 
 def _rejections_forgotten() -> Patch:
@@ -197,20 +199,18 @@ def _query_logged() -> Patch:
         logger.info("row routed", query=query)
         return _normalised(query)
 
-    return mock.patch.object(use_case, "normalised_query", normalised)
+    return mock.patch.object(split_parts, "normalised_query", normalised)
 
 
 def _rows_mixed_up() -> Patch:
-    rows = use_case._rows
-
-    def shifted(*arguments: Any) -> Iterator[Any]:
-        found = list(rows(*arguments))
+    def rows(self: Any) -> list[Any]:
+        found = _rows(self)
         good = [row for row in found if isinstance(row, LogRow)]
         texts = [row.query for row in good[1:] + good[:1]]
-        moved = iter(row._replace(query=text) for row, text in zip(good, texts, strict=True))
-        return (next(moved) if isinstance(row, LogRow) else row for row in found)
+        moved = (row._replace(query=text) for row, text in zip(good, texts, strict=True))
+        return [next(moved) if isinstance(row, LogRow) else row for row in found]
 
-    return mock.patch.object(use_case, "_rows", shifted)
+    return mock.patch.object(SplitParts, "rows", rows)
 
 
 PLANTED_BUGS: dict[str, Callable[[], Patch]] = {

@@ -18,6 +18,7 @@ SEEDS = 500
 FOUND_WITHIN = 25
 
 
+@pytest.mark.timeout(1_200)  # 90 s of two idle cores
 def test_no_history_breaks_a_promise_and_every_kind_of_trouble_is_met() -> None:
     summary = run_many(range(1, SEEDS + 1), processes=2)
 

@@ -21,7 +21,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.retries import quota
 
 from search_router.dependencies import Dependencies
-from search_router.domain import cascade, naming, query_logs
+from search_router.domain import naming, query_logs
 from search_router.domain.routing import normalised_query
 from search_router.domain.runs import RunState
 from search_router.domain.uploads import ObjectRef
@@ -152,10 +152,8 @@ def deployment(version: int) -> str:
 
 
 @contextlib.contextmanager
-def new_world(
-    faults: FaultPlan, chance: random.Random, split_bytes: int, chunk: int
-) -> Iterator[World]:
-    """Make an account in which a megabyte is `split_bytes` and a chunk of queries is `chunk`.
+def new_world(faults: FaultPlan, chance: random.Random, split_bytes: int) -> Iterator[World]:
+    """Make an account in which a split has at most `split_bytes` instead of a megabyte.
 
     While the block lasts, botocore's transport, the SDK's pauses and Lambda's output are ours.
     """
@@ -165,7 +163,7 @@ def new_world(
     def trace(line: str) -> None:
         lines.append(f"{scheduler.seconds:10.2f} {line}")
 
-    with _small(split_bytes, chunk), _on_virtual_time(scheduler) as route, captured_output() as out:
+    with _small(split_bytes), _on_virtual_time(scheduler) as route, captured_output() as out:
         world = _made(scheduler, faults, chance, trace, out.getvalue)
         world.lines = lines
         route(_network(world, chance).send)
@@ -238,12 +236,11 @@ def _settings() -> Settings:
 
 
 @contextlib.contextmanager
-def _small(split_bytes: int, chunk: int) -> Iterator[None]:
+def _small(split_bytes: int) -> Iterator[None]:
     """Scale down: what is large in production would only make every history long."""
     with (
         mock.patch.object(query_logs, "MAX_SPLIT_BYTES", split_bytes),
         mock.patch.object(query_logs, "MIN_SPLIT_BYTES", split_bytes),
-        mock.patch.object(cascade, "CHUNK", chunk),
     ):
         yield
 
