@@ -81,8 +81,15 @@ def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
         summary["distinct"] = writes(stack, arguments.log_id, arguments.out)
     if arguments.json:
         print_json(summary)
-    elif arguments.out != STDOUT:
+        return
+    if arguments.out != STDOUT:
         print_summary(arguments.log_id, summary)
+    if summary["rejected"]:
+        folder = naming.log_key(arguments.log_id, "rejected/")
+        say(
+            f"{summary['rejected']:,} rows were rejected; place and reason of each: "
+            f"s3://{stack.outputs['DataBucketName']}/{folder}"
+        )
 
 
 def print_summary(title: str, summary: dict[str, Any]) -> None:

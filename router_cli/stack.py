@@ -40,14 +40,6 @@ class Stack:
     region: str
 
     @cached_property
-    def batch_requests_per_minute(self) -> float:
-        """What query logs may use of the account's quota, as the deployed worker is told."""
-        told = self.client("lambda").get_function_configuration(
-            FunctionName=self.outputs["RouteQueriesFunctionName"]
-        )["Environment"]["Variables"]
-        return float(told["REQUESTS_PER_MINUTE"]) * float(told["BATCH_QUOTA_SHARE"])
-
-    @cached_property
     def objects(self) -> S3ObjectStore:
         """Our own objects."""
         return S3ObjectStore(self.client("s3"), self.outputs["DataBucketName"])

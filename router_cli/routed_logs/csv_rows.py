@@ -16,7 +16,12 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def write_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], out: TextIO) -> None:
-    """Write rows with a header; a column that a row does not have is an empty cell."""
+    """Write rows with a header; a column that a row does not have is an empty cell.
+
+    Without columns there is nothing to write, not even a header.
+    """
+    if not columns:
+        return
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
     writer.writerow([harmless(name) for name in columns])
     for row in rows:

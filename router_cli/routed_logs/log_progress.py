@@ -65,7 +65,6 @@ def unfinished(stack: Stack, log: QueryLog, now: datetime | None = None) -> LogP
     now = now or datetime.now(UTC)
     total = total_stats(marker.stats for marker in stack.ledger.markers(log.log_id))
     plan = LogPlan.model_validate_json(stack.objects.get(naming.log_key(log.log_id, "plan.json")))
-    per_minute = plan.requests_per_minute or stack.batch_requests_per_minute
     left = log.splits - log.parts
     calls_left, at_pace = plan.rows, None
     if log.parts:
@@ -80,10 +79,10 @@ def unfinished(stack: Stack, log: QueryLog, now: datetime | None = None) -> LogP
         rows_expected=plan.rows,
         model_calls=total.model_calls,
         calls_left=calls_left,
-        requests_per_minute=per_minute,
+        requests_per_minute=plan.requests_per_minute,
         started=log.created_at,
         last_part=log.updated_at,
-        end_at_quota=now + timedelta(minutes=calls_left / per_minute),
+        end_at_quota=now + timedelta(minutes=calls_left / plan.requests_per_minute),
         end_at_pace=at_pace,
         is_still=left > 0 and now - log.updated_at >= _STILL,
     )

@@ -39,14 +39,9 @@ ROWS = [
 
 @dataclass(slots=True)
 class FakeLambda:
-    """What the command asks of Lambda."""
+    """Functions that remember what they were given."""
 
-    environment: dict[str, str]
     invoked: list[tuple[str, Any]] = field(default_factory=list)
-
-    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803
-        assert FunctionName == OUTPUTS["RouteQueriesFunctionName"]
-        return {"Environment": {"Variables": self.environment}}
 
     def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, int]:  # noqa: N803
         assert InvocationType == "Event"
@@ -97,11 +92,7 @@ class FakeRuntime:
 class Clients:
     """The AWS clients of the command, in memory."""
 
-    lambda_: FakeLambda = field(
-        default_factory=lambda: FakeLambda(
-            {"REQUESTS_PER_MINUTE": "2000", "BATCH_QUOTA_SHARE": "0.8"}
-        )
-    )
+    lambda_: FakeLambda = field(default_factory=FakeLambda)
     sqs: FakeSqs = field(default_factory=FakeSqs)
     sns: FakeTopic = field(default_factory=FakeTopic)
     runtime: FakeRuntime = field(default_factory=FakeRuntime)

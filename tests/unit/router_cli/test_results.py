@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from router_cli.__main__ import main
+from router_cli.results import write_csv_rows, write_rows
 from router_cli.routed_logs.log_progress import unfinished
 from router_cli.stack import Stack
 from tests.fakes import START
@@ -172,6 +174,45 @@ def test_wrong_usage_is_exit_code_2(wrong: list[str], routed: str) -> None:
         main(["results", routed, *wrong])
 
     assert refused.value.code == 2
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_memory_is_bounded_by_a_part_not_by_the_log(
+    world: World, stack: Stack, tmp_path: Path, form: str
+) -> None:
+    # GIVEN the part of a log of one split, and a log that has it sixteen times over
+    log_id = route_log(world, jsonl([{"query": f"query {n}", "pad": "x" * 60} for n in range(150)]))
+    manifest = world.text(f"logs/{log_id}/manifest.json")
+    one = manifest["parts"][0]
+
+    def peak(parts: int) -> int:
+        body = json.dumps({**manifest, "parts": [one] * parts}).encode()
+        world.objects.put(f"logs/{log_id}/manifest.json", body)
+        write = write_csv_rows if form == "csv" else write_rows
+        tracemalloc.start()
+        try:
+            assert write(stack, log_id, tmp_path / "rows") == 150
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # THEN sixteen parts take hardly more memory than two
+    assert peak(16) < 1.3 * peak(2)
+
+
+def test_a_log_of_rejected_rows_only_has_no_rows_and_says_where_they_are(
+    world: World, stack: Stack, answer: Answer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_id = route_log(world, b'{"query": "x"}\n'.replace(b"x", b" ") * 3)
+    out = tmp_path / "rows.csv"
+
+    assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 0
+
+    assert out.read_bytes() == b""
+    assert f"3 rows were rejected; place and reason of each: s3://data/logs/{log_id}/rejected/" in (
+        capsys.readouterr().err
+    )
+    assert "`row_id` string" in answer("results", log_id, "--athena-ddl")["ddl"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(
