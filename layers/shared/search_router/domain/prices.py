@@ -1,35 +1,84 @@
-"""What Bedrock charges, in US dollars per million tokens, on demand, us-east-1.
+"""What AWS charges, in US dollars, us-east-1: read from `prices.toml` beside this file.
 
-Source: the Bedrock pricing page as of 2026-11-20. A distilled Nova Micro deployed on demand is
-billed at Nova Micro's own rates (AWS ML blog, 2026-04-17).
+A distilled Nova Micro deployed on demand is billed at Nova Micro's own rates (AWS ML blog,
+2026-04-17).
 """
 
-from typing import NamedTuple
+import functools
+import pkgutil
+import tomllib
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.model_ids import foundation_model_id
 
+_MILLION = 1_000_000
 
-class Price(NamedTuple):
+
+class _Sourced(BaseModel):
+    """A price is worth what its source is; an unconfirmed one was written down from memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date
+    source: str
+    confirmed: bool
+
+
+class TokenPrice(_Sourced):
     """Dollars per million input and output tokens."""
 
+    model: str
     input: float
     output: float
 
 
-PRICES = {
-    "amazon.nova-micro-v1:0": Price(0.035, 0.14),
-    "amazon.nova-lite-v1:0": Price(0.06, 0.24),
-    "amazon.nova-pro-v1:0": Price(0.80, 3.20),
-    "amazon.nova-premier-v1:0": Price(2.50, 12.50),
-}
+class UnitPrice(_Sourced):
+    """Dollars per something else, which `per` names."""
+
+    usd: float
+    per: str
+
+
+class PriceList(BaseModel):
+    """Everything that `prices.toml` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: tuple[TokenPrice, ...]
+    unit: dict[str, UnitPrice]
+
+    def of_tokens(self, model_id: str) -> TokenPrice | None:
+        """Return a model's price: its inference profile's own if there is one."""
+        known = {price.model: price for price in self.tokens}
+        return known.get(model_id) or known.get(foundation_model_id(model_id))
+
+    def unit_usd(self, name: str) -> float:
+        """Return the dollars of one unit."""
+        return self.unit[name].usd
+
+
+@functools.cache
+def price_list() -> PriceList:
+    """Return the price list, read once and only when something is priced."""
+    text = pkgutil.get_data(__package__ or "", "prices.toml") or b""
+    return PriceList.model_validate(tomllib.loads(text.decode("utf-8")))
+
+
+@functools.lru_cache(maxsize=64)
+def _token_price(model_id: str) -> TokenPrice | None:
+    return price_list().of_tokens(model_id)
 
 
 def is_priced(model_id: str) -> bool:
     """Tell whether a model's price is known."""
-    return foundation_model_id(model_id) in PRICES
+    return _token_price(model_id) is not None
 
 
 def cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> float:
     """Price one call; a model without a known price costs 0 and is therefore worth an alarm."""
-    price = PRICES.get(foundation_model_id(model_id), Price(0.0, 0.0))
-    return (input_tokens * price.input + output_tokens * price.output) / 1_000_000
+    price = _token_price(model_id)
+    if price is None:
+        return 0.0
+    return (input_tokens * price.input + output_tokens * price.output) / _MILLION
