@@ -636,14 +636,23 @@ def test_a_bad_request_is_refused_before_any_call(
     with aws_calls() as calls:
         reply = invoke("route_api", load_event("route_api") | {"body": body}, lambda_context)
 
-    assert reply["statusCode"] == 422
+    assert reply["statusCode"] == 400
+    assert json.loads(reply["body"])["code"] == "bad_request"
     assert calls.made == []
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(stack: Stack) -> None:
+    reply = stack.request(stack.http_event(json.dumps({"query": "a" * 17_000})))
+
+    message = "the body has more than 16384 bytes"
+    assert reply == {"status": 413, "body": {"code": "too_large", "message": message}}
 
 
 def test_a_body_that_is_no_text_is_refused(stack: Stack) -> None:
     reply = stack.request(stack.http_event("/////w==", isBase64Encoded=True))
 
-    assert reply == {"status": 400, "body": {"message": "the body is not UTF-8"}}
+    message = "the body is no JSON: not UTF-8 at byte 0"
+    assert reply == {"status": 400, "body": {"code": "bad_request", "message": message}}
 
 
 def test_any_text_of_a_thousand_characters_is_a_query(stack: Stack) -> None:
@@ -677,7 +686,7 @@ def test_other_paths_and_methods_do_not_exist(
 def test_without_a_champion_the_api_is_unavailable(stack: Stack, logged: Logs) -> None:
     reply = stack.ask("a query")
 
-    assert reply == {"status": 503, "body": {"message": UNAVAILABLE}}
+    assert reply == {"status": 503, "body": {"code": "unavailable", "message": UNAVAILABLE}}
     assert logged()[-1]["error"] == "no model serves yet"
 
 
@@ -686,17 +695,50 @@ def test_without_the_state_table_the_api_is_unavailable(stack: Stack, logged: Lo
     with aws_calls(0, Fault.CONNECTION_ERROR):
         reply = stack.ask("a query")
 
-    assert reply == {"status": 503, "body": {"message": UNAVAILABLE}}
+    assert reply == {"status": 503, "body": {"code": "unavailable", "message": UNAVAILABLE}}
     assert logged()[-1]["kind"] == "UnavailableError"
 
 
-def test_without_its_deployment_the_api_is_unavailable(stack: Stack, logged: Logs) -> None:
-    dependencies().deployments.tear_down(stack.serve().serving.model_id)
+def test_without_the_state_table_the_champion_of_the_last_request_serves(stack: Stack) -> None:
+    champion = stack.serve()
+    stack.ask(query(1))
+    for fault in (Fault.CONNECTION_ERROR, Fault.THROTTLED, Fault.ACCESS_DENIED):
+        with aws_calls(0, fault) as calls:
+            reply = stack.ask(query(2))
 
-    reply = stack.ask("a query")
+        assert calls.fired == 1
+        assert (reply["status"], reply["body"]["champion_version"]) == (200, champion.version)
 
-    assert reply == {"status": 503, "body": {"message": UNAVAILABLE}}
-    assert logged()[-1]["kind"] == "NotFoundError"
+
+def test_without_its_deployment_the_champion_is_answered_for_by_its_prior(
+    stack: Stack, logged: Logs
+) -> None:
+    champion = stack.serve()
+    dependencies().deployments.tear_down(champion.serving.model_id)
+    logged()
+
+    reply = stack.ask("a query of mine")
+
+    assert reply["status"] == 200
+    assert tuple(reply["body"]["weights"].values()) == champion.serving.prior
+    assert (reply["body"]["tier"], reply["body"]["status"]) == ("fallback", "fallback")
+    (line,) = logged()
+    assert line["problem"] == "the model cannot be asked: NotFoundError"
+    assert "a query of mine" not in json.dumps(line)
+
+
+def test_a_model_that_may_not_be_asked_is_answered_for_by_the_prior(stack: Stack) -> None:
+    champion = stack.serve()
+    with aws_calls() as rehearsal:
+        stack.ask(query(1))
+    place = [call.operation for call in rehearsal.made].index("Converse")
+
+    with aws_calls(place, Fault.ACCESS_DENIED) as calls:
+        reply = stack.ask(query(2))
+
+    assert calls.fired == 1
+    assert reply["status"] == 200
+    assert tuple(reply["body"]["weights"].values()) == champion.serving.prior
 
 
 def test_a_throttled_model_is_answered_for_by_the_prior(stack: Stack) -> None:

@@ -17,6 +17,7 @@ from search_router.adapters.bedrock_deployments import BedrockDeployments
 from search_router.adapters.bedrock_jobs import BedrockDistillationJobs
 from search_router.adapters.bedrock_models import BedrockFoundationModels
 from search_router.adapters.bedrock_runtime import ConverseModel
+from search_router.adapters.champion_memory import ChampionMemory
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
@@ -86,6 +87,11 @@ class Dependencies:
     def champions(self) -> DynamoChampionRepository:
         """The owner of the champion pointer."""
         return DynamoChampionRepository(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def api_champions(self) -> ChampionMemory:
+        """The champion pointer, or what it last said to this container."""
+        return ChampionMemory(self.champions)
 
     @cached_property
     def ledger(self) -> DynamoQueryLogLedger:

@@ -28,6 +28,7 @@ __all__ = [
     "AnswerCaches",
     "ChampionRepository",
     "Clock",
+    "CurrentChampion",
     "Deployments",
     "DistillationJobs",
     "EventPublisher",
@@ -132,11 +133,15 @@ class RunRepository(Protocol):
         """
 
 
-class ChampionRepository(Protocol):
-    """The owner of the champion pointer."""
+class CurrentChampion(Protocol):
+    """Who tells which champion serves."""
 
     def current(self) -> Champion | None:
         """Read the champion that the pointer names."""
+
+
+class ChampionRepository(CurrentChampion, Protocol):
+    """The owner of the champion pointer."""
 
     def version(self, version: int) -> Champion | None:
         """Read one champion by its version, in use or not."""

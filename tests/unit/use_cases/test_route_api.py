@@ -2,7 +2,13 @@
 
 import pytest
 
-from search_router.domain.errors import InvalidInputError, NotFoundError, ThrottledError
+from search_router.domain.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    NotFoundError,
+    SearchRouterError,
+    ThrottledError,
+)
 from search_router.domain.routing import Status, Tier
 from tests.fakes import FakeModel
 from tests.records import DEPLOYMENT, PRIOR, a_champion, jsonl
@@ -64,11 +70,17 @@ def test_without_a_champion_there_is_no_answer(world: World) -> None:
         world.ask("dogs")
 
 
-def test_a_deployment_that_is_gone_is_no_outage(serving_world: World) -> None:
-    serving_world.model.refusing[DEPLOYMENT] = NotFoundError("gone")
+@pytest.mark.parametrize("error", [NotFoundError("gone"), AccessDeniedError("denied")])
+def test_a_deployment_that_is_gone_or_denied_is_answered_for_by_the_prior(
+    serving_world: World, error: SearchRouterError
+) -> None:
+    serving_world.model.refusing[DEPLOYMENT] = error
 
-    with pytest.raises(NotFoundError):
-        serving_world.ask("dogs")
+    decision = serving_world.ask("dogs").decision
+
+    assert (decision.status, decision.weights) == (Status.FALLBACK, PRIOR)
+    assert decision.problem == f"the model cannot be asked: {type(error).__name__}"
+    assert serving_world.caches.by_version == {1: {}}
 
 
 def test_a_query_that_bedrock_refuses_is_answered_with_the_prior(serving_world: World) -> None:

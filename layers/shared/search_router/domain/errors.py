@@ -3,7 +3,9 @@
     SearchRouterError
     ├── PermanentError            a retry would fail the same way
     │   ├── InvalidInputError     the data or the request is wrong
-    │   │   └── MalformedMessageError  what lies in the queue is no message of ours
+    │   │   ├── MalformedMessageError  what lies in the queue is no message of ours
+    │   │   └── BadRequestError   a request to the API is wrong
+    │   │       └── TooLargeError its body is too long
     │   ├── NotFoundError         the thing asked for does not exist (any more)
     │   └── ConflictError         somebody else was first, or the content differs
     ├── OperatorError             somebody has to act, then a retry succeeds
@@ -34,6 +36,14 @@ class InvalidInputError(PermanentError):
 
 class MalformedMessageError(InvalidInputError):
     """What lies in the queue is no message of ours; nobody will ever read it."""
+
+
+class BadRequestError(InvalidInputError):
+    """A request to the API is wrong; the message is for whoever sent it."""
+
+
+class TooLargeError(BadRequestError):
+    """A request's body is too long."""
 
 
 class NotFoundError(PermanentError):

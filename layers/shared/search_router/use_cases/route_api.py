@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from search_router.domain.cascade import Model, distinct_queries, give_up, route
+from search_router.domain.cascade import Model, Routing, distinct_queries, give_up, route
 from search_router.domain.champions import Champion
-from search_router.domain.errors import NotFoundError
+from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
 from search_router.domain.routing import Decision, normalised_query
-from search_router.ports import AnswerCaches, ChampionRepository
+from search_router.ports import AnswerCaches, CurrentChampion
 
 _NOBODY = ""  # the API never asks for the same query again on purpose
 
@@ -20,16 +20,21 @@ class RoutedQuery:
 
 
 def route_query(
-    query: str, *, champions: ChampionRepository, caches: AnswerCaches, model: Model
+    query: str, *, champions: CurrentChampion, caches: AnswerCaches, model: Model
 ) -> RoutedQuery:
-    """Answer one non-blank query by the cascade; an outage is answered with the prior.
+    """Answer one non-blank query by the cascade.
 
-    Raises NotFoundError when no model was ever promoted, or the champion's deployment is gone.
+    A champion that cannot be asked, because its deployment is gone or denied or has no time, is
+    answered for by its prior. Raises NotFoundError when no model was ever promoted.
     """
     champion = champions.current()
     if champion is None:
         raise NotFoundError("no model serves yet")
-    cache = caches.of(champion.version, _NOBODY)
-    routing = route(distinct_queries([query]), champion.serving, model, cache)
-    give_up(routing, champion.serving, "the model could not be reached in time")
+    queries, serving = distinct_queries([query]), champion.serving
+    try:
+        routing = route(queries, serving, model, caches.of(champion.version, _NOBODY))
+    except (PermanentError, OperatorError) as error:
+        routing = Routing(pending=list(queries))
+        give_up(routing, serving, f"the model cannot be asked: {type(error).__name__}")
+    give_up(routing, serving, "the model could not be reached in time")
     return RoutedQuery(routing.decisions[normalised_query(query)], champion)
