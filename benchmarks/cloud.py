@@ -107,7 +107,7 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
     """Return what the template tells its functions, with this benchmark's names and quota."""
     parameters = SamTemplate.load(PROJECT / "template.yaml").parameters
     defaults = {
-        re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper(): str(parameter["Default"])
+        re.sub(r"(?<!^)(?=[A-Z])|(?<=[a-z])(?=[0-9])", "_", name).upper(): str(parameter["Default"])
         for name, parameter in parameters.items()
         if "Default" in parameter
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from search_router import ports
 from search_router.domain import naming
+from search_router.domain.budget import Spending
 from search_router.domain.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.distillation import (
     DeploymentView,
@@ -227,6 +228,21 @@ class InMemoryRuns:
     def all(self) -> Iterator[Run]:
         runs = map(Run.model_validate_json, list(self._runs.values()))
         yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
+
+
+@dataclass(slots=True)
+class InMemorySpending:
+    """What jobs cost; only the revision that a spending was made from can be replaced."""
+
+    spending: Spending = field(default_factory=Spending)
+
+    def read(self) -> Spending:
+        return self.spending
+
+    def replace(self, spending: Spending) -> None:
+        if spending.revision != self.spending.revision + 1:
+            raise UnavailableError("note a purchase: another run was first")
+        self.spending = spending
 
 
 @dataclass(slots=True)
@@ -543,6 +559,7 @@ class FakeModel:
 if TYPE_CHECKING:  # mypy compares every fake with its port
 
     def _honour(runs: InMemoryRuns, model: FakeModel) -> None:
+        _spending: ports.SpendingLedger = InMemorySpending()
         _clock: ports.Clock = VirtualClock()
         _uploads: ports.UploadStore = InMemoryUploads()
         _objects: ports.ObjectStore = InMemoryObjects()

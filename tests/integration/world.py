@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "QUERY_FIELD": "",
     "ON_PERMANENT_ERROR": "wait",
     "BASELINE_MODEL_ID": "",
+    "BUDGET_USD_PER_30_DAYS": "100",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",

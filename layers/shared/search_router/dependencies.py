@@ -23,6 +23,7 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
@@ -82,6 +83,11 @@ class Dependencies:
     def runs(self) -> DynamoRunRepository:
         """The owner of run states."""
         return DynamoRunRepository(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def spending(self) -> DynamoSpendingLedger:
+        """The owner of what jobs cost."""
+        return DynamoSpendingLedger(self._dynamodb, self.settings.state_table)
 
     @cached_property
     def champions(self) -> DynamoChampionRepository:

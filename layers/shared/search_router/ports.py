@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from search_router.domain.budget import Spending
 from search_router.domain.cascade import AnswerCache, Model
 from search_router.domain.champions import Champion, ChampionMove
 from search_router.domain.distillation import (
@@ -38,6 +39,7 @@ __all__ = [
     "ObjectStore",
     "QueryLogLedger",
     "RunRepository",
+    "SpendingLedger",
     "SplitQueue",
     "UploadStore",
 ]
@@ -210,6 +212,16 @@ class SplitQueue(Protocol):
 
     def postpone(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being handled come back after so many seconds."""
+
+
+class SpendingLedger(Protocol):
+    """The owner of what jobs cost."""
+
+    def read(self) -> Spending:
+        """Read what was spent as it is now."""
+
+    def replace(self, spending: Spending) -> None:
+        """Store the next revision; raises UnavailableError if somebody else was first."""
 
 
 class EventPublisher(Protocol):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from search_router.domain.budget import WINDOW
 from search_router.domain.distillation import ModelLifecycle
 from search_router.domain.errors import (
     AccessDeniedError,
@@ -16,7 +17,9 @@ from search_router.domain.errors import (
 from search_router.domain.events import PromptsSharded, RunFailed
 from search_router.domain.runs import RunState
 from search_router.use_cases.open_runs import PATIENCE
-from tests.fakes import START, InMemoryCustomizer, InMemoryRuns
+from search_router.use_cases.restart_run import restart_run
+from search_router.use_cases.run_lifecycle import RunLifecycle
+from tests.fakes import START, InMemoryCustomizer, InMemoryRuns, InMemorySpending
 from tests.records import STUDENT, TEACHER, jsonl
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
@@ -216,3 +219,63 @@ def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
 
 def _lost(*_: object) -> None:
     raise ConflictError("move a run: somebody was first")
+
+
+def priced(world: World, usd: float, key: str = "prompts/labels.jsonl", rows: int = 300) -> str:
+    """Take a prompt file in whose job is estimated at so many dollars."""
+    run = world.sharded(jsonl(labelled_rows(rows)), key)
+    dear = run.noted(world.clock.now()).model_copy(update={"estimated_usd": usd})
+    world.runs.replace(dear)
+    return run.run_id
+
+
+def test_what_exceeds_the_budget_fails_without_any_call(world: World) -> None:
+    run_id = priced(world, 100.01)
+
+    failed = ran(world.start(run_id))
+
+    assert (failed.state, world.customizer.calls) == (RunState.FAILED, 0)
+    assert failed.reason.startswith("the budget of 30 days is 100.00 USD, 0.00 are spent and this")
+    assert world.events.of(RunFailed) == [RunFailed(run_id=run_id, reason=failed.reason)]
+
+
+def test_the_budget_is_of_all_jobs_together_and_forgets_after_30_days(world: World) -> None:
+    assert ran(world.start(priced(world, 60.0))).state is RunState.TRAINING
+    second = priced(world, 60.0, "prompts/b.jsonl", 302)
+    assert ran(world.start(second)).state is RunState.FAILED
+
+    world.clock.advance(WINDOW)
+    lifecycle = RunLifecycle(world.runs, world.events, world.clock)
+    restart_run(second, again=False, lifecycle=lifecycle, deployments=world.customizer)
+    assert ran(world.start(second)).state is RunState.TRAINING
+
+
+def test_a_job_is_paid_for_once_however_many_runs_and_retries_share_it(world: World) -> None:
+    for key in ("prompts/a.jsonl", "prompts/b.jsonl"):
+        assert ran(world.start(priced(world, 60.0, key))).state is RunState.TRAINING
+
+    assert world.spending.read().spent(world.clock.now()) == 60.0
+
+
+def test_what_bedrock_refuses_costs_nothing(world: World) -> None:
+    world.customizer.refusing = InvalidInputError("start the job: ValidationException")
+    world.start(priced(world, 60.0))
+
+    assert world.spending.read().spent(world.clock.now()) == 0
+    assert world.spending.read().purchases == ()
+
+
+def test_of_two_runs_that_start_together_both_are_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that read the spending before the other wrote it tries again."""
+    before = world.spending.read()
+    one, other = priced(world, 60.0), priced(world, 60.0, "prompts/b.jsonl", 302)
+    world.start(one)
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemorySpending, "read", lambda _: before)
+        with pytest.raises(UnavailableError):
+            world.start(other)
+    assert world.run(other).state is RunState.SHARDED
+
+    assert ran(world.start(other)).state is RunState.FAILED

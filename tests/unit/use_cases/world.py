@@ -39,6 +39,7 @@ from tests.fakes import (
     InMemoryObjects,
     InMemoryQueue,
     InMemoryRuns,
+    InMemorySpending,
     InMemoryUploads,
     VirtualClock,
     reply,
@@ -49,7 +50,7 @@ AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev", 100.0
 )
 
 
@@ -80,6 +81,7 @@ class World:
     uploads: InMemoryUploads = field(default_factory=InMemoryUploads)
     objects: InMemoryObjects = field(default_factory=InMemoryObjects)
     runs: InMemoryRuns = field(default_factory=InMemoryRuns)
+    spending: InMemorySpending = field(default_factory=InMemorySpending)
     champions: InMemoryChampions = field(init=False)
     ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
@@ -114,6 +116,7 @@ class World:
             run_id,
             plan=self.plan,
             runs=self.runs,
+            spending=self.spending,
             models=self.customizer,
             jobs=self.customizer,
             events=self.events,

@@ -6,6 +6,7 @@
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
+    SPENDING           CURRENT       what jobs cost in the last 30 days
     OPEN               <run-id>      a run that the schedule still looks after
     OPEN#LOG           <log-id>      a query log that the schedule still looks after
     LOGS               <log-id>      a query log's head, with the number of parts entered

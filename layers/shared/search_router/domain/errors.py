@@ -7,7 +7,8 @@
     │   │   └── BadRequestError   a request to the API is wrong
     │   │       └── TooLargeError its body is too long
     │   ├── NotFoundError         the thing asked for does not exist (any more)
-    │   └── ConflictError         somebody else was first, or the content differs
+    │   ├── ConflictError         somebody else was first, or the content differs
+    │   └── BudgetExceededError   the money for it is spent
     ├── OperatorError             somebody has to act, then a retry succeeds
     │   ├── AccessDeniedError     a permission is missing
     │   ├── ModelUnusableError    the champion's model cannot be asked at all
@@ -52,6 +53,10 @@ class NotFoundError(PermanentError):
 
 class ConflictError(PermanentError):
     """A conditional write lost: somebody else was first, or the content differs."""
+
+
+class BudgetExceededError(PermanentError):
+    """What it would cost is more than is left of the budget."""
 
 
 class OperatorError(SearchRouterError):

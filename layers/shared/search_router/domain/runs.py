@@ -122,6 +122,7 @@ class Run(BaseModel):
     prior: Weights = ()
     training_histograms: dict[str, list[int]] = {}
     training_sha256: str = ""
+    estimated_usd: float = 0.0
 
     teacher: str = ""
     student: str = ""

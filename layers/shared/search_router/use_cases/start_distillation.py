@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from search_router.domain import naming
+from search_router.domain.budget import Purchase
 from search_router.domain.distillation import DistillationJob, check_lifecycle, check_pair
 from search_router.domain.errors import PermanentError, QuotaExceededError
 from search_router.domain.runs import JobStatus, Run, RunState
@@ -12,6 +13,7 @@ from search_router.ports import (
     EventPublisher,
     FoundationModels,
     RunRepository,
+    SpendingLedger,
 )
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
@@ -27,6 +29,7 @@ class DistillationPlan:
     role_arn: str
     data_bucket: str
     stage: str
+    budget_usd: float
 
 
 def start_distillation(
@@ -34,6 +37,7 @@ def start_distillation(
     *,
     plan: DistillationPlan,
     runs: RunRepository,
+    spending: SpendingLedger,
     models: FoundationModels,
     jobs: DistillationJobs,
     events: EventPublisher,
@@ -42,8 +46,9 @@ def start_distillation(
     """Move a run from SHARDED to TRAINING, or to FAILED with Bedrock's or our reason.
 
     The job's name and request token are derived from what is bought, so a repeated call, or the
-    same bytes uploaded again, meet the job that is already there. Raises AccessDeniedError, which
-    leaves the run as it is until somebody grants what is missing.
+    same bytes uploaded again, meet the job that is already there. What exceeds the budget fails
+    before Bedrock is asked anything. Raises AccessDeniedError, which leaves the run as it is until
+    somebody grants what is missing.
     """
     run = runs.get(run_id)
     if run is None:
@@ -54,10 +59,15 @@ def start_distillation(
     if run.state is not RunState.SHARDED:
         return Ignored(f"the run is {run.state} already")
     try:
-        _preflight(plan, models, clock)
+        check_pair(plan.teacher, plan.student)
         job = _job(run, plan)
-        runs.enter_job(job.name, run_id)
-        arn = jobs.start_job(job)
+        is_new = _spend(run, job.name, plan, spending, clock)
+        try:
+            arn = _bought(run, job, models, jobs, runs, clock)
+        except PermanentError:
+            if is_new:
+                spending.replace(spending.read().minus(job.name))
+            raise
     except PermanentError as error:
         return lifecycle.move(run, RunState.FAILED, reason=str(error))
     except QuotaExceededError as error:  # track_runs tries again until a place is free
@@ -75,10 +85,31 @@ def start_distillation(
     )
 
 
-def _preflight(plan: DistillationPlan, models: FoundationModels, clock: Clock) -> None:
-    check_pair(plan.teacher, plan.student)
-    for model_id in (plan.teacher, plan.student):
+def _spend(
+    run: Run, job_name: str, plan: DistillationPlan, spending: SpendingLedger, clock: Clock
+) -> bool:
+    """Note what a job costs and tell whether it was new; raises BudgetExceededError."""
+    spent = spending.read()
+    if spent.includes(job_name):
+        return False
+    purchase = Purchase(job_name=job_name, usd=run.estimated_usd, started_at=clock.now())
+    spending.replace(spent.plus(purchase, plan.budget_usd))
+    return True
+
+
+def _bought(
+    run: Run,
+    job: DistillationJob,
+    models: FoundationModels,
+    jobs: DistillationJobs,
+    runs: RunRepository,
+    clock: Clock,
+) -> str:
+    """Start the job or adopt it; return its ARN. Raises PermanentError if it cannot start."""
+    for model_id in (job.teacher, job.student):
         check_lifecycle(models.lifecycle(model_id), clock.now())
+    runs.enter_job(job.name, run.run_id)
+    return jobs.start_job(job)
 
 
 def _job(run: Run, plan: DistillationPlan) -> DistillationJob:
