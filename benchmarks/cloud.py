@@ -121,6 +121,7 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "SPLIT_QUEUE_URL": queue_url,
         "EVENT_BUS_NAME": "default",
         "DISTILLATION_ROLE_ARN": "arn:aws:iam::000000000000:role/distillation",
+        "EVALUATION_ROLE_ARN": "arn:aws:iam::000000000000:role/evaluation",
         "REQUESTS_PER_MINUTE": str(quota.requests_per_minute),
         "BATCH_QUOTA_SHARE": str(quota.batch_share),
         "ROUTE_CONCURRENCY": str(quota.workers),

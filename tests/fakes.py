@@ -33,6 +33,7 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import RouterEvent
+from search_router.domain.judging import JudgeRequest, JudgeView
 from search_router.domain.query_logs import (
     LOG_PREDECESSORS,
     LogState,
@@ -481,6 +482,29 @@ class InMemoryCustomizer:
 
 
 @dataclass(slots=True)
+class InMemoryJudges:
+    """Evaluation jobs that end when a test says so; `refusing` is raised instead of a start."""
+
+    started: dict[str, JudgeRequest] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    refusing: SearchRouterError | None = None
+
+    def start(self, request: JudgeRequest) -> str:
+        if self.refusing is not None:
+            raise self.refusing
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:evaluation-job/{request.job_name}"
+        if arn not in self.started:
+            self.started[arn] = request
+            self.statuses[arn] = "InProgress"
+        return arn
+
+    def view(self, job_arn: str) -> JudgeView:
+        if job_arn not in self.statuses:
+            raise NotFoundError("read the evaluation job: unknown")
+        return JudgeView(self.statuses[job_arn], "")
+
+
+@dataclass(slots=True)
 class InMemoryCache:
     """The answers of one champion version, kept the way the table keeps them."""
 
@@ -560,6 +584,7 @@ if TYPE_CHECKING:  # mypy compares every fake with its port
 
     def _honour(runs: InMemoryRuns, model: FakeModel) -> None:
         _spending: ports.SpendingLedger = InMemorySpending()
+        _judges: ports.EvaluationJobs = InMemoryJudges()
         _clock: ports.Clock = VirtualClock()
         _uploads: ports.UploadStore = InMemoryUploads()
         _objects: ports.ObjectStore = InMemoryObjects()

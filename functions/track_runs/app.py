@@ -8,6 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.observability import logger, measure, metrics, tracer
+from search_router.use_cases.open_runs import Bedrock
 from search_router.use_cases.track_runs import track_runs
 
 
@@ -24,8 +25,8 @@ def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
         champions=deps.champions,
         ledger=deps.ledger,
         uploads=deps.uploads,
-        jobs=deps.jobs,
-        deployments=deps.deployments,
+        bedrock=Bedrock(deps.jobs, deps.deployments, deps.evaluation_jobs),
+        objects=deps.objects,
         events=deps.events,
         clock=deps.clock,
     )

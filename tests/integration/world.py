@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "QUERY_FIELD": "",
     "ON_PERMANENT_ERROR": "wait",
     "BASELINE_MODEL_ID": "",
+    "JUDGE_MODEL_ID": "",
+    "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
     "BUDGET_USD_PER_30_DAYS": "100",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",

@@ -24,6 +24,7 @@ Properties = dict[str, Any]
 RESOURCELESS_ACTIONS = frozenset(
     {
         "bedrock:ListCustomModelDeployments",
+        "bedrock:ListEvaluationJobs",
         "xray:PutTraceSegments",
         "xray:PutTelemetryRecords",
     }

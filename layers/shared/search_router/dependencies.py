@@ -14,6 +14,7 @@ import botocore
 from botocore.config import Config
 
 from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.bedrock_evaluations import BedrockEvaluationJobs
 from search_router.adapters.bedrock_jobs import BedrockDistillationJobs
 from search_router.adapters.bedrock_models import BedrockFoundationModels
 from search_router.adapters.bedrock_runtime import ConverseModel
@@ -136,6 +137,11 @@ class Dependencies:
     def deployments(self) -> BedrockDeployments:
         """Bedrock's on-demand deployments."""
         return BedrockDeployments(self._bedrock)
+
+    @cached_property
+    def evaluation_jobs(self) -> BedrockEvaluationJobs:
+        """Bedrock's evaluation jobs."""
+        return BedrockEvaluationJobs(self._bedrock)
 
     def batch_model(self, remaining_seconds: float) -> ConverseModel:
         """The model at one batch worker's share of the quota."""

@@ -19,6 +19,7 @@ from search_router.domain.distillation import (
     ModelLifecycle,
 )
 from search_router.domain.events import RouterEvent
+from search_router.domain.judging import JudgeRequest, JudgeView
 from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.results import PartMarker
 from search_router.domain.runs import Run
@@ -32,6 +33,7 @@ __all__ = [
     "CurrentChampion",
     "Deployments",
     "DistillationJobs",
+    "EvaluationJobs",
     "EventPublisher",
     "FoundationModels",
     "Model",
@@ -262,6 +264,16 @@ class Deployments(Protocol):
 
     def tear_down(self, deployment_arn: str) -> None:
         """Delete a deployment, never the model; one that is gone is fine."""
+
+
+class EvaluationJobs(Protocol):
+    """Bedrock's evaluation jobs."""
+
+    def start(self, request: JudgeRequest) -> str:
+        """Start a job, or adopt the one of the same name; return its ARN."""
+
+    def view(self, job_arn: str) -> JudgeView:
+        """Read a job; raises NotFoundError."""
 
 
 class AnswerCaches(Protocol):

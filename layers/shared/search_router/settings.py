@@ -39,6 +39,8 @@ class Settings(BaseModel):
     query_field: str = ""
     on_permanent_error: Literal["wait", "fallback"] = "wait"
     baseline_model_id: str
+    judge_model_id: str
+    evaluation_role_arn: str
     budget_usd_per_30_days: Annotated[float, Field(ge=0)]
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]

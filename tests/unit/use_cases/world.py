@@ -20,6 +20,7 @@ from search_router.domain.weights import Modalities
 from search_router.use_cases.deploy_model import deploy_model
 from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
 from search_router.use_cases.finish_query_log import finish_query_log
+from search_router.use_cases.open_runs import Bedrock
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
 from search_router.use_cases.route_api import RoutedQuery, route_query
@@ -35,6 +36,7 @@ from tests.fakes import (
     InMemoryChampions,
     InMemoryCustomizer,
     InMemoryEvents,
+    InMemoryJudges,
     InMemoryLedger,
     InMemoryObjects,
     InMemoryQueue,
@@ -87,6 +89,7 @@ class World:
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
     customizer: InMemoryCustomizer = field(default_factory=InMemoryCustomizer)
+    judges: InMemoryJudges = field(default_factory=InMemoryJudges)
     caches: InMemoryCaches = field(default_factory=InMemoryCaches)
     model: FakeModel = field(default_factory=lambda: FakeModel(student))
     plan: DistillationPlan = PLAN
@@ -144,8 +147,8 @@ class World:
             champions=self.champions,
             ledger=self.ledger,
             uploads=self.uploads,
-            jobs=self.customizer,
-            deployments=self.customizer,
+            bedrock=Bedrock(self.customizer, self.customizer, self.judges),
+            objects=self.objects,
             events=self.events,
             clock=self.clock,
         )
@@ -158,6 +161,7 @@ class World:
             champions=self.champions,
             objects=self.objects,
             model=self.model,
+            judges=self.judges,
             events=self.events,
             clock=self.clock,
         )

@@ -48,6 +48,12 @@ def deployment_name(model_name: str) -> str:
     return _checked_name(f"{model_name}-serving")
 
 
+def evaluation_job_name(data_bucket: str, run: str, model: str, dataset: bytes, rubric: str) -> str:
+    """Name the job that judges one model's answers; also its client request token."""
+    identity = _digest(data_bucket, run, model, hashlib.sha256(dataset).hexdigest(), rubric)[:16]
+    return _checked_name(f"{NAME_PREFIX}-judge-{identity}")
+
+
 def is_our_job(name: str) -> bool:
     """Tell whether a job name could be one of ours; the state table decides."""
     return name.startswith(f"{NAME_PREFIX}-")

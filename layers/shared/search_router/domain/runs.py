@@ -8,7 +8,7 @@ AWAITING_APPROVAL to EVALUATING when another champion came before the approval.
 Bedrock's own words are kept for Bedrock's own statuses (`job_status`, `deployment_status`).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
@@ -18,6 +18,7 @@ from search_router.domain.champions import ServingModel
 from search_router.domain.errors import ConflictError
 from search_router.domain.evaluation import Evaluation
 from search_router.domain.intake import IntakeCounts
+from search_router.domain.judging import JudgeJob
 from search_router.domain.weights import Modalities, Weights
 
 
@@ -92,6 +93,8 @@ class RunChanges(TypedDict, total=False):
     torn_down: bool
     evaluating_until: datetime | None
     evaluation: Evaluation | None
+    judging: tuple[JudgeJob, ...]
+    judging_since: datetime
     champion_version: int
 
 
@@ -139,6 +142,8 @@ class Run(BaseModel):
 
     evaluating_until: datetime | None = None
     evaluation: Evaluation | None = None
+    judging: tuple[JudgeJob, ...] = ()
+    judging_since: datetime = datetime.min.replace(tzinfo=UTC)
     champion_version: int | None = None
 
     @property

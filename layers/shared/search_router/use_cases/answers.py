@@ -5,8 +5,9 @@ every attempt scores the same answers.
 """
 
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 
 from pydantic import TypeAdapter
 
@@ -14,11 +15,12 @@ from search_router.domain import naming
 from search_router.domain.batches import batched
 from search_router.domain.cascade import Model, NoCache, route
 from search_router.domain.champions import ServingModel
-from search_router.domain.errors import NotFoundError, TransientError
-from search_router.domain.routing import Decision, normalised_query
+from search_router.domain.errors import InvalidInputError, NotFoundError, TransientError
+from search_router.domain.routing import Decision, ModelReply, normalised_query
 from search_router.ports import ObjectStore
 
 ANSWERS_PER_OBJECT = 100
+_TEXT = "text"
 _DECISIONS = TypeAdapter(dict[str, Decision])
 
 
@@ -43,18 +45,34 @@ class Answers:
         """
         decisions: dict[str, Decision] = {}
         for index, batch in enumerate(batched(queries, ANSWERS_PER_OBJECT)):
-            key = naming.run_key(self.run_id, "evaluation", name, f"answers-{index:05d}.json")
+            key = self._key(name, index)
             decisions.update(self._read(key) or self._ask(key, batch, serving))
         return {query: decisions[query] for query in queries}
 
+    def texts(self, name: str, queries: Collection[str]) -> dict[str, str]:
+        """Return what a model said to every query, in its own words; all must be kept already."""
+        found: dict[str, str] = {}
+        for index in range(math.ceil(len(queries) / ANSWERS_PER_OBJECT)):
+            kept = json.loads(self.objects.get(self._key(name, index)))
+            found.update({query: answer.get(_TEXT, "") for query, answer in kept.items()})
+        return {query: found[query] for query in queries}
+
+    def _key(self, name: str, index: int) -> str:
+        return naming.run_key(self.run_id, "evaluation", name, f"answers-{index:05d}.json")
+
     def _ask(self, key: str, queries: list[str], serving: ServingModel) -> dict[str, Decision]:
         by_key = {normalised_query(query): query for query in queries}
-        routing = route(by_key, serving, self.model, NoCache())
+        listening = _Listening(self.model)
+        routing = route(by_key, serving, listening, NoCache())
         if routing.pending:
             raise routing.problem or TimeIsUpError("no time was left to ask every query")
         answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
-        body = json.dumps({query: asdict(answers[query]) for query in queries}, ensure_ascii=False)
-        self.objects.put_once(key, body.encode("utf-8"), metadata={})
+        kept = {
+            query: {**asdict(answers[query]), _TEXT: listening.texts.get(query, "")}
+            for query in queries
+        }
+        body = json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
+        self.objects.put_once(key, body, metadata={})
         self.kept += 1
         return self._read(key) or answers
 
@@ -63,3 +81,20 @@ class Answers:
             return _DECISIONS.validate_json(self.objects.get(key))
         except NotFoundError:
             return None
+
+
+@dataclass(slots=True)
+class _Listening:
+    """A model whose own words are remembered beside what is made of them."""
+
+    model: Model
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self, serving: ServingModel, queries: Iterable[str]
+    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+        """Ask the model."""
+        for query, reply in self.model.ask(serving, queries):
+            if isinstance(reply, ModelReply):
+                self.texts[query] = reply.text
+            yield query, reply

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from search_router.domain.cascade import Model
@@ -15,17 +15,20 @@ from search_router.domain.errors import (
     TransientError,
 )
 from search_router.domain.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION, Evaluation
+from search_router.domain.judging import JudgeJob
 from search_router.domain.model_ids import foundation_model_id
 from search_router.domain.routing import Decision, ModelReply
 from search_router.domain.runs import Run, RunState
 from search_router.ports import (
     ChampionRepository,
     Clock,
+    EvaluationJobs,
     EventPublisher,
     ObjectStore,
     RunRepository,
 )
 from search_router.use_cases.answers import Answers, TimeIsUpError
+from search_router.use_cases.judging import JudgePlan, start_judging
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.references import LabelledHoldout, detailed, labelled_holdout
 from search_router.use_cases.run_lifecycle import RunLifecycle
@@ -40,6 +43,7 @@ class EvaluationPlan:
     """The settings of every evaluation; an empty `baseline` means that there is none."""
 
     baseline: str = ""
+    judge: JudgePlan = field(default_factory=JudgePlan)
 
 
 def evaluate_model(
@@ -50,6 +54,7 @@ def evaluate_model(
     champions: ChampionRepository,
     objects: ObjectStore,
     model: Model,
+    judges: EvaluationJobs,
     events: EventPublisher,
     clock: Clock,
 ) -> Run | Ignored:
@@ -72,7 +77,7 @@ def evaluate_model(
     claim.renew()
     answers = Answers(run_id, objects, _Renewing(model, claim))
     try:
-        return _conclude(claim, _evaluate(run, plan, champions.current(), objects, answers))
+        return _attempt(claim, plan, champions.current(), objects, answers, judges)
     except ConflictError:
         raise  # the claim is another's by now
     except PermanentError as error:
@@ -84,6 +89,33 @@ def evaluate_model(
         raise
 
 
+def _attempt(
+    claim: "_Claim",
+    plan: EvaluationPlan,
+    champion: Champion | None,
+    objects: ObjectStore,
+    answers: Answers,
+    judges: EvaluationJobs,
+) -> Run:
+    """Measure all models, have them judged, and record it; without any label, reject the run."""
+    run = claim.run
+    holdout = labelled_holdout(run, objects, answers)
+    if not holdout.labels:
+        reason = "no row of the holdout has a label, nor could the teacher give one"
+        return claim.lifecycle.move(claim.run, RunState.REJECTED, reason=reason)
+    evaluation = _evaluate(run, plan, champion, holdout, objects, answers)
+    judging = start_judging(
+        run,
+        holdout.labels,
+        evaluation,
+        plan.judge,
+        jobs=judges,
+        objects=objects,
+        answers=answers,
+    )
+    return _conclude(claim, evaluation, judging)
+
+
 def _refusal(run: Run, now: datetime) -> str | None:
     """Say why there is nothing to evaluate now."""
     if run.state is not RunState.EVALUATING:
@@ -92,12 +124,15 @@ def _refusal(run: Run, now: datetime) -> str | None:
     return "the run is being evaluated" if is_claimed and run.evaluation is None else None
 
 
-def _conclude(claim: "_Claim", evaluation: Evaluation | None) -> Run:
-    """Record the evaluation, or reject a candidate that nothing can be measured by."""
-    if evaluation is None:
-        reason = "no row of the holdout has a label, nor could the teacher give one"
-        return claim.lifecycle.move(claim.run, RunState.REJECTED, reason=reason)
-    evaluated = claim.lifecycle.note(claim.run, evaluation=evaluation, evaluating_until=None)
+def _conclude(claim: "_Claim", evaluation: Evaluation, judging: tuple[JudgeJob, ...]) -> Run:
+    """Record the evaluation, and which jobs judge it."""
+    evaluated = claim.lifecycle.note(
+        claim.run,
+        evaluation=evaluation,
+        judging=judging,
+        judging_since=claim.lifecycle.clock.now(),
+        evaluating_until=None,
+    )
     claim.lifecycle.announce(evaluated)
     return evaluated
 
@@ -115,12 +150,10 @@ def _evaluate(
     run: Run,
     plan: EvaluationPlan,
     champion: Champion | None,
+    holdout: LabelledHoldout,
     objects: ObjectStore,
     answers: Answers,
-) -> Evaluation | None:
-    holdout = labelled_holdout(run, objects, answers)
-    if not holdout.labels:
-        return None
+) -> Evaluation:
     base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
     rival = _rival(run, champion)
     card = Scorecard(run, holdout, objects)

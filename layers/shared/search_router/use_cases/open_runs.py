@@ -6,10 +6,20 @@ from datetime import datetime, timedelta
 from search_router.domain.deadlines import DELETED, expiry_reason, is_overdue
 from search_router.domain.errors import NotFoundError, SearchRouterError
 from search_router.domain.runs import Run, RunState
-from search_router.ports import Deployments, DistillationJobs
+from search_router.ports import Deployments, DistillationJobs, EvaluationJobs, ObjectStore
+from search_router.use_cases.judging import follow_judging
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 PATIENCE = timedelta(minutes=20)  # longer than any of our functions may run
+
+
+@dataclass(frozen=True, slots=True)
+class Bedrock:
+    """The parts of Bedrock's control plane that the schedule looks into."""
+
+    jobs: DistillationJobs
+    deployments: Deployments
+    judges: EvaluationJobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +27,8 @@ class RunTracker:
     """Follows jobs and deployments, repeats lost events, ends what is overdue, tidies up."""
 
     lifecycle: RunLifecycle
-    jobs: DistillationJobs
-    deployments: Deployments
+    bedrock: Bedrock
+    objects: ObjectStore
 
     def track(self, run: Run) -> Run:
         """Bring a run as far as it can come now; one whose time is up is ended with the reason.
@@ -37,16 +47,21 @@ class RunTracker:
 
     def _followed(self, run: Run) -> Run:
         if run.state is RunState.TRAINING:
-            return self.lifecycle.follow_job(run, self.jobs.job(run.job_arn), self.deployments)
+            return self.lifecycle.follow_job(
+                run, self.bedrock.jobs.job(run.job_arn), self.bedrock.deployments
+            )
         if run.state is RunState.DEPLOYING:
             return self._followed_deployment(run)
         if run.is_open:
             return self._reminded(run)
-        return self.lifecycle.tear_down_ended(run, self.deployments)
+        judged = follow_judging(
+            run, lifecycle=self.lifecycle, jobs=self.bedrock.judges, objects=self.objects
+        )
+        return self.lifecycle.tear_down_ended(judged, self.bedrock.deployments)
 
     def _followed_deployment(self, run: Run) -> Run:
         try:
-            deployment = self.deployments.deployment(run.deployment_arn)
+            deployment = self.bedrock.deployments.deployment(run.deployment_arn)
         except NotFoundError:
             if self._now - run.in_state_since < DELETED:
                 raise

@@ -23,15 +23,14 @@ from search_router.domain.uploads import (
 from search_router.ports import (
     ChampionRepository,
     Clock,
-    Deployments,
-    DistillationJobs,
     EventPublisher,
+    ObjectStore,
     QueryLogLedger,
     RunRepository,
     UploadStore,
 )
 from search_router.use_cases.deployment_places import free_places
-from search_router.use_cases.open_runs import PATIENCE, RunTracker
+from search_router.use_cases.open_runs import PATIENCE, Bedrock, RunTracker
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, seldom minutes
@@ -45,8 +44,8 @@ def track_runs(
     champions: ChampionRepository,
     ledger: QueryLogLedger,
     uploads: UploadStore,
-    jobs: DistillationJobs,
-    deployments: Deployments,
+    bedrock: Bedrock,
+    objects: ObjectStore,
     events: EventPublisher,
     clock: Clock,
 ) -> Tracking:
@@ -55,14 +54,14 @@ def track_runs(
     One run's trouble does not keep the others waiting: it is in the tally's errors. What is closed
     is settled when it is no news any more; no tick reads it again.
     """
-    tracker = RunTracker(RunLifecycle(runs, events, clock), jobs, deployments)
+    tracker = RunTracker(RunLifecycle(runs, events, clock), bedrock, objects)
     tracking = Tracking()
     for run in runs.open():
         _track_run(run, tracker, runs, tracking)
     try:
         versions = _track_logs(ledger, events, clock.now(), tracking)
         if tracking.runs[RunState.TRAINING.value]:
-            free_places(champions, deployments, versions)
+            free_places(champions, bedrock.deployments, versions)
         for source, uploaded in _missed(upload_bucket, uploads, runs, ledger, clock.now()):
             tracking.uploads_missed += 1
             if is_due(clock.now() - uploaded, UPLOAD_PATIENCE):
@@ -77,7 +76,7 @@ def _track_run(run: Run, tracker: RunTracker, runs: RunRepository, tracking: Tra
     after = run
     try:
         after = tracker.track(run)
-        if after.is_closed and now - after.updated_at >= RECENT:
+        if after.is_closed and not after.judging and now - after.updated_at >= RECENT:
             runs.settle(after)
     except SearchRouterError as error:
         tracking.errors.append(error)
