@@ -9,7 +9,7 @@ from functools import partial
 from search_router.domain import naming
 from search_router.domain.datasets import DatasetFile, DatasetFiles, check_files, files_of
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.estimates import estimate_costs
+from search_router.domain.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.manifests import manifest
 from search_router.domain.prompt_files import PromptFile, select, survey
@@ -87,7 +87,8 @@ class _Intake:
         except (InvalidInputError, NotFoundError) as error:
             return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
         training_sha256 = self._write(rows)
-        self._describe(selection, files, training_sha256)
+        estimate = estimate_costs(selection, self.models.teacher, self.models.student)
+        self._describe(selection, files, training_sha256, estimate)
         return run.model_copy(
             update={
                 "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
@@ -97,6 +98,7 @@ class _Intake:
                 "prior": selection.prior(),
                 "training_histograms": selection.histograms(),
                 "training_sha256": training_sha256,
+                "estimated_usd": estimate.total_usd,
             }
         )
 
@@ -134,9 +136,12 @@ class _Intake:
         return self.objects.put_lines(naming.run_key(self.run_id, "training.jsonl"), rows.training)
 
     def _describe(
-        self, selection: Selection, files: Sequence[DatasetFile], training_sha256: str
+        self,
+        selection: Selection,
+        files: Sequence[DatasetFile],
+        training_sha256: str,
+        estimate: CostEstimate,
     ) -> None:
-        estimate = estimate_costs(selection, self.models.teacher, self.models.student)
         described = manifest(selection, self.source, files, training_sha256, estimate)
         text = json.dumps(described, indent=2, ensure_ascii=False)
         self.objects.put(naming.run_key(self.run_id, "manifest.json"), text.encode("utf-8") + b"\n")

@@ -1,0 +1,181 @@
+"""The judge: beside the figures, never instead of them, and never in the way."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from search_router.domain.errors import AccessDeniedError, InvalidInputError
+from search_router.domain.evaluation import JudgeScores
+from search_router.domain.runs import Run, RunState
+from search_router.domain.tracking import RECENT
+from search_router.use_cases.evaluate_model import EvaluationPlan
+from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
+from tests.fakes import FakeModel, Reply, reply
+from tests.records import label
+from tests.unit.use_cases.world import World, ran, student, truth
+
+JUDGE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+@pytest.fixture
+def judged_world(world: World) -> World:
+    judge = JudgePlan(JUDGE, "arn:aws:iam::123456789012:role/evaluation", "data")
+    world.evaluation_plan = EvaluationPlan(judge=judge)
+    return world
+
+
+def end_jobs(world: World, run: Run, *, missing: int = 0, grade: float = 4.0) -> None:
+    """Let the judges end as Bedrock ends them: results below the output folder, some without."""
+    for job in run.judging:
+        world.judges.statuses[job.job_arn] = "Completed"
+        rows = world.rows(f"{job.folder}/dataset.jsonl")
+        lines = [result(None if n < missing else grade) for n in range(len(rows))]
+        body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        world.objects.bodies[f"{job.folder}/output/{job.name}/u-u-i-d/models/x_output.jsonl"] = body
+        world.objects.metadata[f"{job.folder}/output/{job.name}/u-u-i-d/models/x_output.jsonl"] = {}
+
+
+def result(grade: float | None) -> dict[str, object]:
+    score = {"metricName": "OverallQuality", "evaluatorDetails": []}
+    scored = score if grade is None else {**score, "result": grade}
+    return {"inputRecord": {}, "automatedEvaluationResult": {"scores": [scored]}}
+
+
+def scores_of(run: Run, name: str) -> JudgeScores:
+    assert run.evaluation is not None
+    judge = run.evaluation.models[name].judge
+    assert judge is not None
+    return judge
+
+
+def test_without_a_judge_no_job_is_started(world: World) -> None:
+    assert world.evaluated().judging == ()
+    assert world.judges.started == {}
+
+
+def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
+    run = judged_world.evaluated()
+
+    requests = list(judged_world.judges.started.values())
+    assert [request.source for request in requests] == ["candidate", "base"]
+    assert {request.judge for request in requests} == {JUDGE}
+    for job, request in zip(run.judging, requests, strict=True):
+        rows = judged_world.rows(f"{job.folder}/dataset.jsonl")
+        assert len(rows) == job.asked == run.counts.holdout
+        for row in rows:
+            [said] = row["modelResponses"]
+            assert said["modelIdentifier"] == request.source
+            assert json.loads(row["referenceResponse"]) == json.loads(label(*truth(row["prompt"])))
+        assert "reasoning" not in request.instructions
+
+
+def test_an_invalid_answer_is_judged_by_its_own_words(judged_world: World) -> None:
+    judged_world.model = FakeModel(lambda serving, query: (
+        reply("No idea.") if "nova-micro" in serving.model_id else student(serving, query)
+    ))  # fmt: skip
+
+    run = judged_world.evaluated()
+
+    [base] = [job for job in run.judging if job.name == "base"]
+    rows = judged_world.rows(f"{base.folder}/dataset.jsonl")
+    assert {row["modelResponses"][0]["response"] for row in rows} == {"No idea."}
+
+
+def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: World) -> None:
+    def reasoning(serving: object, query: str) -> Reply:
+        answer = {**json.loads(label(*truth(query))), "reasoning": "It names a sound."}
+        return reply(json.dumps(answer))
+
+    judged_world.model = FakeModel(reasoning)
+    judged_world.evaluated()
+
+    for request in judged_world.judges.started.values():
+        assert "the reasoning is specific" in request.instructions
+
+
+def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: World) -> None:
+    world = judged_world
+    promoted = world.promoted()
+    assert promoted.judging != ()
+
+    world.track()
+    assert world.run(promoted.run_id) == promoted, "the jobs go on"
+
+    end_jobs(world, promoted, missing=3)
+    world.track()
+
+    after = world.run(promoted.run_id)
+    holdout = promoted.counts.holdout
+    assert (after.state, after.judging) == (RunState.PROMOTED, ())
+    found = scores_of(after, "candidate")
+    assert (found.asked, found.missing, found.status) == (holdout, 3, "Completed")
+    assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing is no zero"
+    assert found.interval is not None
+    assert scores_of(after, "base").missing == 3
+
+
+def test_a_run_is_not_settled_while_its_judges_are_at_work(judged_world: World) -> None:
+    world = judged_world
+    promoted = world.promoted()
+    world.clock.advance(RECENT)
+    world.track()
+    assert promoted.run_id in world.runs.listed
+
+    end_jobs(world, promoted)
+    world.track()
+    world.clock.advance(RECENT)
+    world.track()
+    assert promoted.run_id not in world.runs.listed
+
+
+def test_a_judge_that_never_ends_is_waited_for_a_day(judged_world: World) -> None:
+    world = judged_world
+    promoted = world.promoted()
+
+    world.clock.advance(JUDGE_DEADLINE - timedelta(seconds=1))
+    world.track()
+    assert world.run(promoted.run_id).judging != ()
+
+    world.clock.advance(timedelta(seconds=1))
+    world.track()
+    after = world.run(promoted.run_id)
+    found = scores_of(after, "candidate")
+    assert after.judging == ()
+    assert (found.status, found.mean, found.missing) == ("InProgress", None, found.asked)
+
+
+@pytest.mark.parametrize("error", [InvalidInputError("no"), AccessDeniedError("no")])
+def test_a_judge_that_cannot_be_had_is_no_reason_to_fail(
+    judged_world: World, error: Exception
+) -> None:
+    world = judged_world
+    world.judges.refusing = error  # type: ignore[assignment]
+
+    promoted = world.promoted()
+    world.track()
+
+    found = scores_of(world.run(promoted.run_id), "candidate")
+    assert (found.status, found.mean) == ("NotStarted", None)
+
+
+def test_grades_outside_the_scale_are_missing_not_rescaled(judged_world: World) -> None:
+    world = judged_world
+    promoted = world.promoted()
+    end_jobs(world, promoted, grade=0.75)
+
+    world.track()
+
+    found = scores_of(world.run(promoted.run_id), "candidate")
+    assert (found.mean, found.missing) == (None, found.asked)
+
+
+def test_a_repeated_evaluation_adopts_its_jobs(judged_world: World) -> None:
+    world = judged_world
+    run = world.evaluated()
+    world.runs.replace(run.noted(world.clock.now(), evaluation=None))
+
+    again = ran(world.evaluate(run.run_id))
+
+    assert again.judging == run.judging
+    assert len(world.judges.started) == 2
