@@ -24,7 +24,7 @@ class Pace:
 
     per_second: float
     _rate: float = field(init=False)
-    _next: float = field(init=False, default=float("-inf"))
+    _next: float | None = field(init=False, default=None)  # nothing is saved before the first
     _lowered: float = field(init=False, default=float("-inf"))
     _calm_since: float = field(init=False, default=float("-inf"))
     _refusals: int = field(init=False, default=0)
@@ -42,7 +42,7 @@ class Pace:
         """Take the next slot and return the seconds to wait for it."""
         with self._lock:
             self._recover(now)
-            start = max(self._next, now - SAVED_SECONDS)
+            start = now if self._next is None else max(self._next, now - SAVED_SECONDS)
             self._next = start + 1 / self._rate
             return max(0.0, start - now)
 
@@ -54,7 +54,7 @@ class Pace:
             if now - self._lowered >= 1.0:
                 self._rate = max(self._rate * _BACKOFF, self.per_second * _MIN_SHARE)
                 self._lowered = now
-                self._next = max(self._next, now)
+                self._next = now if self._next is None else max(self._next, now)
 
     def take_refusals(self) -> int:
         """Return how often it was throttled since this was last asked."""
