@@ -73,7 +73,7 @@ class FaultPlan:
     """Decides by chance; nothing of its own goes wrong after `calm_at` seconds.
 
     `rate` is the probability per call that it meets a fault, `stubborn` that all of the SDK's
-    attempts at this call meet it too.
+    attempts at this call meet it too; what is `certain` happens whenever it can.
     """
 
     chance: random.Random
@@ -82,25 +82,29 @@ class FaultPlan:
     calm_at: float
     outages: list[tuple[float, float]] = field(default_factory=list)
     denials: list[tuple[float, float]] = field(default_factory=list)
+    certain: frozenset[Fault] = frozenset()
     fired: Counter[Fault] = field(default_factory=Counter)
     last: dict[Fault, float] = field(default_factory=dict)
     _stubborn_calls: dict[str, Fault] = field(default_factory=dict)
 
-    def for_call(self, request: Request, now: float) -> Fault | None:
-        """Return what happens to this attempt of a call."""
+    def for_call(self, function: str, request: Request, now: float) -> Fault | None:
+        """Return what happens to this attempt of a function's call."""
         fault = self._lasting(request, now) or self._passing(request, now)
         if fault is not None:
-            self._note(fault, now)
+            self.note(fault, now)
         return fault
 
     def happens(self, fault: Fault, probability: float, now: float) -> bool:
         """Throw the dice for trouble on the way of an event or a message."""
-        happens = now < self.calm_at and self.rate > 0 and self.chance.random() < probability
+        happens = fault in self.certain or (
+            now < self.calm_at and self.rate > 0 and self.chance.random() < probability
+        )
         if happens:
-            self._note(fault, now)
+            self.note(fault, now)
         return happens
 
-    def _note(self, fault: Fault, now: float) -> None:
+    def note(self, fault: Fault, now: float) -> None:
+        """Count trouble; the promise of rest counts from here."""
         self.fired[fault] += 1
         self.last[fault] = now
 
@@ -125,6 +129,25 @@ class FaultPlan:
         if self.chance.random() < self.stubborn:
             self._stubborn_calls[request.call] = fault
         return fault
+
+
+@dataclass(slots=True)
+class OneFault(FaultPlan):
+    """Nothing goes wrong but one call: number `broken`, over all calls of some functions."""
+
+    functions: frozenset[str] = frozenset()
+    fault: Fault = Fault.CRASH_BEFORE
+    broken: int = -1
+    made: list[str] = field(default_factory=list)
+
+    def for_call(self, function: str, request: Request, now: float) -> Fault | None:
+        if function not in self.functions:
+            return None
+        self.made.append(f"{function} {request}")
+        if len(self.made) - 1 != self.broken:
+            return None
+        self.note(self.fault, now)
+        return self.fault
 
 
 def _within(windows: list[tuple[float, float]], now: float) -> bool:

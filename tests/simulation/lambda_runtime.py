@@ -84,7 +84,7 @@ class LambdaRuntime:
             self.running[function] -= 1
             finished(outcome)
 
-        self.scheduler.spawn(body, timeout)
+        self.scheduler.spawn(function, body, timeout)
 
     def close(self) -> None:
         """Give the copies of the modules back for the next history."""

@@ -64,7 +64,7 @@ class Network:
             raise AssertionError("the product asks AWS in a thread of its own")
         usual = _CONVERSE_SECONDS if request.operation == "Converse" else _CALL_SECONDS
         self.scheduler.sleep(usual * self.chance.uniform(0.5, 2.0))
-        fault = self.faults.for_call(request, self.scheduler.seconds)
+        fault = self.faults.for_call(fiber.name, request, self.scheduler.seconds)
         self.trace(f"{request} {_about(request)}{f' ! {fault}' if fault else ''}")
         if fault is not None and request.operation in _BEARING_ANSWERS:
             fiber.troubled = True

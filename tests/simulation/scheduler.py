@@ -30,6 +30,7 @@ class Fiber:
     `troubled` tells that an answer or a cached answer may have been lost on its way.
     """
 
+    name: str
     body: Action
     born: float
     deadline: float
@@ -94,9 +95,9 @@ class Scheduler:
         """Let the harness do something later."""
         self._push(self.seconds + seconds, action)
 
-    def spawn(self, body: Action, timeout: float) -> None:
+    def spawn(self, name: str, body: Action, timeout: float) -> None:
         """Begin an invocation now."""
-        fiber = Fiber(body, self.seconds, self.seconds + timeout)
+        fiber = Fiber(name, body, self.seconds, self.seconds + timeout)
         fiber.gate.acquire()
         self._alive[fiber] = None
         self._push(self.seconds, fiber)

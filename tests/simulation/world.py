@@ -31,7 +31,7 @@ from tests.records import a_champion, a_run, an_evaluation
 from tests.simulation.delivery import EventBus, Schedule, SplitPoller
 from tests.simulation.faults import FaultPlan
 from tests.simulation.lambda_runtime import LambdaRuntime, captured_output
-from tests.simulation.network import Network
+from tests.simulation.network import Answer, Network
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.virtual_aws.dynamodb import Key, VirtualDynamoDB
 from tests.simulation.virtual_aws.expressions import Item
@@ -46,6 +46,7 @@ _SETTINGS = {
     **ENVIRONMENT,
     "SPLIT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/splits",
     "ROUTE_CONCURRENCY": str(WORKERS),
+    "HOLDOUT_FRACTION": "0.05",  # so few rows that evaluations are short
     "REQUESTS_PER_MINUTE": "140",  # so few that a worker has one call in flight: no threads
 }
 
@@ -68,6 +69,7 @@ class World:
     output: Callable[[], str]
     states: dict[str, list[str]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    services: dict[str, Answer] = field(default_factory=dict)
     planned: int = 0
 
     # --- what people do -------------------------------------------------------------------------
@@ -166,7 +168,7 @@ def new_world(faults: FaultPlan, chance: random.Random, split_bytes: int) -> Ite
     with _small(split_bytes), _on_virtual_time(scheduler) as route, captured_output() as out:
         world = _made(scheduler, faults, chance, trace, out.getvalue)
         world.lines = lines
-        route(_network(world, chance).send)
+        route(Network(scheduler, faults, chance, world.services, trace).send)
         try:
             yield world
         finally:
@@ -199,7 +201,7 @@ def _made(
     )
     runtime = LambdaRuntime(scheduler, lambda: wired_to(scheduler), trace)
     bus = EventBus(scheduler, runtime, faults, chance)
-    return World(
+    world = World(
         scheduler=scheduler,
         faults=faults,
         s3=VirtualS3(scheduler.now),
@@ -214,17 +216,16 @@ def _made(
         output=output,
         states=states,
     )
-
-
-def _network(world: World, chance: random.Random) -> Network:
-    services = {
-        "s3": world.s3.answer,
-        "dynamodb": world.dynamodb.answer,
-        "sqs": VirtualSqs(world.queue, world.poller.wake).answer,
-        "events": world.bus.answer,
-        "bedrock-runtime": world.models.answer,
-    }
-    return Network(world.scheduler, world.faults, chance, services, world.trace)
+    world.services.update(
+        {
+            "s3": world.s3.answer,
+            "dynamodb": world.dynamodb.answer,
+            "sqs": VirtualSqs(queue, world.poller.wake).answer,
+            "events": bus.answer,
+            "bedrock-runtime": world.models.answer,
+        }
+    )
+    return world
 
 
 @cache

@@ -163,7 +163,8 @@ class VirtualS3:
         entries = "".join(
             f"<Version><Key>{escape(key)}</Key><VersionId>{version.version_id}</VersionId>"
             f"<IsLatest>{str(version is self.versions[bucket, key][-1]).lower()}</IsLatest>"
-            f"<LastModified>{_iso(version.written)}</LastModified></Version>"
+            f"<LastModified>{_iso(version.written)}</LastModified>"
+            f"<Size>{len(version.body)}</Size></Version>"
             for key in page
             for version in self.versions[bucket, key]
             if version.body is not None

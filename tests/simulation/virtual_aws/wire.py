@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
+from local_stack.bedrock_double.routes import bedrock_router
+
 Document = dict[str, Any]
 
 
@@ -27,6 +29,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     call: str
+    target: str
 
     @cached_property
     def json(self) -> Document:
@@ -96,6 +99,7 @@ def read_request(prepared: AWSPreparedRequest) -> Request:
         headers=headers,
         body=_body(prepared.body, headers),
         call=headers.get("amz-sdk-invocation-id", ""),
+        target=f"{url.path}?{url.query}" if url.query else url.path,
     )
 
 
@@ -116,10 +120,11 @@ def _operation(
     target, _, operation = headers.get("x-amz-target", "").partition(".")
     if target:
         return _TARGETS[target], operation
-    if host.startswith("bedrock-runtime."):
-        return "bedrock-runtime", raw_path.rpartition("/")[2].capitalize()
-    if host.startswith("bedrock."):
-        return "bedrock", f"{method} {raw_path}"
+    if host.startswith("bedrock"):
+        found = bedrock_router().find(method, raw_path)
+        if found is None:
+            raise NotPlayedError(f"{method} {raw_path}")
+        return host.partition(".")[0], found[0].name
     if ".s3." not in host and not host.startswith("s3."):
         raise NotPlayedError(f"{method} https://{host}{raw_path}")
     if method == "GET" and "versions" in query:

@@ -3,7 +3,7 @@
 import pytest
 
 from search_router.domain.distillation import JobView
-from search_router.domain.errors import AccessDeniedError, ConflictError
+from search_router.domain.errors import AccessDeniedError, ConflictError, InvalidInputError
 from search_router.domain.events import RunFailed
 from search_router.domain.runs import Run, RunState
 from tests.fakes import InMemoryCustomizer, InMemoryRuns
@@ -76,6 +76,17 @@ def test_a_forged_event_about_a_running_job_moves_nothing(world: World) -> None:
 
 
 def test_an_unknown_job_is_ignored(world: World) -> None:
+    assert ignored(world.deploy("arn:of:nothing")) == "Bedrock does not know the job"
+
+
+def test_a_made_up_name_that_bedrock_finds_invalid_is_ignored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(_: InMemoryCustomizer, identifier: str) -> JobView:
+        raise InvalidInputError(f"read the distillation job: {identifier} is no identifier")
+
+    monkeypatch.setattr(InMemoryCustomizer, "job", job)
+
     assert ignored(world.deploy("arn:of:nothing")) == "Bedrock does not know the job"
 
 

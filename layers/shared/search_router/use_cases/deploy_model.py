@@ -1,7 +1,7 @@
 """A distillation job changed state: deploy what it made, or record why there is nothing."""
 
 from search_router.domain import naming
-from search_router.domain.errors import NotFoundError
+from search_router.domain.errors import InvalidInputError, NotFoundError
 from search_router.domain.runs import Run
 from search_router.ports import Clock, Deployments, DistillationJobs, EventPublisher, RunRepository
 from search_router.use_cases.outcomes import Ignored
@@ -23,7 +23,7 @@ def deploy_model(
     """
     try:
         job = jobs.job(job_arn)
-    except NotFoundError:
+    except (NotFoundError, InvalidInputError):  # a made-up name may be no name at all
         return Ignored("Bedrock does not know the job")
     if not naming.is_our_job(job.name):
         return Ignored("not our job")
