@@ -8,8 +8,8 @@ from search_router.domain.results import PartStats, latency_summary
 
 _MILLION = 1_000_000
 NOT_COUNTED = (
-    "calls of attempts that ended early, as far as their answers were unusable or not yet cached "
-    f"(at most {MAX_STEP} and those in flight for each); an attempt's cached answers are counted"
+    "calls of the interrupted attempts, as far as their answers were unusable or not yet cached "
+    f"(at most {MAX_STEP} and those in flight for each); their cached answers are counted"
 )
 
 

@@ -48,7 +48,8 @@ class PartStats(BaseModel):
     """Counts and histograms of one part; adding them up gives those of the log.
 
     `latency` counts model calls by bucket n, which holds milliseconds around 1.1 ** n; `weights`
-    counts rows per modality and bin.
+    counts rows per modality and bin; `interrupted` counts the deliveries of the split that ended
+    without its part.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -63,6 +64,7 @@ class PartStats(BaseModel):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    interrupted: int = 0
     tiers: dict[str, int] = {}
     latency: dict[int, int] = {}
     weights: dict[str, list[int]] = {}
@@ -104,7 +106,8 @@ def unpacked_stats(text: str) -> PartStats:
 class PartMarker(BaseModel):
     """The ledger's entry for one part, and the S3 metadata that tells two attempts apart.
 
-    In JSON the statistics are packed: at most 1 KB for what a split holds.
+    In JSON the statistics are packed: at most 1 KB for what a split holds. `size` is the part's, in
+    bytes; a marker of an older version does not know it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -113,6 +116,7 @@ class PartMarker(BaseModel):
     split: int
     rows: int
     identity: str
+    size: int | None = None
     stats: Annotated[
         PartStats,
         BeforeValidator(lambda value: unpacked_stats(value) if isinstance(value, str) else value),
@@ -121,10 +125,14 @@ class PartMarker(BaseModel):
 
 
 class PartBuilder:
-    """Collects one split's rows, in order, into the bytes of its part."""
+    """Collects one split's rows, in order, into the bytes of its part.
 
-    def __init__(self, log_id: str, modalities: Modalities) -> None:
+    `interrupted` is how many deliveries of the split have ended without a part so far.
+    """
+
+    def __init__(self, log_id: str, modalities: Modalities, interrupted: int = 0) -> None:
         self._log_id = log_id
+        self._interrupted = interrupted
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
@@ -159,7 +167,8 @@ class PartBuilder:
             split=split,
             rows=len(self._lines),
             identity=self._identity.hexdigest(),
-            stats=self._tally.stats(self._rejected, len(self._seen)),
+            size=sum(map(len, self._lines)),
+            stats=self._tally.stats(self._rejected, len(self._seen), self._interrupted),
         )
 
 
@@ -264,7 +273,7 @@ class _Tally:
             self._output_tokens += decision.output_tokens
             self._cost += decision.cost_usd
 
-    def stats(self, rejected: int, distinct: int) -> PartStats:
+    def stats(self, rejected: int, distinct: int, interrupted: int) -> PartStats:
         fallback = self._statuses[Status.FALLBACK]
         repaired = self._statuses[Status.REPAIRED]
         rows = sum(self._statuses.values())
@@ -279,6 +288,7 @@ class _Tally:
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
             cost_usd=round(self._cost, 10),
+            interrupted=interrupted,
             tiers=dict(self._tiers),
             latency=dict(self._latency),
             weights=self._weights,

@@ -66,6 +66,11 @@ def _check(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> N
         stats = marker.stats
         if stats.rows_in != stats.routed + stats.fallback + stats.rejected:
             raise ConflictError(f"{log.log_id}: split {marker.split} does not add up")
+        size = sizes[naming.part_key(log.log_id, marker.split)]
+        if marker.size not in (None, size):
+            raise ConflictError(
+                f"{log.log_id}: part {marker.split} has {size} bytes, {marker.size} were written"
+            )
 
 
 def _manifest(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> bytes:

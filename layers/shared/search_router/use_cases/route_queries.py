@@ -80,7 +80,7 @@ def route_queries(
     log = ledger.get(message.log_id)
     if log is None or log.state is LogState.FAILED:
         return Ignored("the log is unknown or has failed")
-    parts = SplitParts(message, uploads, objects)
+    parts = SplitParts(message, uploads, objects, interrupted=delivery.receives - 1)
     attempt = _Attempt(message, delivery, parts, champions, caches, model, ledger)
     try:
         marker = attempt.part()

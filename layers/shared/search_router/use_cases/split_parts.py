@@ -44,10 +44,17 @@ class StoredPart(NamedTuple):
 
 
 class SplitParts:
-    """Reads one split and writes its part."""
+    """Reads one split and writes its part, which tells how many deliveries were `interrupted`."""
 
-    def __init__(self, message: SplitMessage, uploads: UploadStore, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        message: SplitMessage,
+        uploads: UploadStore,
+        objects: ObjectStore,
+        interrupted: int = 0,
+    ) -> None:
         self._message = message
+        self._interrupted = interrupted
         self._uploads = uploads
         self._objects = objects
 
@@ -63,9 +70,10 @@ class SplitParts:
         """
         key = naming.part_key(self._message.log_id, self._message.split)
         try:
-            metadata = self._objects.info(key).metadata
+            found = self._objects.info(key)
         except NotFoundError:
             return None
+        metadata = found.metadata
         if any(metadata.get(name) != text for name, text in self._place().items()):
             raise self._other_rows()
         marker = PartMarker(
@@ -73,6 +81,7 @@ class SplitParts:
             split=self._message.split,
             rows=int(metadata["rows"]),
             identity=metadata["identity"],
+            size=found.size,
             stats=unpacked_stats(metadata[_STATS]),
         )
         return StoredPart(marker, metadata.get(_UNROUTED, ""))
@@ -84,7 +93,7 @@ class SplitParts:
         modalities: Modalities,
     ) -> PartMarker:
         """Write the rejected rows and the part; a part that is there already wins."""
-        part = PartBuilder(self._message.log_id, modalities)
+        part = PartBuilder(self._message.log_id, modalities, self._interrupted)
         for row in rows:
             if isinstance(row, RejectedRow):
                 part.reject()
@@ -96,7 +105,7 @@ class SplitParts:
 
     def give_up(self, reason: str) -> PartMarker:
         """Reject every row of the split, without looking into it, and write an empty part."""
-        part = PartBuilder(self._message.log_id, ())
+        part = PartBuilder(self._message.log_id, (), self._interrupted)
         rejections = list(self._unread(reason))
         for _ in rejections:
             part.reject()
