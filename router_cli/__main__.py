@@ -28,6 +28,7 @@ VERBS = (
     "compare",
     "export",
     "redrive",
+    "cleanup",
     "local",
 )
 _INTERRUPTED = 130

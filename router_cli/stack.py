@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_stack.connection import StackConnection
+from local_stack.launcher import STACK_NAME
 from local_stack.processes import LocalStackError
 from local_stack.state_file import find_running_stack, runtime_folder
 from router_cli.failures import CommandError
@@ -38,6 +39,7 @@ class Stack:
     route_url: str
     credentials: Callable[[], Any]
     region: str
+    name: str = ""
 
     @cached_property
     def objects(self) -> S3ObjectStore:
@@ -97,6 +99,7 @@ def local_stack_of(connection: StackConnection) -> Stack:
         route_url=connection.url_of(connection.outputs["RouteApiUrl"]),
         credentials=lambda: Credentials("test", "test"),
         region=DEFAULT_REGION,
+        name=STACK_NAME,
     )
 
 
@@ -124,4 +127,5 @@ def _on_aws(name: str, region: str, profile: str | None) -> Stack:
         route_url=outputs["RouteApiUrl"],
         credentials=session.get_credentials,
         region=region,
+        name=name,
     )

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.state_file import find_running_stack, runtime_folder
 from router_cli import synthesis
 from router_cli.__main__ import main
 from router_cli.stack import Stack, open_stack
@@ -270,3 +272,28 @@ def run_of(capsys: pytest.CaptureFixture[str], run_id: str) -> dict[str, Any]:
     """Return a run as the list shows it; an empty state while it is not recorded."""
     runs = answer(capsys, "runs")["runs"]
     return next((run for run in runs if run["run_id"] == run_id), {"state": ""})
+
+
+def test_cleanup_lists_first_and_then_leaves_nothing(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The last test of this file: it needs what the others left, and leaves them nothing.
+    there = answer(capsys, "cleanup")
+    kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
+    assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)
+    assert "is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
+    assert answer(capsys, "cleanup") == there
+
+    assert answer(capsys, "cleanup", "--yes", "search-router") == {
+        "deleted": True,
+        "remaining": [],
+    }
+
+    connection = find_running_stack(runtime_folder(os.environ))
+    bedrock = connection.client("bedrock")
+    assert bedrock.list_custom_models()["modelSummaries"] == []
+    assert bedrock.list_custom_model_deployments()["modelDeploymentSummaries"] == []
+    buckets = [one["Name"] for one in connection.client("s3").list_buckets()["Buckets"]]
+    assert buckets == ["local-stack-artifacts"]  # the launcher's own, with the functions' code
+    assert connection.client("dynamodb").list_tables()["TableNames"] == []
+    assert connection.client("lambda").list_functions()["Functions"] == []

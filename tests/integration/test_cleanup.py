@@ -1,0 +1,123 @@
+"""`cleanup` deletes what is ours and touches nothing else, over the double and moto."""
+
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from router_cli.teardown.bedrock_things import BedrockThings
+from router_cli.teardown.stored_things import Bucket, Table
+from search_router.domain.runs import Run
+from tests.fakes import START
+from tests.integration.double_bench import Bench
+
+OURS = "run-0123456789ab"
+
+
+def run(**known: str) -> Run:
+    return Run.model_validate(
+        {
+            "run_id": OURS,
+            "state": "TRAINING",
+            "created_at": START,
+            "updated_at": START,
+            "source_bucket": "uploads",
+            "source_key": "prompts/a.jsonl",
+            "source_version": None,
+            **known,
+        }
+    )
+
+
+def tag(run_id: str) -> list[Any]:
+    return [{"key": "Run", "value": run_id}]
+
+
+def left(things: BedrockThings) -> set[tuple[str, str]]:
+    return {(thing.kind, thing.name) for thing in things.remaining()}
+
+
+def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
+    # GIVEN a model of ours by state, one by its tag, and two of somebody else
+    known = bench.create_model("run-1")
+    for name, owner in (("search-router-a", OURS), ("search-router-b", "run-ba9876543210")):
+        bench.create_job(name, customModelName=name, customModelTags=tag(owner))
+    bench.create_job("theirs", customModelName="theirs")
+    bench.clock.advance(60)
+    models = bench.bedrock.list_custom_models()["modelSummaries"]
+    by_name = {model["modelName"]: model["modelArn"] for model in models}
+    for name in ("search-router-a", "search-router-b"):
+        bench.create_deployment(by_name[name], f"{name}-serving")
+    bench.clock.advance(30)
+    bench.create_deployment(known, "router")
+    things = BedrockThings(bench.bedrock, [run(model_arn=known, job_name="run-1")])
+    assert left(things) == {
+        ("deployment", "router"),
+        ("deployment", "search-router-a-serving"),
+        ("custom model", "router-run-1"),
+        ("custom model", "search-router-a"),
+    }
+
+    # WHEN one is still being created, THEN it stays with its model, and is told
+    things.remove()
+    assert left(things) == {("deployment", "router"), ("custom model", "router-run-1")}
+    assert all(thing.billed for thing in things.remaining())
+
+    # AND a second time everything of ours is gone, and nothing of theirs
+    bench.clock.advance(30)
+    things.remove()
+    assert left(things) == set()
+    kept = bench.bedrock.list_custom_models()["modelSummaries"]
+    assert {model["modelName"] for model in kept} == {"search-router-b", "theirs"}
+    deployments = bench.bedrock.list_custom_model_deployments()["modelDeploymentSummaries"]
+    assert [one["customModelDeploymentName"] for one in deployments] == ["search-router-b-serving"]
+
+
+def test_an_open_job_is_stopped_and_told_until_it_has(bench: Bench) -> None:
+    bench.create_job("run-1")
+    bench.create_job("theirs", customModelName="theirs")
+    things = BedrockThings(bench.bedrock, [run(job_name="run-1")])
+
+    things.remove()
+
+    assert [(thing.name, thing.note) for thing in things.remaining()] == [("run-1", "Stopping")]
+    bench.clock.advance(6)
+    assert left(things) == set()
+    assert bench.job("theirs")["status"] == "InProgress"
+
+
+def test_buckets_are_emptied_of_versions_markers_and_uploads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("router_cli.teardown.stored_things._AT_ONCE", 5)
+    with mock_aws():
+        s3 = boto3.client("s3", "us-east-1")
+        s3.create_bucket(Bucket="data")
+        s3.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+        for number in range(12):
+            s3.put_object(Bucket="data", Key=f"k{number}", Body=b"x")
+        s3.put_object(Bucket="data", Key="k0", Body=b"y")
+        s3.delete_object(Bucket="data", Key="k1")
+        s3.create_multipart_upload(Bucket="data", Key="large")
+        bucket = Bucket(s3, "data")
+        (before,) = bucket.remaining()
+        assert (before.billed, before.note) == (
+            True, "14 object versions, 1 unfinished uploads",
+        )  # fmt: skip
+
+        bucket.empty()
+        (after,) = bucket.remaining()
+        assert not after.billed
+        bucket.delete()
+        bucket.delete()
+        assert list(bucket.remaining()) == []
+
+
+def test_a_table_that_is_not_there_does_not_remain() -> None:
+    with mock_aws():
+        table = Table(boto3.client("dynamodb", "us-east-1"), "state")
+
+        table.delete()
+
+        assert list(table.remaining()) == []
