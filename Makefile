@@ -24,7 +24,7 @@ STAGE ?= dev
 ROWS ?= 1000000
 DISTINCT ?= 20000
 
-.PHONY: help setup demo bench-routing bench-local-tier test simulate unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-intake bench-intake-gib bench-routing bench-local-tier test simulate unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -63,6 +63,12 @@ bench-local-tier: setup ## Cross-validate the local tier beside its rivals (PROM
 	@test -n "$(PROMPTS)" || { echo "PROMPTS= is needed: a file of labelled prompts" >&2; exit 1; }
 	@$(BIN)/python -m benchmarks.local_tier --prompts "$(PROMPTS)" \
 		$(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
+
+bench-intake: setup ## Take in prompt files, against the obvious way and the limits
+	@$(BIN)/python -m benchmarks.intake
+
+bench-intake-gib: setup ## Take in 1 GiB in the CPU time and memory of a 512 MB Lambda (minutes)
+	@$(BIN)/python -m benchmarks.intake --gib --out bench-results/intake-gib.json
 
 bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n)
 	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT)

@@ -93,7 +93,7 @@ def _label(
     """Append a training record per usable answer, as the answers come."""
     client = stack.client("bedrock-runtime")
     model = ConverseModel(client, pace, MAX_IN_FLIGHT, _NO_DEADLINE, SystemClock())
-    prompt = default_system_prompt(teacher.modalities)
+    prompt = default_system_prompt(teacher.modalities, with_reasoning=reasoning)
     outcome = Outcome()
     with out.open("ab") as file:
         for query, reply in progress("labelling", model.ask(teacher, queries), len(queries)):

@@ -139,7 +139,7 @@ def _training_records(
     draw = Draw(seed, "training")
     reasoning_draw = Draw(seed, "reasoning")  # apart, so that the queries stay the same without it
     source = QuerySource(shapes, draw)
-    system = default_system_prompt(modalities)
+    system = default_system_prompt(modalities, with_reasoning=with_reasoning)
     earlier: dict[tuple[str, str], list[Query]] = defaultdict(list)
     for _ in range(count):
         shape = source.shape()

@@ -166,6 +166,7 @@ class IntakeBuilder:
         self.rules = rules
         self._survey = Survey()
         self._prompts = SystemPrompts(rules.modalities, with_reasoning=rules.keep_reasoning)
+        self._last_prompt: str | None = None
         self._files: list[FileCounts] = []
         self._reasoned_rows = 0
         self._reasoning_bytes = 0
@@ -182,13 +183,15 @@ class IntakeBuilder:
             counts.rejected += 1
             return
         number, query, weights, reasoning, system_prompt = record
-        if system_prompt is not None:
+        if system_prompt is not None and system_prompt is not self._last_prompt:
             self._prompts.add(system_prompt, counts.name, number)
+            self._last_prompt = system_prompt
         if reasoning is not None:
             self._reasoned_rows += 1
             self._reasoning_bytes += len(reasoning.encode("utf-8"))
-        kept = reasoning if self.rules.keep_reasoning else None
-        self._survey.add(query, weights, kept, place)
+            if not self.rules.keep_reasoning:
+                reasoning = None
+        self._survey.add(query, weights, reasoning, place)
 
     def select(self) -> Selection:
         """Split what was surveyed into training and holdout."""

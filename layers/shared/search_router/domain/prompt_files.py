@@ -19,7 +19,7 @@ from search_router.domain.training_sets import TrainingSet
 from search_router.domain.weights import Modalities
 
 MAX_DATASET_BYTES = 1024**3  # AWS's own dataset validator: 1 GiB in all
-MAX_DATASET_LINES = 5_000_000  # 300 times what a job takes; it bounds time and memory
+MAX_DATASET_LINES = 3_000_000  # 200 times what a job takes; it bounds time and memory
 _BOM = b"\xef\xbb\xbf"
 
 Bytes = Callable[[], Iterable[bytes]]

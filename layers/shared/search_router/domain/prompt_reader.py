@@ -46,15 +46,25 @@ class _Frame:
     after: bytes
     system_prompt: str | None
 
-    def parts(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Cut query and label, both still quoted, out of a line that is framed so."""
+    def read(self, number: int, data: bytes, modalities: Modalities) -> PromptRecord | None:
+        """Read a line that is framed so; None if it is not, or if there is any doubt."""
         start = len(self.before)
         if not data.startswith(self.before) or not data.endswith(self.after):
             return None
         match = _QUOTED.match(data, start)
         if match is None or not data.startswith(self.between, match.end()):
             return None
-        return match.group(), data[match.end() + len(self.between) : -len(self.after)]
+        quoted, answer = match[0], data[match.end() + len(self.between) : -len(self.after)]
+        try:
+            weights, reasoning = _read_answer(answer, modalities)
+            query = quoted.decode("utf-8")
+            if "\\" in query:
+                query = _unescaped(query, quoted)
+        except (ValueError, InvalidInputError):
+            return None
+        if not query.strip():
+            return None
+        return PromptRecord(number, query, weights, reasoning, self.system_prompt)
 
 
 class PromptReader:
@@ -72,10 +82,8 @@ class PromptReader:
     def _quickly(self, number: int, data: bytes) -> PromptRecord | None:
         if len(data) > _MAX_QUICK_BYTES:
             return None
-        frame = self._frame
-        parts = None if frame is None else frame.parts(data)
-        if frame is not None and parts is not None:
-            record = _read_parts(number, *parts, frame.system_prompt, self._modalities)
+        if self._frame is not None:
+            record = self._frame.read(number, data, self._modalities)
             if record is not None:
                 return record
         match = _CANONICAL.fullmatch(data)
@@ -110,28 +118,22 @@ def _read_match(
     return PromptRecord(number, query, weights, reasoning, system)
 
 
-def _read_parts(
-    number: int, quoted: bytes, answer: bytes, system: str | None, modalities: Modalities
-) -> PromptRecord | None:
-    """Read query and label of a line; None if there is any doubt about either."""
+def _read_answer(answer: bytes, modalities: Modalities) -> tuple[Weights, str | None]:
+    """Read a label that is still quoted; raises ValueError or InvalidInputError if in doubt."""
     cut = answer.find(_REASONING)
-    reasoning = None
-    try:
-        if cut >= 0:
-            match = _PLAIN_REASONING.fullmatch(answer, cut)
-            if match is None:
-                return None
-            reasoning = match[1].decode("utf-8")
-            answer = answer[:cut] + b"}"
-        weights = _quoted_weights(answer, modalities)
-        query = quoted.decode("utf-8")
-        if "\\" in query:
-            if strict_json.may_hold_half_a_surrogate(quoted):
-                return None
-            query = scanstring(query + '"', 0)[0]
-    except (ValueError, InvalidInputError):
-        return None
-    return PromptRecord(number, query, weights, reasoning, system) if query.strip() else None
+    if cut < 0:
+        return _quoted_weights(answer, modalities), None
+    match = _PLAIN_REASONING.fullmatch(answer, cut)
+    if match is None:
+        raise InvalidInputError("the reasoning is no plain text at the label's end")
+    return _quoted_weights(answer[:cut] + b"}", modalities), match[1].decode("utf-8")
+
+
+def _unescaped(text: str, quoted: bytes) -> str:
+    if strict_json.may_hold_half_a_surrogate(quoted):
+        raise InvalidInputError("perhaps half of a surrogate pair")
+    unescaped: str = scanstring(text + '"', 0)[0]
+    return unescaped
 
 
 @lru_cache(maxsize=4096)

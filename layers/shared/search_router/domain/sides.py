@@ -8,11 +8,11 @@ query twice, or in another file, can therefore never move it from one side to th
 import hashlib
 import heapq
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from search_router.domain.survey import LabelNoise, Sighting
@@ -28,6 +28,7 @@ MAX_TRAINING_ROWS = 15_000  # Bedrock quota: prompts per distillation job
 MAX_HOLDOUT_ROWS = 1_000  # prompts per Bedrock evaluation job
 UNLABELLED = "unlabelled"
 _HASH_RANGE = 2**64
+_text, _label = attrgetter("text"), attrgetter("label")
 
 
 class Chosen(NamedTuple):
@@ -60,8 +61,9 @@ class Sides:
             self.texts += 1
             chosen = Chosen(rank, sightings[0].place, sightings[0].label, True)
         else:
-            labels = Counter([seen.label for seen in sightings if seen.label is not None])
-            self.texts += len({seen.text for seen in sightings})
+            labels = Counter(map(_label, sightings))
+            labels.pop(None, None)
+            self.texts += len(set(map(_text, sightings)))
             self.conflicts += len(labels) > 1
             self.noise.add(labels)
             chosen = _choose(rank, sightings, consensus(labels, step))
@@ -100,7 +102,7 @@ def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
     if len(labels) == 1:
         return next(iter(labels))
     rows = list(labels.elements())
-    medians = tuple([statistics.median(column) for column in zip(*rows, strict=True)])
+    medians = tuple(map(_median, zip(*rows, strict=True)))
     return snap(medians if any(medians) else mean_weights(rows), step)
 
 
@@ -128,6 +130,11 @@ def _choose(rank: bytes, sightings: list[Sighting], label: Weights | None) -> Ch
     """
     best = next((seen for seen in sightings if seen.label == label), sightings[0])
     return Chosen(rank, best.place, label, best.label == label)
+
+
+def _median(values: tuple[float, ...]) -> float:
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _is_held_out(second_rank: bytes, fraction: float) -> bool:

@@ -24,7 +24,10 @@ from search_router.domain.weights import Weights, grid_step
 _BUCKETS = 256
 MAX_SCORED_LABELS = 50
 _SCORED = ("dominant_agreement", "within_005", "within_010", "rubric")
-_ROW = Struct(">16sI8sIQ")  # big-endian: sorted as bytes, rows are sorted by their fields
+_IDENTITY = Struct(">16sI8s")  # big-endian: sorted as bytes, rows are sorted by their fields
+_REST = Struct(">IQ")
+_ROW = Struct(">16sI8sIQ")
+_SHORT_QUERY = 200
 _UNLABELLED = 0  # number of the label that a row without one has
 _MAX_NUMBERED = 2**16
 _rank = itemgetter(slice(0, 16))
@@ -58,17 +61,11 @@ class Survey:
 
     def add(self, query: str, label: Weights | None, reasoning: str | None, place: int) -> None:
         """Note one row; `place` finds it again."""
-        rank = fingerprint(query)
-        text = query.encode("utf-8")
-        content = text if reasoning is None else b"%b\0%b" % (text, reasoning.encode("utf-8"))
-        self._buckets[rank[0]] += _ROW.pack(
-            rank,
-            crc32(text),
-            hashlib.blake2b(content, digest_size=8).digest(),
-            self._labels.number(label),
-            place,
-        )
-        self.query_bytes += len(text)
+        identity = _remembered(query) if len(query) <= _SHORT_QUERY else _identity(query)
+        if reasoning is not None:
+            identity = _identity(query, reasoning)
+        self._buckets[identity[0]] += identity + _REST.pack(self._labels.number(label), place)
+        self.query_bytes += len(query) if query.isascii() else len(query.encode("utf-8"))
         self.rows += 1
 
     def queries(self) -> Iterator[tuple[bytes, list[Sighting]]]:
@@ -82,6 +79,17 @@ class Survey:
     def _sighting(self, row: bytes) -> Sighting:
         _, text, content, number, place = _ROW.unpack(row)
         return Sighting(text, content, self._labels.label(number), place)
+
+
+def _identity(query: str, reasoning: str | None = None) -> bytes:
+    """Return what tells a row from others: fingerprint, hash of the text, hash of the content."""
+    text = query.encode("utf-8")
+    content = text if reasoning is None else b"%b\0%b" % (text, reasoning.encode("utf-8"))
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return _IDENTITY.pack(fingerprint(query), crc32(text), digest)
+
+
+_remembered = lru_cache(maxsize=2**15)(_identity)  # queries repeat: in public files every second
 
 
 class LabelTable:
@@ -153,7 +161,9 @@ class LabelNoise:
         self.identical_pairs += sum(n * (n - 1) // 2 for n in labels.values())
         if len(labels) > 1:
             self._difference += _pairwise_difference(labels)
-        self._score(Counter(dict(sorted(labels.items())[:MAX_SCORED_LABELS])))
+        if len(labels) > MAX_SCORED_LABELS:
+            labels = Counter(dict(sorted(labels.items())[:MAX_SCORED_LABELS]))
+        self._score(labels)
 
     def summary(self) -> dict[str, float]:
         """Return the figures for the manifest."""
@@ -173,9 +183,10 @@ class LabelNoise:
         """Score each ordered pair, weighted by how often it occurs."""
         for answer, reference in product(labels, labels):
             times = labels[answer] * (labels[reference] - (answer == reference))
-            self._scored += times
-            for place, score in enumerate(_scores(answer, reference)):
-                self._sums[place] += times * score
+            if times:
+                self._scored += times
+                for place, score in enumerate(_scores(answer, reference)):
+                    self._sums[place] += times * score
 
 
 @lru_cache(maxsize=65_536)
