@@ -41,6 +41,15 @@ class Outcome:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Who labels, how fast, and whether the reasons are wanted."""
+
+    teacher: ServingModel
+    pace: Pace
+    with_reasoning: bool
+
+
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser("label", help="have a teacher label queries")
@@ -71,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         prior=(),
     )
     pace = Pace(arguments.requests_per_minute / 60)
-    outcome = _label(open_stack(arguments), teacher, pace, missing, arguments.out)
+    task = _Task(teacher, pace, arguments.reasoning)
+    outcome = _label(open_stack(arguments), task, missing, arguments.out)
     _keep_failures(arguments.out, outcome)
     report = {
         "queries": len(queries),
@@ -87,13 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
-def _label(
-    stack: Stack, teacher: ServingModel, pace: Pace, queries: list[str], out: Path
-) -> Outcome:
+def _label(stack: Stack, task: _Task, queries: list[str], out: Path) -> Outcome:
     """Append a training record per usable answer, as the answers come."""
-    client = stack.client("bedrock-runtime")
-    model = ConverseModel(client, pace, MAX_IN_FLIGHT, _NO_DEADLINE, SystemClock())
-    prompt = default_system_prompt(teacher.modalities, with_reasoning=reasoning)
+    client, teacher = stack.client("bedrock-runtime"), task.teacher
+    model = ConverseModel(client, task.pace, MAX_IN_FLIGHT, _NO_DEADLINE, SystemClock())
+    prompt = default_system_prompt(teacher.modalities, with_reasoning=task.with_reasoning)
     outcome = Outcome()
     with out.open("ab") as file:
         for query, reply in progress("labelling", model.ask(teacher, queries), len(queries)):
@@ -106,7 +114,8 @@ def _label(
             except InvalidInputError as error:
                 outcome.failed.append((query, str(error)))
                 continue
-            file.write(training_line(query, prompt, teacher.modalities, weights, reasoning))
+            kept = reasoning if task.with_reasoning else None
+            file.write(training_line(query, prompt, teacher.modalities, weights, kept))
             file.flush()
             outcome.labelled += 1
     return outcome
@@ -132,8 +141,8 @@ def _distinct(path: Path, modalities: Modalities) -> dict[bytes, str]:
 def _drop_torn_line(path: Path) -> None:
     """Cut off what a killed run left of its last line; its query is asked again."""
     if path.exists():
-        data = path.read_bytes()
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _keep_failures(out: Path, outcome: Outcome) -> None:

@@ -46,7 +46,8 @@ def training_records(
     """Yield labelled training prompts as `bedrock-conversation-2024` records.
 
     About one in seven repeats an earlier query; labels carry a teacher's noise, so repeats may
-    differ. `with_reasoning` changes nothing but the added text. Raises InvalidInputError.
+    differ. `with_reasoning` adds a text and its mention in the prompt, no more. Raises
+    InvalidInputError.
     """
     names = _checked_modalities(modalities)
     _check_not_negative(count=count)

@@ -85,7 +85,7 @@ def test_every_record_is_accepted_by_the_intake_with_a_label_on_the_grid(
 
 
 def test_a_record_has_the_shape_of_the_seed_dataset() -> None:
-    record = next(training_records(1, 1))
+    record = next(training_records(1, 1, with_reasoning=True))
     assert list(record) == ["schemaVersion", "system", "messages"]
     assert record["schemaVersion"] == "bedrock-conversation-2024"
     assert record["system"] == [
@@ -277,7 +277,7 @@ def test_records_are_the_same_bytes_on_every_python(tmp_path: Path) -> None:
     rows = training_records(2024, 500, (*DEFAULT_MODALITIES, "mood"))
     assert (
         sha256_of(tmp_path / "b.jsonl", rows)
-        == "59a78b92cd978d48161db494243588113690d7f71534f3fc81372cc13d424fd9"
+        == "4054adce19abfaf12560641732522f738afb6c26ec7d7a67f848c6c8035136d0"
     )
     rows = evaluation_rows(2024, 200)
     assert (
