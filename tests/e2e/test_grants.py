@@ -11,13 +11,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from local_stack.drift import expected
-from local_stack.expansion import Resolver
+from local_stack.expansion import ACCOUNT, REGION, Resolver
 from local_stack.launcher import PROJECT, STACK_NAME, LocalStack, LocalStackOptions
 from local_stack.template import SamTemplate
 from router_cli import synthesis
@@ -261,6 +262,30 @@ def event_of(function: str) -> dict[str, Any]:
     return event
 
 
+def what_only_a_long_time_brings(story: Story) -> None:
+    """A run that ended long ago is settled; while one is in training, deployments are counted."""
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    job = "model-customization-job/amazon.nova-micro-v1:0:128k/000000000000"
+    fields: dict[str, Any] = {
+        "created_at": long_ago,
+        "updated_at": long_ago,
+        "source_bucket": "b",
+        "source_key": "prompts/old.jsonl",
+        "source_version": None,
+    }
+    ended = Run(run_id="run-00000000000a", state=RunState.REJECTED, **fields)
+    training = Run(
+        run_id="run-00000000000b",
+        state=RunState.TRAINING,
+        job_arn=f"arn:aws:bedrock:{REGION}:{ACCOUNT}:{job}",
+        **fields,
+    )
+    for run in (ended, training):
+        story.stack.runs.create(run)
+    story.tick()
+    assert ended.run_id not in {run.run_id for run in story.stack.runs.open()}
+
+
 CHAPTERS = (
     the_main_job,
     the_same_prompts_twice,
@@ -268,6 +293,7 @@ CHAPTERS = (
     prompts_without_labels,
     failures,
     a_dataset_of_sixteen_files,
+    what_only_a_long_time_brings,
 )
 
 

@@ -131,7 +131,11 @@ def _serving(
 
     settings = DoubleSettings(requests_per_minute=0, account=ACCOUNT)
     with BedrockDouble(
-        settings, clock=clock, publish=sent.append, read_object=read_object
+        settings,
+        clock=clock,
+        publish=sent.append,
+        read_object=read_object,
+        write_object=world.write_uri,
     ) as double:
         for service in ("BEDROCK", "BEDROCK_RUNTIME"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", double.url)

@@ -101,6 +101,11 @@ class World:
             raise LookupError(uri) from error
         return body
 
+    def write_uri(self, uri: str, body: bytes) -> None:
+        """Write the object of an S3 URI, as Bedrock does with a job's results."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
     def messages(self) -> list[dict[str, Any]]:
         """Receive what is visible in the queue, at most ten messages."""
         reply = self.sqs.receive_message(
