@@ -58,7 +58,11 @@ def print_scores(evaluation: dict[str, Any]) -> None:
     models = {name: evaluation[name] for name in _MODELS if evaluation[name] is not None}
     noise = evaluation["noise"] or {}
     rows: list[list[object]] = [
-        [name, *(_with_interval(scores, name) for scores in models.values()), noise.get(name)]
+        [
+            name,
+            *(_with_interval(scores, name) for scores in models.values()),
+            _rounded(noise.get(name)),
+        ]
         for name in _SCORES
     ]
     for figure in ("mean", "p50", "p95"):
@@ -101,5 +105,5 @@ def _list(stack: Stack, as_json: bool) -> None:
     )
 
 
-def _rounded(value: float) -> float:
-    return value if isinstance(value, int) else round(value, 4)
+def _rounded(value: float | None) -> float | None:
+    return round(value, 4) if isinstance(value, float) else value

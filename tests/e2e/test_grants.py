@@ -196,9 +196,17 @@ def the_same_prompts_twice(story: Story) -> None:
         event = event_of("deploy_model")
         event["detail"] |= {"jobArn": job_arn, "jobName": job["jobName"], "jobStatus": "Completed"}
         story.invoke("DeployModel", event)
-    first, _ = [story.run_until(twin, RunState.REJECTED) for twin in twins]
+    for twin in twins:
+        story.run_until(twin, RunState.REJECTED)
+
+    def torn_down() -> Run | None:
+        """Return the twin that came last and deleted the deployment of both."""
+        found = (story.stack.runs.get(twin) for twin in twins)
+        return next((run for run in found if run is not None and run.torn_down), None)
+
     # As if promote_model could not delete the deployment.
-    story.stack.runs.replace(first.noted(first.updated_at, torn_down=False))
+    last = eventually(torn_down)
+    story.stack.runs.replace(last.noted(last.updated_at, torn_down=False))
     story.tick()
 
 
