@@ -80,13 +80,14 @@ def test_a_missing_row_and_a_doubled_row_are_seen() -> None:
     assert lost(rows[1:]) == 3
 
 
-def test_the_rate_counts_from_the_first_answer_to_the_last_that_is_asked_for() -> None:
+def test_the_rate_counts_between_two_numbers_of_answers() -> None:
     # GIVEN nothing for a second, 80 a second for two seconds, then hardly anything
     samples = [Sample(t, 5 + n, 0) for t, n in [(0, 0), (1, 1), (2, 81), (3, 161), (60, 170)]]
 
-    assert rate(samples, 161) == pytest.approx(80.0)
-    assert rate(samples, 170) == pytest.approx(169 / 59)
-    assert rate(samples[:1], 10) == 0.0
+    assert rate(samples, 0, 161) == pytest.approx(80.0)
+    assert rate(samples, 81, 161) == pytest.approx(80.0)
+    assert rate(samples, 0, 170) == pytest.approx(169 / 59)
+    assert rate(samples[:1], 0, 10) == 0.0
 
 
 def test_cpu_is_divided_between_rows_with_and_without_a_call() -> None:
