@@ -133,7 +133,10 @@ class FaultPlan:
 
 @dataclass(slots=True)
 class OneFault(FaultPlan):
-    """Nothing goes wrong but one call: number `broken`, over all calls of some functions."""
+    """Nothing goes wrong but one call: number `broken`, over all calls of some functions.
+
+    All of the SDK's attempts at it meet the fault.
+    """
 
     functions: frozenset[str] = frozenset()
     fault: Fault = Fault.CRASH_BEFORE
@@ -143,10 +146,13 @@ class OneFault(FaultPlan):
     def for_call(self, function: str, request: Request, now: float) -> Fault | None:
         if function not in self.functions:
             return None
+        if request.call in self._stubborn_calls:
+            return self.fault
         self.made.append(f"{function} {request}")
         if len(self.made) - 1 != self.broken:
             return None
         self.note(self.fault, now)
+        self._stubborn_calls[request.call] = self.fault
         return self.fault
 
 

@@ -129,10 +129,10 @@ def _redrive(world: World) -> None:
 
 
 def _over(world: World, files: list[LogFile]) -> bool:
-    return world.quiet and all(_ended(world, file) for file in files)
+    return world.quiet and all(ended(world, file) for file in files)
 
 
-def _ended(world: World, file: LogFile) -> bool:
+def ended(world: World, file: LogFile) -> bool:
     """Tell whether nothing more will come of an upload; what was lost before it was known is."""
     if file.source is None:
         return False

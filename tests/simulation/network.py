@@ -23,7 +23,6 @@ from tests.simulation.virtual_aws.wire import (
 Answer = Callable[[Request], Reply]
 _CALL_SECONDS = 0.02
 _CONVERSE_SECONDS = 0.8
-_TIMEOUT_SECONDS = 20.0
 _FOR_EVER = 1e9
 _BEARING_ANSWERS = frozenset({"Converse", "BatchGetItem", "BatchWriteItem"})
 
@@ -54,8 +53,8 @@ class Network:
     services: Mapping[str, Answer]
     trace: Callable[[str], None]
 
-    def send(self, prepared: AWSPreparedRequest) -> AWSResponse:
-        """Stand in for `URLLib3Session.send`."""
+    def send(self, prepared: AWSPreparedRequest, patience: float) -> AWSResponse:
+        """Stand in for `URLLib3Session.send`; a lost reply costs the client's patience."""
         request = read_request(prepared)
         fiber = self.scheduler.current
         if fiber is None:  # the harness itself: no time passes and nothing goes wrong
@@ -68,9 +67,9 @@ class Network:
         self.trace(f"{request} {_about(request)}{f' ! {fault}' if fault else ''}")
         if fault is not None and request.operation in _BEARING_ANSWERS:
             fiber.troubled = True
-        return write_reply(prepared, self._meet(request, fault))
+        return write_reply(prepared, self._meet(request, fault, patience))
 
-    def _meet(self, request: Request, fault: Fault | None) -> Reply:
+    def _meet(self, request: Request, fault: Fault | None, patience: float) -> Reply:
         if (refusal := _refusal(request, fault)) is not None:
             return refusal.reply(request)
         self._break_before(request, fault)
@@ -81,7 +80,7 @@ class Network:
             case Fault.CRASH_AFTER:
                 raise self._crash()
             case Fault.LOST_REPLY:
-                self.scheduler.sleep(_TIMEOUT_SECONDS)
+                self.scheduler.sleep(patience)
                 raise ReadTimeoutError(endpoint_url=request.host)
             case Fault.BROKEN_BODY if reply.status < 300:
                 return _broken_off(reply)

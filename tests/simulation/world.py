@@ -246,7 +246,7 @@ def _small(split_bytes: int) -> Iterator[None]:
         yield
 
 
-Send = Callable[[AWSPreparedRequest], AWSResponse]
+Send = Callable[[AWSPreparedRequest, float], AWSResponse]
 
 
 @contextlib.contextmanager
@@ -254,8 +254,8 @@ def _on_virtual_time(scheduler: Scheduler) -> Iterator[Callable[[Send], None]]:
     """Replace botocore's HTTP, its pauses and its random ids; yields the setter of what answers."""
     answering: list[Send] = []
 
-    def send(_session: URLLib3Session, prepared: AWSPreparedRequest) -> AWSResponse:
-        return answering[0](prepared)
+    def send(session: Any, prepared: AWSPreparedRequest) -> AWSResponse:
+        return answering[0](prepared, session._timeout.read_timeout)
 
     identifiers = SimpleNamespace(uuid4=(UUID(int=n) for n in itertools.count(1)).__next__)
     for capacity in _quotas:

@@ -51,6 +51,13 @@ _STANDARD_RETRIES = Config(
     read_timeout=20,
     user_agent=_USER_AGENT,
 )
+# For a caller who waits: all of these tries together leave time to say so.
+_PROMPT_RETRIES = Config(
+    retries={"mode": "standard", "total_max_attempts": 2},
+    connect_timeout=1,
+    read_timeout=1,
+    user_agent=_USER_AGENT,
+)
 
 
 def _without_retries(read_seconds: float) -> Config:
@@ -99,7 +106,8 @@ class Dependencies:
     @cached_property
     def api_champions(self) -> ChampionMemory:
         """The champion pointer, or what it last said to this container."""
-        return ChampionMemory(self.champions)
+        prompt = DynamoChampionRepository(self._prompt_dynamodb, self.settings.state_table)
+        return ChampionMemory(prompt)
 
     @cached_property
     def ledger(self) -> DynamoQueryLogLedger:
@@ -109,10 +117,12 @@ class Dependencies:
     @cached_property
     def caches(self) -> DynamoAnswerCaches:
         """The answer caches, by champion version."""
-        time_to_live = timedelta(days=self.settings.cache_ttl_days)
-        return DynamoAnswerCaches(
-            self._dynamodb, self.settings.cache_table, time_to_live, self.clock
-        )
+        return self._caches(self._dynamodb)
+
+    @cached_property
+    def api_caches(self) -> DynamoAnswerCaches:
+        """The same caches for a caller who waits."""
+        return self._caches(self._prompt_dynamodb)
 
     @cached_property
     def queue(self) -> SqsSplitQueue:
@@ -193,6 +203,15 @@ class Dependencies:
     def _dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self._client("dynamodb")
         return client
+
+    @cached_property
+    def _prompt_dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self._client("dynamodb", _PROMPT_RETRIES)
+        return client
+
+    def _caches(self, client: "DynamoDBClient") -> DynamoAnswerCaches:
+        time_to_live = timedelta(days=self.settings.cache_ttl_days)
+        return DynamoAnswerCaches(client, self.settings.cache_table, time_to_live, self.clock)
 
     @cached_property
     def _bedrock(self) -> Any:
