@@ -25,7 +25,7 @@ from search_router.domain.query_logs import (
 from search_router.domain.uploads import QUERY_FIELD_METADATA, ObjectRef
 from search_router.ports import ObjectStore, UploadStore
 
-MAX_READ_BYTES = 8 * 1024**3  # unpacked text that one planner reads within its 15 minutes
+MAX_READ_BYTES = 4 * 1024**3  # unpacked text that one planner reads within its 15 minutes
 _SAMPLE_GROWTH = 16
 _USUAL_PACKING = 4  # how much larger a packed log is unpacked; spreads small ones over workers
 
