@@ -14,6 +14,8 @@ from local_stack.loopback import LoopbackClients, require_loopback
 from local_stack.ministack_server import HEALTH_PATH
 from local_stack.processes import is_alive
 
+_BUSY_SECONDS = 15
+
 
 @dataclass(frozen=True)
 class StackConnection:
@@ -55,8 +57,13 @@ class StackConnection:
             return []  # never invoked
 
     def is_running(self) -> bool:
-        """Return whether the owner is alive and the emulator answers."""
-        return is_alive(self.pid) and self.folder.is_dir() and answers(self.endpoint)
+        """Return whether the owner is alive and the emulator answers.
+
+        One that is gone refuses at once; a busy one is given time, because whoever is taken for
+        dead is forgotten and could not be stopped any more.
+        """
+        alive = is_alive(self.pid) and self.folder.is_dir()
+        return alive and answers(self.endpoint, timeout_seconds=_BUSY_SECONDS)
 
 
 def answers(endpoint: str, *, timeout_seconds: float = 1) -> bool:

@@ -18,6 +18,7 @@ from local_stack.state_file import (
 )
 
 DEAD_PID = 2**22 + 1
+BUSY_FOR = 10.0
 
 
 @pytest.fixture
@@ -27,9 +28,13 @@ def runtime(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def healthy(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The endpoints that answer."""
+    """The endpoints that answer, be it after a while: this machine may be busy."""
     endpoints = {"http://127.0.0.1:1", "http://127.0.0.1:2"}
-    monkeypatch.setattr(connection_module, "answers", endpoints.__contains__)
+
+    def answers_at_last(endpoint: str, *, timeout_seconds: float) -> bool:
+        return endpoint in endpoints and timeout_seconds >= BUSY_FOR
+
+    monkeypatch.setattr(connection_module, "answers", answers_at_last)
     return endpoints
 
 
