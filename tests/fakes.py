@@ -217,6 +217,7 @@ class InMemoryRuns:
             self.listed.pop(run.run_id, None)
 
     def reopen(self, run: Run) -> None:
+        self.check(run)
         self.replace(run)
         self.listed[run.run_id] = None
 

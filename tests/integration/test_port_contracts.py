@@ -21,16 +21,19 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
-from search_router.domain.champions import Champion
+from search_router.domain.budget import Purchase, Spending
+from search_router.domain.champions import Champion, ChampionMove
 from search_router.domain.distillation import DistillationJob
 from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
     QuotaExceededError,
+    UnavailableError,
 )
 from search_router.domain.events import ModelPromoted, QueryLogRouted, RouterEvent, RunFailed
 from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
@@ -50,6 +53,7 @@ from tests.fakes import (
     InMemoryObjects,
     InMemoryQueue,
     InMemoryRuns,
+    InMemorySpending,
     InMemoryUploads,
     VirtualClock,
 )
@@ -70,6 +74,7 @@ class Ports:
     erase: Callable[[ObjectRef], None]
     objects: ports.ObjectStore
     runs: ports.RunRepository
+    spending: ports.SpendingLedger
     champions: ports.ChampionRepository
     ledger: ports.QueryLogLedger
     queue: ports.SplitQueue
@@ -114,6 +119,7 @@ def _in_memory() -> Ports:
         erase=uploads.erase,
         objects=InMemoryObjects(),
         runs=runs,
+        spending=InMemorySpending(),
         champions=InMemoryChampions(runs),
         ledger=InMemoryLedger(),
         queue=queue,
@@ -139,6 +145,7 @@ def _on_aws(world: World, published: Callable[[], list[tuple[str, dict[str, Any]
         erase=world.erase,
         objects=S3ObjectStore(world.s3, DATA),
         runs=DynamoRunRepository(world.dynamodb, STATE),
+        spending=DynamoSpendingLedger(world.dynamodb, STATE),
         champions=DynamoChampionRepository(world.dynamodb, STATE),
         ledger=DynamoQueryLogLedger(world.dynamodb, STATE),
         queue=SqsSplitQueue(world.sqs, world.queue_url),
@@ -401,6 +408,41 @@ def test_all_runs_are_yielded_oldest_first(port: Ports) -> None:
         port.runs.create(run)
 
     assert list(port.runs.all()) == runs
+
+
+def test_a_run_is_open_from_its_creation_until_it_is_settled(port: Ports) -> None:
+    first = port.runs.create(a_run(RunState.FAILED, run_id="run-00000000000a"))
+    second = port.runs.create(a_run(run_id="run-00000000000b"))
+    assert list(port.runs.open()) == [first, second]
+
+    port.runs.settle(first)
+    port.runs.settle(first)
+    assert list(port.runs.open()) == [second]
+    assert port.runs.get(first.run_id) == first
+
+    again = first.moved(RunState.SHARDED, LATER)
+    port.runs.reopen(again)
+    assert list(port.runs.open()) == [again, second]
+    port.runs.settle(first)
+    assert list(port.runs.open()) == [again, second], "it was moved meanwhile"
+    with pytest.raises(ConflictError):
+        port.runs.reopen(first.moved(RunState.SHARDED, LATER))
+
+
+def test_what_was_spent_is_replaced_by_who_read_it_last(port: Ports) -> None:
+    assert port.spending.read() == Spending()
+    purchase = Purchase(job_name="job", usd=1.5, started_at=START)
+    spent = port.spending.read().plus(purchase, 10)
+
+    port.spending.replace(spent)
+    assert port.spending.read() == spent
+
+    late = Spending().plus(purchase.model_copy(update={"job_name": "another"}), 10)
+    with pytest.raises(UnavailableError):
+        port.spending.replace(late)
+    assert port.spending.read() == spent
+    port.spending.replace(spent.minus("job"))
+    assert port.spending.read().purchases == ()
 
 
 # --- the champion pointer ------------------------------------------------------------------------
@@ -739,6 +781,33 @@ def test_nothing_asked_is_nothing_known(port: Ports) -> None:
     assert cache.recall([]) == {}
 
 
+def test_a_rollback_moves_the_pointer_alone_and_is_noted(port: Ports) -> None:
+    first, run = _promoted(_evaluated(port, "run-00000000000a"), 1)
+    port.champions.promote(first, None, run)
+    second, other = _promoted(_evaluated(port, "run-00000000000b"), 2)
+    later = second.model_copy(update={"promoted_at": LATER})
+    port.champions.promote(later, first, other)
+    back = ChampionMove(
+        moved_at=LATER + timedelta(1), from_version=2, to_version=1, reason="it was worse"
+    )
+
+    port.champions.roll_back(first, later, back)
+
+    assert port.champions.current() == first
+    assert list(port.champions.history()) == [first, later]
+    assert port.champions.last_version() == 2
+    assert [move.to_version for move in port.champions.moves()] == [1, 2, 1]
+    assert list(port.champions.moves())[-1] == back
+    with pytest.raises(ConflictError):
+        port.champions.roll_back(later, later, back)
+    assert port.champions.current() == first
+
+
+def test_before_any_champion_there_is_no_version_and_no_move(port: Ports) -> None:
+    assert port.champions.last_version() == 0
+    assert [*port.champions.history(), *port.champions.moves()] == []
+
+
 # --- Bedrock's control plane ---------------------------------------------------------------------
 
 
@@ -813,6 +882,17 @@ def test_a_job_is_found_by_name_and_arn_until_it_has_made_a_model(foundry: Found
     after = foundry.jobs.job(arn)
     assert replace(after, model_arn="") == replace(before, status="Completed")
     assert ":custom-model/" in after.model_arn
+
+
+def test_the_account_s_deployments_are_listed_until_they_are_torn_down(foundry: Foundry) -> None:
+    model = foundry.model("search-router-1")
+    arns = [foundry.deployments.deploy(f"router-{number}", model) for number in range(2)]
+    assert sorted(foundry.deployments.arns()) == sorted(arns)
+
+    foundry.end_deployment("router-0")
+    foundry.deployments.tear_down(arns[0])
+
+    assert list(foundry.deployments.arns()) == arns[1:]
 
 
 def test_the_same_job_is_bought_once(foundry: Foundry) -> None:

@@ -1,0 +1,94 @@
+"""`distill`, `promote`, `rollback`, `champions` over the adapters that they use on AWS."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from router_cli.__main__ import main
+from router_cli.stack import Stack as CommandStack
+from search_router.dependencies import dependencies
+from search_router.domain.runs import RunState
+from tests.integration.material import labelled
+from tests.integration.stack import Stack
+from tests.integration.world import DATA, REGION, STATE
+
+PROMPTS = labelled(300)
+OTHER = labelled(320)
+
+
+@pytest.fixture
+def command(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Let the verbs work on the stack under test."""
+    outputs = {"DataBucketName": DATA, "StateTableName": STATE}
+    client: Any = boto3.client  # one call for all services
+    opened = CommandStack(outputs, lambda name: client(name, REGION), "", lambda: None, REGION)
+    for verb in ("distill", "promote", "rollback", "champions"):
+        monkeypatch.setattr(f"router_cli.{verb}.open_stack", lambda _: opened)
+    return stack
+
+
+def test_a_rollback_is_seen_in_the_list_of_champions(
+    command: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.train("prompts/labels.jsonl", PROMPTS)
+    command.pass_an_hour()
+    command.train("prompts/more.jsonl", OTHER)
+    capsys.readouterr()
+
+    assert main(["rollback", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["champion_version"] == 1
+    assert main(["champions", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+
+    rows = [(row["version"], row["serves"], row["deployed"]) for row in listed["champions"]]
+    assert rows == [(1, True, True), (2, False, True)]
+    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by a person"}
+    assert main(["champions"]) == 0
+    assert "Champions" in capsys.readouterr().out
+    assert main(["rollback"]) == 1
+    assert "no such predecessor" in capsys.readouterr().err
+
+
+def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
+    command: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.bedrock.double.change(job_failure="The machine was on fire.")
+    run = command.train("prompts/labels.jsonl", PROMPTS)
+    assert run.state is RunState.FAILED
+    command.bedrock.double.change(job_failure="")
+    capsys.readouterr()
+
+    assert main(["distill", run.run_id]) == 1
+    assert "--again buys another one" in capsys.readouterr().err
+    assert main(["distill", run.run_id, "--again", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["attempt"] == 2
+    command.deliver_events()
+    command.end_jobs()
+    for _ in range(2):
+        command.tick()
+    command.deliver_events()
+
+    after = dependencies().runs.get(run.run_id)
+    assert after is not None
+    assert (after.state, after.attempt) == (RunState.PROMOTED, 2)
+    assert command.bought() == {"jobs": 2, "deployments": 1}
+
+
+def test_an_approval_promotes(
+    command: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMOTION_POLICY", "ask-always")
+    made = dependencies()
+    clock = made.clock
+    dependencies.cache_clear()
+    dependencies().clock = clock
+    run = command.train("prompts/labels.jsonl", PROMPTS)
+    assert run.state is RunState.AWAITING_APPROVAL
+    capsys.readouterr()
+
+    assert main(["promote", run.run_id]) == 0
+    assert "serves as version 1" in capsys.readouterr().err
+    assert command.champion().run_id == run.run_id
+    assert main(["promote", run.run_id]) == 1
