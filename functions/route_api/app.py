@@ -32,7 +32,9 @@ def route() -> Response[Any]:
     measure(measurements.of_answer(routed.decision))
     measure(measurements.of_throttles(deps.throttles()))
     if routed.decision.problem:
-        logger.warning("query answered by the prior", problem=routed.decision.problem)
+        # What is wrong with an answer quotes it, and an answer may echo the query.
+        problem = "the answer is not valid" if routed.decision.model else routed.decision.problem
+        logger.warning("query answered by the prior", problem=problem)
     return Response(200, APPLICATION_JSON, answer(routed.decision, routed.champion))
 
 
