@@ -7,6 +7,7 @@ summing to 1. Nothing here knows how many modalities there are.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from search_router.domain.errors import InvalidInputError
 
@@ -76,6 +77,7 @@ def dominant(weights: Weights, modalities: Modalities) -> str:
     return modalities[max(range(len(weights)), key=weights.__getitem__)]
 
 
+@lru_cache(maxsize=4096)
 def leaders(weights: Weights) -> frozenset[int]:
     """Return the positions that share the largest weight."""
     top = max(weights)

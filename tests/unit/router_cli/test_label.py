@@ -1,0 +1,107 @@
+"""`search-router label`: every query once, stopped or not; what fails is kept and asked again."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from router_cli import label as verb
+from router_cli.__main__ import main
+from search_router.domain.champions import ServingModel
+from search_router.domain.errors import UnavailableError
+from search_router.domain.routing import ModelReply
+from search_router.domain.weights import default_system_prompt
+from tests.fakes import FakeModel, reply
+from tests.records import MODALITIES, jsonl, label
+
+ANSWER = label(0.4, 0.3, 0.2, 0.1)
+REASONED = f'{ANSWER[:-1]}, "reasoning": "because"}}'
+
+
+class Teacher:
+    """Answers in a code fence and with reasons; some queries never, some in prose."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.healthy = False
+        monkeypatch.setattr(verb, "ConverseModel", lambda *_: FakeModel(self._answer))
+        monkeypatch.setattr(verb, "open_stack", lambda _: SimpleNamespace(client=lambda _: None))
+
+    def _answer(self, serving: ServingModel, query: str) -> ModelReply | UnavailableError:
+        self.asked.append(query)
+        if "lost" in query and not self.healthy:
+            return UnavailableError("ask the model")
+        return reply("I am not sure." if "prose" in query else f"```json\n{REASONED}\n```")
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
+    return Teacher(monkeypatch)
+
+
+def labelled(
+    capsys: pytest.CaptureFixture[str], folder: Path, *options: str
+) -> tuple[int, dict[str, Any]]:
+    arguments = ["label", str(folder / "in.jsonl"), "--out", str(folder / "out.jsonl"), "--json"]
+    code = main([*arguments, *options])
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, report
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_what_fails_is_kept_and_asked_again(
+    teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = ["dogs", "DOGS ", "a lost one", "in prose", "cats"]
+    (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": query} for query in queries]))
+
+    code, first = labelled(capsys, tmp_path)
+
+    assert (code, first["labelled"], first["failed"]) == (1, 2, 2)
+    assert first["cost_usd"] > 0
+    failed = rows(tmp_path / "out.jsonl.failed.jsonl")
+    assert {row["query"] for row in failed} == {"a lost one", "in prose"}
+
+    teacher.healthy, teacher.asked = True, []
+    code, second = labelled(capsys, tmp_path)
+
+    assert sorted(teacher.asked) == ["a lost one", "in prose"]
+    assert (code, second["already_labelled"], second["labelled"]) == (1, 2, 1)
+    assert [row["query"] for row in rows(tmp_path / "out.jsonl.failed.jsonl")] == ["in prose"]
+
+
+def test_what_a_killed_run_left_of_a_line_is_asked_again(
+    teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": query} for query in ("dogs", "cats")]))
+    labelled(capsys, tmp_path)
+    whole = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").write_bytes(whole[:-5])
+
+    code, report = labelled(capsys, tmp_path)
+
+    assert (code, report["labelled"]) == (0, 1)
+    assert sorted(rows(tmp_path / "out.jsonl"), key=str) == sorted(
+        map(json.loads, whole.splitlines()), key=str
+    )
+    assert not (tmp_path / "out.jsonl.failed.jsonl").exists()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_reasons_are_kept_only_if_they_are_wanted_and_the_prompt_says_so(
+    teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str], wanted: bool
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": "dogs"}]))
+
+    labelled(capsys, tmp_path, *(["--reasoning"] if wanted else []))
+
+    [row] = rows(tmp_path / "out.jsonl")
+    prompt = default_system_prompt(MODALITIES, with_reasoning=wanted)
+    assert row["system"] == [{"text": prompt}]
+    answer = json.loads(row["messages"][1]["content"][0]["text"])
+    assert ("reasoning" in answer) is wanted
