@@ -88,3 +88,7 @@ def test_rows_with_the_prior_are_no_judgement() -> None:
         judged, MODALITIES
     )
     assert histograms["visual"][weight_bin(0.4)] == 3, "the summary's own stay as they are"
+
+
+def test_a_log_of_which_nothing_was_routed_does_not_drift() -> None:
+    assert weight_drift({}, {}, 0) is None

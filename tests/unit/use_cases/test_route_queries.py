@@ -503,6 +503,8 @@ def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_
     assert world.events.published == [QueryLogPartsComplete(log_id=message.log_id)]
     assert world.route(message) == stats, "a later delivery changes nothing"
     assert world.log(message.log_id).parts == 1
+    assert routed(world.finish(message.log_id)).rejected == 5
+    assert world.log(message.log_id).state is LogState.ROUTED
 
 
 def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:

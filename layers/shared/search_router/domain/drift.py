@@ -46,7 +46,8 @@ def weight_drift(
 
     None when either side is empty or names other modalities: then there is nothing to compare.
     """
-    if set(answers) != set(training) or not all(map(any, [*answers.values(), *training.values()])):
+    both = [*answers.values(), *training.values()]
+    if not both or set(answers) != set(training) or not all(map(any, both)):
         return None
     answered, trained = mean_weights(answers), mean_weights(training)
     modalities = {
