@@ -76,7 +76,7 @@ BATCH_READ_SECONDS = 15.0
 API_READ_SECONDS = 4.0
 CLOSING_SECONDS = 40.0
 API_ANSWER_SECONDS = 8.0
-EXPECTED_LATENCY_SECONDS = 1.05  # the seed's 833 ms mean, with room
+EXPECTED_LATENCY_SECONDS = 1.15  # the seed's 833 ms mean, with room to make up for pauses
 MAX_IN_FLIGHT = 64
 
 
