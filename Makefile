@@ -24,7 +24,7 @@ STAGE ?= dev
 ROWS ?= 1000000
 DISTINCT ?= 20000
 
-.PHONY: help setup demo bench-intake bench-intake-gib bench-routing bench-local-tier test simulate unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -42,6 +42,11 @@ $(STAMP): requirements-dev.txt
 demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
 	@$(BIN)/search-router local demo --out "$(OUT)" \
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
+
+notebook: setup ## Run the notebook; its figures are saved in notebooks/figures
+	@cd notebooks && ../$(BIN)/python -c "import nbformat, nbclient; \
+		nbclient.NotebookClient(nbformat.read('distil-and-route.ipynb', 4), timeout=400).execute()"
+	@ls notebooks/figures
 
 test: setup ## Pass all tests: unit, integration, simulated, end to end
 	$(BIN)/python -m pytest
@@ -106,6 +111,6 @@ lock: ## Pin and hash all dependencies again (needs uv)
 		--no-header --no-config -q .ci/requirements-checkov.in -o .ci/requirements-checkov.txt
 
 clean: ## Remove what the other commands made
-	rm -rf $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf notebooks/figures $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 ci: lint test ## What CI runs
