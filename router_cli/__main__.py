@@ -28,6 +28,7 @@ VERBS = (
     "compare",
     "export",
     "redrive",
+    "cost",
     "cleanup",
     "local",
 )

@@ -278,6 +278,12 @@ def test_cleanup_lists_first_and_then_leaves_nothing(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The last test of this file: it needs what the others left, and leaves them nothing.
+    spent = answer(capsys, "cost")
+    bases = {item["what"].split()[0]: item["basis"] for item in spent["items"]}
+    assert bases["job"] == "estimate before the job"
+    assert bases["evaluation"] == bases["query"] == "measured tokens"
+    assert spent["total_usd"] > 1.95
+    assert len(spent["not_counted"]) == 3
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
     assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)

@@ -1,0 +1,60 @@
+"""`search-router cost`: estimates of files, offline, with what is from memory marked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_cli import synthesis
+from router_cli.__main__ import main
+from search_router.domain.prices import cost_usd
+
+
+def cost(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["cost", "--json", *arguments]) == 0
+    reply: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return reply
+
+
+def test_a_prompt_file_is_estimated_with_its_evaluation_and_upkeep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    synthesis.write_jsonl(file, synthesis.training_records(3, 300))
+
+    reply = cost(capsys, "--prompts", str(file))
+
+    items = {item["what"]: item for item in reply["items"]}
+    assert items["training"]["usd"] > 0
+    assert items["training"]["from_memory"]
+    assert items["evaluation of candidate and base"]["usd"] > 0
+    assert items["keeping the model"]["usd"] == 1.95
+    assert reply["total_usd"] == pytest.approx(sum(item["usd"] for item in reply["items"]))
+    assert reply["not_counted"]
+
+
+def test_a_query_log_costs_its_distinct_queries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log.jsonl"
+    synthesis.write_jsonl(file, synthesis.query_log_rows(3, 400, 50))
+
+    (item,) = cost(capsys, "--query-log", str(file))["items"]
+
+    assert item["what"] == "50 distinct queries"
+    each = item["usd"] / 50
+    assert cost_usd("amazon.nova-micro-v1:0", 20, 15) < each
+    assert each < cost_usd("amazon.nova-micro-v1:0", 100, 60)
+
+
+def test_a_file_that_makes_no_job_or_is_not_there_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"query": "waves"}\n')
+
+    assert main(["cost", "--prompts", str(few)]) == 1
+    assert "no job can start" in capsys.readouterr().err
+    assert main(["cost", "--query-log", str(tmp_path / "none.jsonl")]) == 1
+    assert "there is no file" in capsys.readouterr().err
