@@ -16,6 +16,7 @@ from tests.simulation.wiring import golden_event, wiring
 _RETRIES_AFTER = (60.0, 120.0)  # Lambda's pauses between attempts at an asynchronous run
 _LOST, _LATE, _TWICE = 0.05, 0.15, 0.2
 _LATEST = 600.0
+_POSTPONED_AT_MOST = 900.0
 
 
 @dataclass(slots=True)
@@ -103,6 +104,7 @@ class SplitPoller:
 
     What a worker does not report as failed is deleted; an error leaves the message to its
     visibility. A report that is no report (None, an unknown id) has the meaning AWS gives it.
+    `oversleeping` counts splits that failed in good order and yet come back after 15 minutes only.
     """
 
     scheduler: Scheduler
@@ -111,6 +113,7 @@ class SplitPoller:
     faults: FaultPlan
     workers: int
     trace: Callable[[str], None]
+    oversleeping: int = 0
     _awake: float | None = None
 
     def wake(self) -> None:
@@ -146,6 +149,9 @@ class SplitPoller:
             lost = self.faults.happens(Fault.DELETE_LOST, 0.03, self.scheduler.seconds)
             if outcome.error is None and not lost and not _reported(outcome.reply, message):
                 self.queue.delete(message)
+            elif outcome.error is None and not lost and message.handle == handle:
+                waits = message.visible - self.scheduler.seconds
+                self.oversleeping += waits > _POSTPONED_AT_MOST
             self.wake()
 
         self.runtime.invoke("route_queries", _event(message), finished)

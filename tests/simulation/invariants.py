@@ -177,6 +177,9 @@ def _object_violations(world: World, log_id: str) -> Iterator[str]:
 def _queue_violations(world: World) -> Iterator[str]:
     if world.dead_letters.messages:
         yield f"{len(world.dead_letters.messages)} splits in the dead-letter queue"
+    excused = sum("ChangeMessageVisibility" in line and " ! " in line for line in world.lines)
+    if world.poller.oversleeping > excused:
+        yield "a split that failed in good order comes back after more than 15 minutes"
     if world.queue.messages:
         yield f"{len(world.queue.messages)} splits left in the queue"
     if world.queue.expired or world.dead_letters.expired:

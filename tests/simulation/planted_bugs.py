@@ -16,7 +16,7 @@ from search_router.adapters.dynamodb_items import document_item, key
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.s3 import S3ObjectStore
 from search_router.domain import cascade, log_rows, naming, routing
-from search_router.domain.errors import ConflictError, TransientError
+from search_router.domain.errors import ConflictError, SearchRouterError
 from search_router.domain.log_rows import LogRow
 from search_router.domain.results import PartMarker, unpacked_stats
 from search_router.observability import logger
@@ -45,13 +45,13 @@ def _none_returned() -> Patch:
 
 
 def _swallowed_error() -> Patch:
-    def enter(self: Any, marker: Any, now: Any) -> Any:
+    def route_queries(message: Any, **ports: Any) -> Any:
         try:
-            return _enter(self, marker, now)
-        except TransientError:
-            return self._head(marker.log_id)
+            return _route_queries(message, **ports)
+        except SearchRouterError as error:
+            return Ignored(str(error))
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(use_case, "route_queries", route_queries)
 
 
 def _lost_condition_as_error() -> Patch:
@@ -142,10 +142,6 @@ def _key_collision() -> Patch:
     return mock.patch.object(dynamodb_cache, "query_digest", lambda query: _digest(query)[:1])
 
 
-def _key_without_version() -> Patch:
-    return mock.patch.object(DynamoAnswerCache, "_key", lambda _, query: _digest(query))
-
-
 def _postponement_missing() -> Patch:
     return mock.patch.object(sqs.SqsSplitQueue, "postpone", return_value=None)
 
@@ -223,7 +219,6 @@ PLANTED_BUGS: dict[str, Callable[[], Patch]] = {
     "counter without marker": _counter_without_marker,
     "ledger counted twice": _counted_twice,
     "key collision": _key_collision,
-    "cache key without the model's version": _key_without_version,
     "postponement missing": _postponement_missing,
     "refused messages dropped": _refused_messages_dropped,
     "fallbacks cached": _fallbacks_cached,
