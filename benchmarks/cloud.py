@@ -29,7 +29,6 @@ from local_stack.template import SamTemplate
 from router_cli import synthesis
 from search_router.adapters.dynamodb_items import document_item
 from search_router.domain.champions import Champion, ServingModel
-from search_router.domain.weights import default_system_prompt
 
 PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"
@@ -211,7 +210,7 @@ def _install_champion(cloud: Cloud) -> None:
     serving = ServingModel(
         model_id=_deployment(cloud, parameters),
         priced_as=parameters["StudentModelId"]["Default"],
-        system_prompt=default_system_prompt(modalities),
+        system_prompt=_trained_system_prompt(),
         modalities=modalities,
         max_output_tokens=int(parameters["MaxOutputTokens"]["Default"]),
         prior=tuple(1 / len(modalities) for _ in modalities),
@@ -223,6 +222,12 @@ def _install_champion(cloud: Cloud) -> None:
     for sk, attributes in (("CURRENT", {"version": 1}), ("V#00000001", {})):
         item = document_item("CHAMPION", sk, champion, **attributes)
         dynamodb.put_item(TableName=STATE, Item=item)
+
+
+def _trained_system_prompt() -> str:
+    """Return the prompt that the training records carry: asked otherwise, a model drifts."""
+    prompt: str = next(synthesis.training_records(0, 1))["system"][0]["text"]
+    return prompt
 
 
 def _deployment(cloud: Cloud, parameters: dict[str, Any]) -> str:
