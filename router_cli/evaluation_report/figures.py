@@ -222,7 +222,7 @@ def _latency(facts: ReportFacts) -> Figure:
     left.set_xlabel("milliseconds")
     left.set_ylim(0, 102)
     left.set_xlim(left=0)
-    left.legend(frameon=False, loc="lower right")
+    figure.legend(loc="outside upper center", ncols=len(NAMES), frameon=False)
     _latency_ranges(right, facts.evaluation.models)
     return figure
 
@@ -244,7 +244,7 @@ def _latency_ranges(panel: Axes, models: Mapping[str, Scores]) -> None:
         )
     panel.set_yticks(range(len(models)), [NAMES[name] for name in models])
     panel.set_ylim(len(models) - 0.5, -0.8)
-    panel.set_xlim(0, 1.25 * max(scores.latency_ms.p95 for scores in models.values()) + 1)
+    panel.set_xlim(0, 1.7 * max(scores.latency_ms.p95 for scores in models.values()) + 1)
     panel.set_xlabel("milliseconds")
     panel.grid(visible=False, axis="y")
     panel.tick_params(axis="y", length=0)
@@ -312,13 +312,15 @@ def _judge(judged: Mapping[str, Scores]) -> Figure:
                 panel.text(left + count / 2, row, str(count), ha="center", va="center", color=ink)
             left += count
         panel.barh(row, judge.missing, left=left, color="white", edgecolor=_CEILING, height=0.6)
-        panel.text(left + judge.missing + 1, row, f"{judge.missing} missing", va="center")
+        panel.text(left + judge.missing, row, f"  {judge.missing} missing", va="center")
+    panel.margins(x=0.15)
     panel.set_yticks(range(len(judged)), [NAMES[name] for name in judged])
     panel.set_ylim(len(judged) - 0.5, -0.5)
     panel.set_xlabel("answers")
     panel.grid(visible=False, axis="y")
     for shade, grade in zip(shades, "12345", strict=True):
         panel.bar(0, 0, color=shade, label=f"grade {grade}")
+    panel.set_xlim(left=0)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
