@@ -16,7 +16,7 @@ from tests.simulation.wiring import golden_event, wiring
 _RETRIES_AFTER = (60.0, 120.0)  # Lambda's pauses between attempts at an asynchronous run
 _LOST, _LATE, _TWICE = 0.05, 0.15, 0.2
 _LATEST = 600.0
-_POSTPONED_AT_MOST = 900.0
+_POSTPONED_AT_MOST = 901.0
 
 
 @dataclass(slots=True)

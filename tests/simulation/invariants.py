@@ -178,6 +178,7 @@ def _queue_violations(world: World) -> Iterator[str]:
     if world.dead_letters.messages:
         yield f"{len(world.dead_letters.messages)} splits in the dead-letter queue"
     excused = sum("ChangeMessageVisibility" in line and " ! " in line for line in world.lines)
+    excused += world.faults.fired[Fault.MESSAGE_TWICE] + world.runtime.died
     if world.poller.oversleeping > excused:
         yield "a split that failed in good order comes back after more than 15 minutes"
     if world.queue.messages:

@@ -27,7 +27,15 @@ _ENOUGH = 2  # labelled rows for a promotion, instead of 20
 _NOBODYS_JOB = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/x/abcdefghijkl"
 # What tells when something happened, or how often it was tried, not what came of it.
 _TIMES = frozenset(
-    {"revision", "created_at", "updated_at", "state_since", "evaluating_until", "promoted_at"}
+    {
+        "revision",
+        "created_at",
+        "updated_at",
+        "state_since",
+        "judging_since",
+        "evaluating_until",
+        "promoted_at",
+    }
 )
 
 
