@@ -27,7 +27,11 @@ def route() -> Response[Any]:
     query = requested_query(body_of(app.current_event.raw_event))
     deps = dependencies()
     routed = route_query(
-        query, champions=deps.api_champions, caches=deps.api_caches, model=deps.api_model()
+        query,
+        champions=deps.api_champions,
+        caches=deps.api_caches,
+        local_models=deps.local_models,
+        model=deps.api_model(),
     )
     measure(measurements.of_answer(routed.decision))
     measure(measurements.of_throttles(deps.throttles()))

@@ -42,6 +42,7 @@ def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
             objects=deps.objects,
             champions=deps.champions,
             caches=deps.caches,
+            local_models=deps.local_models,
             model=deps.batch_model(lambda_context.get_remaining_time_in_millis() / 1000),
             ledger=deps.ledger,
             events=deps.events,

@@ -28,6 +28,7 @@ def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> 
         event.source_object,
         rules=IntakeRules(settings.modalities, settings.holdout_fraction, settings.keep_reasoning),
         models=PricedModels(settings.teacher_model_id, settings.student_model_id),
+        local_tier_max_error=settings.local_tier_max_error,
         uploads=deps.uploads,
         objects=deps.objects,
         runs=deps.runs,

@@ -26,6 +26,7 @@ from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
+from search_router.adapters.local_models import S3LocalModels
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
 from search_router.domain.pacing import (
@@ -123,6 +124,14 @@ class Dependencies:
     def api_caches(self) -> DynamoAnswerCaches:
         """The same caches for a caller who waits."""
         return self._caches(self._prompt_dynamodb)
+
+    @cached_property
+    def local_models(self) -> S3LocalModels:
+        """The local tier of each champion."""
+        settings = self.settings
+        return S3LocalModels(
+            self.objects, self.clock, settings.local_tier, settings.shadow_fraction
+        )
 
     @cached_property
     def queue(self) -> SqsSplitQueue:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from search_router.domain.budget import Spending
 from search_router.domain.cascade import AnswerCache, Model
-from search_router.domain.champions import Champion, ChampionMove
+from search_router.domain.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.distillation import (
     DeploymentView,
     DistillationJob,
@@ -20,6 +20,7 @@ from search_router.domain.distillation import (
 )
 from search_router.domain.events import RouterEvent
 from search_router.domain.judging import JudgeRequest, JudgeView
+from search_router.domain.local_tier.tier import LocalTier
 from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.results import PartMarker
 from search_router.domain.runs import Run
@@ -36,6 +37,7 @@ __all__ = [
     "EvaluationJobs",
     "EventPublisher",
     "FoundationModels",
+    "LocalModels",
     "Model",
     "ObjectInfo",
     "ObjectStore",
@@ -274,6 +276,13 @@ class EvaluationJobs(Protocol):
 
     def view(self, job_arn: str) -> JudgeView:
         """Read a job; raises NotFoundError."""
+
+
+class LocalModels(Protocol):
+    """Hands out the local tier that belongs to a serving model."""
+
+    def tier(self, serving: ServingModel) -> LocalTier | None:
+        """Return the tier; None if there is none, or none that can serve or be compared."""
 
 
 class AnswerCaches(Protocol):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.pacing import worker_rate
 from search_router.domain.promotion import PromotionPolicy
 from search_router.domain.weights import Modalities, parse_modalities
@@ -38,6 +39,9 @@ class Settings(BaseModel):
     cache_ttl_days: Annotated[int, Field(ge=1)]
     query_field: str = ""
     on_permanent_error: Literal["wait", "fallback"] = "wait"
+    local_tier: LocalTierMode
+    local_tier_max_error: Annotated[float, Field(gt=0, lt=1)]
+    shadow_fraction: Annotated[float, Field(ge=0, le=1)]
     baseline_model_id: str
     judge_model_id: str
     evaluation_role_arn: str

@@ -27,6 +27,7 @@ def test_the_first_good_model_becomes_the_champion(world: World) -> None:
             model_id=run.deployment_arn,
             prior=run.prior,
             training_histograms=run.training_histograms,
+            local_model=run.local_model,
         ),
         promoted_at=world.clock.now(),
     )  # fmt: skip

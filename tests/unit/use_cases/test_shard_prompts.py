@@ -28,7 +28,8 @@ def test_a_good_file_becomes_a_training_set_a_holdout_and_a_run(world: World) ->
     assert (run.counts.rows_in, run.counts.rejected, run.counts.duplicates) == (152, 1, 1)
     assert run.counts.training + run.counts.holdout == 150
     folder = f"runs/{run.run_id}"
-    assert sorted(world.objects.bodies) == [
+    local_model = f"models/local/{run.local_model}"
+    assert sorted(world.objects.bodies) == [local_model] + [
         f"{folder}/{name}"
         for name in (
             "holdout.jsonl",
@@ -263,7 +264,8 @@ def test_a_hostile_key_stays_in_the_record_and_out_of_our_keys(world: World) -> 
     run = world.sharded(GOOD, "prompts/ä b+%25..'\"\n.jsonl")
 
     assert run.state is RunState.SHARDED
-    assert all(key.startswith(f"runs/{run.run_id}/") for key in world.objects.bodies)
+    ours = (f"runs/{run.run_id}/", f"models/local/{run.local_model}")
+    assert all(key.startswith(ours) for key in world.objects.bodies)
 
 
 def test_sixteen_modalities_go_through_like_four() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from search_router.adapters.local_models import S3LocalModels
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import SearchRouterError, TransientError
 from search_router.domain.intake import IntakeRules
+from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.promotion import PromotionRules
 from search_router.domain.query_logs import QueryLog, SplitMessage
 from search_router.domain.results import PartStats
@@ -85,6 +87,7 @@ class World:
     runs: InMemoryRuns = field(default_factory=InMemoryRuns)
     spending: InMemorySpending = field(default_factory=InMemorySpending)
     champions: InMemoryChampions = field(init=False)
+    local_models: S3LocalModels = field(init=False)
     ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
@@ -92,6 +95,8 @@ class World:
     judges: InMemoryJudges = field(default_factory=InMemoryJudges)
     caches: InMemoryCaches = field(default_factory=InMemoryCaches)
     model: FakeModel = field(default_factory=lambda: FakeModel(student))
+    local_tier: LocalTierMode = LocalTierMode.SHADOW
+    shadow_fraction: float = 0.0
     plan: DistillationPlan = PLAN
     requests_per_minute: float = 1_600
     query_field: str = ""
@@ -101,12 +106,16 @@ class World:
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
         self.uploads.clock = self.clock
+        self.local_models = S3LocalModels(
+            self.objects, self.clock, self.local_tier, self.shadow_fraction
+        )
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
         return shard_prompts(
             source,
             rules=IntakeRules(self.modalities, 0.1, self.keep_reasoning),
             models=PricedModels(TEACHER, STUDENT),
+            local_tier_max_error=0.045,
             uploads=self.uploads,
             objects=self.objects,
             runs=self.runs,
@@ -203,6 +212,7 @@ class World:
             objects=self.objects,
             champions=self.champions,
             caches=self.caches,
+            local_models=self.local_models,
             model=model or self.model,
             ledger=self.ledger,
             events=self.events,
@@ -220,7 +230,13 @@ class World:
         )
 
     def ask(self, query: str) -> RoutedQuery:
-        return route_query(query, champions=self.champions, caches=self.caches, model=self.model)
+        return route_query(
+            query,
+            champions=self.champions,
+            caches=self.caches,
+            local_models=self.local_models,
+            model=self.model,
+        )
 
     def run(self, run_id: str) -> Run:
         """Read a run that must be there."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, TransientError
+from search_router.domain.local_tier.tier import LocalTally, LocalTier
 from search_router.domain.routing import (
     Decision,
     ModelReply,
@@ -59,6 +60,7 @@ class Routing:
     decisions: dict[str, Decision] = field(default_factory=dict)
     pending: list[str] = field(default_factory=list)
     problem: TransientError | None = None
+    local: LocalTally = field(default_factory=LocalTally)
 
 
 def distinct_queries(queries: Sequence[str]) -> dict[str, str]:
@@ -75,6 +77,7 @@ def route(
     model: Model,
     cache: AnswerCache,
     place: int = 0,
+    local: LocalTier | None = None,
 ) -> Routing:
     """Answer distinct queries (normalised → as written), each by the first tier that can.
 
@@ -88,12 +91,14 @@ def route(
     memory = _Memory(cache, step)
     keys = {text: key for key, text in queries.items()}
     try:
-        for text, reply in model.ask(serving, _unknown(queries, place, step, cache, routing)):
+        unknown = _unknown(queries, place, step, cache, routing)
+        for text, reply in model.ask(serving, _refused(unknown, local, routing)):
             if isinstance(reply, TransientError):
                 routing.problem = reply
                 continue
             decision = _decided(reply, serving)
             routing.decisions[keys[text]] = decision
+            routing.local.compare(keys[text], decision)
             memory.keep(keys[text], decision)
     finally:
         memory.flush()
@@ -110,7 +115,7 @@ def give_up(routing: Routing, serving: ServingModel, problem: str) -> None:
 
 def _unknown(
     queries: Mapping[str, str], place: int, step: int, cache: AnswerCache, routing: Routing
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     """Yield what the cache does not know, looked up chunk by chunk as it is drawn."""
     left = _from_place(queries, place)
     forward, size = True, step
@@ -118,10 +123,22 @@ def _unknown(
         chunk = [left.popleft() if forward else left.pop() for _ in range(min(size, len(left)))]
         known = cache.recall(chunk)
         routing.decisions.update(known)
-        yield from (queries[key] for key in chunk if key not in known)
+        yield from ((key, queries[key]) for key in chunk if key not in known)
         met = 2 * len(known) >= len(chunk)
         forward = forward != met
         size = min(MAX_CHUNK, 2 * size) if met else step
+
+
+def _refused(
+    unknown: Iterable[tuple[str, str]], local: LocalTier | None, routing: Routing
+) -> Iterator[str]:
+    """Yield what the local tier does not serve, as written."""
+    for key, query in unknown:
+        decision = routing.local.consult(local, key, query) if local else None
+        if decision is None:
+            yield query
+        else:
+            routing.decisions[key] = decision
 
 
 def _from_place(queries: Iterable[str], place: int) -> deque[str]:

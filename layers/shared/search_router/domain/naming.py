@@ -89,6 +89,16 @@ def rejected_part_key(log: str, split: int) -> str:
     return log_key(log, "rejected", f"part-{split:05d}.jsonl")
 
 
+def refused_part_key(log: str, split: int) -> str:
+    """Key of the queries of one split that the local tier refused."""
+    return log_key(log, "refused", f"part-{split:05d}.jsonl")
+
+
+def local_model_key(version: str) -> str:
+    """Key of a local model's artefact; the version is a hash of its content."""
+    return _checked_key("models", "local", version)
+
+
 def s3_uri(bucket: str, key: str) -> str:
     """Join a bucket and a checked key into the form that Bedrock takes."""
     return f"s3://{bucket}/{_checked_key(key)}"

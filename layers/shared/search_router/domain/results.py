@@ -21,6 +21,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from search_router.domain.histograms import BINS, mean_weights, weight_bin
+from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.log_rows import LogRow
 from search_router.domain.routing import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Modalities, dominant
@@ -49,7 +50,8 @@ class PartStats(BaseModel):
 
     `latency` counts model calls by bucket n, which holds milliseconds around 1.1 ** n; `weights`
     counts rows per modality and bin; `interrupted` counts the deliveries of the split that ended
-    without its part.
+    without its part. `local_…` is what the local tier was asked, in distinct queries
+    and microseconds; `compared` to `difference` are its answers beside the distilled model's.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -65,6 +67,12 @@ class PartStats(BaseModel):
     output_tokens: int = 0
     cost_usd: float = 0.0
     interrupted: int = 0
+    local_asked: int = 0
+    local_us: int = 0
+    local_refused: int = 0
+    compared: int = 0
+    agreeing: int = 0
+    difference: float = 0.0
     tiers: dict[str, int] = {}
     latency: dict[int, int] = {}
     weights: dict[str, list[int]] = {}
@@ -138,6 +146,7 @@ class PartBuilder:
         self._identity = hashlib.sha256()
         self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and what repetitions get
         self._rejected = 0
+        self._local = LocalTally()
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
@@ -160,6 +169,10 @@ class PartBuilder:
         """Return the part's bytes."""
         return b"".join(self._lines)
 
+    def note_local(self, local: LocalTally) -> None:
+        """Note what the local tier did for the split."""
+        self._local = local
+
     def marker(self, split: int) -> PartMarker:
         """Return what the ledger is told."""
         return PartMarker(
@@ -168,7 +181,7 @@ class PartBuilder:
             rows=len(self._lines),
             identity=self._identity.hexdigest(),
             size=sum(map(len, self._lines)),
-            stats=self._tally.stats(self._rejected, len(self._seen), self._interrupted),
+            stats=self._tally.stats(self._rejected, len(self._seen), self._interrupted, self._local),
         )
 
 
@@ -273,7 +286,9 @@ class _Tally:
             self._output_tokens += decision.output_tokens
             self._cost += decision.cost_usd
 
-    def stats(self, rejected: int, distinct: int, interrupted: int) -> PartStats:
+    def stats(
+        self, rejected: int, distinct: int, interrupted: int, local: LocalTally
+    ) -> PartStats:
         fallback = self._statuses[Status.FALLBACK]
         repaired = self._statuses[Status.REPAIRED]
         rows = sum(self._statuses.values())
@@ -289,6 +304,12 @@ class _Tally:
             output_tokens=self._output_tokens,
             cost_usd=round(self._cost, 10),
             interrupted=interrupted,
+            local_asked=local.asked,
+            local_us=local.microseconds,
+            local_refused=len(local.refused),
+            compared=local.compared,
+            agreeing=local.agreeing,
+            difference=round(local.difference, 6),
             tiers=dict(self._tiers),
             latency=dict(self._latency),
             weights=self._weights,

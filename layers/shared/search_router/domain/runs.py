@@ -126,6 +126,7 @@ class Run(BaseModel):
     training_histograms: dict[str, list[int]] = {}
     training_sha256: str = ""
     estimated_usd: float = 0.0
+    local_model: str = ""
 
     teacher: str = ""
     student: str = ""
@@ -182,6 +183,7 @@ class Run(BaseModel):
             max_output_tokens=self.max_output_tokens,
             prior=self.prior,
             training_histograms=self.training_histograms,
+            local_model=self.local_model,
         )
 
     def moved(self, state: RunState, now: datetime, **changes: Unpack[RunChanges]) -> "Run":

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from search_router.domain.cascade import Model, Routing, distinct_queries, give_up, route
 from search_router.domain.champions import Champion
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
+from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.routing import Decision, normalised_query
-from search_router.ports import AnswerCaches, CurrentChampion
+from search_router.ports import AnswerCaches, CurrentChampion, LocalModels
 
 _NOBODY = ""  # the API never asks for the same query again on purpose
 
@@ -17,10 +18,16 @@ class RoutedQuery:
 
     decision: Decision
     champion: Champion
+    local: LocalTally
 
 
 def route_query(
-    query: str, *, champions: CurrentChampion, caches: AnswerCaches, model: Model
+    query: str,
+    *,
+    champions: CurrentChampion,
+    caches: AnswerCaches,
+    local_models: LocalModels,
+    model: Model,
 ) -> RoutedQuery:
     """Answer one non-blank query by the cascade.
 
@@ -31,10 +38,11 @@ def route_query(
     if champion is None:
         raise NotFoundError("no model serves yet")
     queries, serving = distinct_queries([query]), champion.serving
+    cache, tier = caches.of(champion.version, _NOBODY), local_models.tier(serving)
     try:
-        routing = route(queries, serving, model, caches.of(champion.version, _NOBODY))
+        routing = route(queries, serving, model, cache, local=tier)
     except (PermanentError, OperatorError) as error:
         routing = Routing(pending=list(queries))
         give_up(routing, serving, f"the model cannot be asked: {type(error).__name__}")
     give_up(routing, serving, "the model could not be reached in time")
-    return RoutedQuery(routing.decisions[normalised_query(query)], champion)
+    return RoutedQuery(routing.decisions[normalised_query(query)], champion, routing.local)

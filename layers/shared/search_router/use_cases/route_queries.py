@@ -31,6 +31,7 @@ from search_router.ports import (
     ChampionRepository,
     Clock,
     EventPublisher,
+    LocalModels,
     ObjectStore,
     QueryLogLedger,
     UploadStore,
@@ -66,6 +67,7 @@ def route_queries(
     objects: ObjectStore,
     champions: ChampionRepository,
     caches: AnswerCaches,
+    local_models: LocalModels,
     model: Model,
     ledger: QueryLogLedger,
     events: EventPublisher,
@@ -81,7 +83,7 @@ def route_queries(
     if log is None or log.state is LogState.FAILED:
         return Ignored("the log is unknown or has failed")
     parts = SplitParts(message, uploads, objects, interrupted=delivery.receives - 1)
-    attempt = _Attempt(message, delivery, parts, champions, caches, model, ledger)
+    attempt = _Attempt(message, delivery, parts, champions, caches, local_models, model, ledger)
     try:
         marker = attempt.part()
     except _UploadGoneError as gone:
@@ -116,6 +118,7 @@ class _Attempt:
         parts: SplitParts,
         champions: ChampionRepository,
         caches: AnswerCaches,
+        local_models: LocalModels,
         model: Model,
         ledger: QueryLogLedger,
     ) -> None:
@@ -124,6 +127,7 @@ class _Attempt:
         self._parts = parts
         self._champions = champions
         self._caches = caches
+        self._local_models = local_models
         self._model = model
         self._ledger = ledger
 
@@ -173,16 +177,17 @@ class _Attempt:
         routing = self._routing(self._queries(rows), champion)
         if routing.pending:
             raise routing.problem or UnavailableError("no time was left to ask every query")
-        return self._parts.write(rows, routing.decisions, champion.serving.modalities)
+        return self._parts.write(rows, routing, champion.serving.modalities)
 
     def _routing(self, queries: dict[str, str], champion: Champion) -> Routing:
         cache, serving = self._cache(champion), champion.serving
+        local = self._local_models.tier(serving)
         try:
-            return route(queries, serving, self._model, cache, place=self._message.split)
+            return route(queries, serving, self._model, cache, self._message.split, local)
         except (NotFoundError, OperatorError) as error:
             if self._delivery.choice is PermanentChoice.WAIT:
                 raise ModelUnusableError(str(error)) from error
-            routing = route(queries, serving, NoModel(), cache)
+            routing = route(queries, serving, NoModel(), cache, local=local)
             give_up(routing, serving, "the model cannot be asked")
             return routing
 

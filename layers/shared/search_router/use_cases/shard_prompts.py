@@ -11,8 +11,10 @@ from search_router.domain.datasets import DatasetFile, DatasetFiles, check_files
 from search_router.domain.errors import InvalidInputError, NotFoundError
 from search_router.domain.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.training import train
 from search_router.domain.manifests import manifest
-from search_router.domain.prompt_files import PromptFile, select, survey
+from search_router.domain.prompt_files import PromptFile, read_prompts, select, survey
 from search_router.domain.prompts import rejected_line
 from search_router.domain.runs import Run, RunState
 from search_router.domain.training_sets import TrainingSet
@@ -35,6 +37,7 @@ def shard_prompts(
     *,
     rules: IntakeRules,
     models: PricedModels,
+    local_tier_max_error: float,
     uploads: UploadStore,
     objects: ObjectStore,
     runs: RunRepository,
@@ -51,7 +54,7 @@ def shard_prompts(
     run_id = naming.run_id(source.bucket, source.key, source.version_id)
     run = runs.get(run_id)
     if run is None:
-        intake = _Intake(run_id, source, rules, models, uploads, objects)
+        intake = _Intake(run_id, source, rules, models, local_tier_max_error, uploads, objects)
         run = runs.create(intake.run(clock.now()))
     RunLifecycle(runs, events, clock).announce(run)
     return run
@@ -65,6 +68,7 @@ class _Intake:
     source: ObjectRef
     rules: IntakeRules
     models: PricedModels
+    local_tier_max_error: float
     uploads: UploadStore
     objects: ObjectStore
 
@@ -89,6 +93,7 @@ class _Intake:
         training_sha256 = self._write(rows)
         estimate = estimate_costs(selection, self.models.teacher, self.models.student)
         self._describe(selection, files, training_sha256, estimate)
+        local_model = "" if selection.refusal else self._train_local_model(rows)
         return run.model_copy(
             update={
                 "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
@@ -99,6 +104,7 @@ class _Intake:
                 "training_histograms": selection.histograms(),
                 "training_sha256": training_sha256,
                 "estimated_usd": estimate.total_usd,
+                "local_model": local_model,
             }
         )
 
@@ -134,6 +140,18 @@ class _Intake:
             self.objects.put(naming.shard_key(self.run_id, index), shard)
         self.objects.put_lines(naming.run_key(self.run_id, "holdout.jsonl"), rows.holdout)
         return self.objects.put_lines(naming.run_key(self.run_id, "training.jsonl"), rows.training)
+
+    def _train_local_model(self, rows: TrainingSet) -> str:
+        """Train the local tier on the same rows; return its version, empty if none has a label."""
+        file = PromptFile("training.jsonl", is_packed=False, read=lambda: rows.training)
+        records = read_prompts(file, self.rules.modalities)
+        labelled = [(it.query, it.weights) for it in records if it.weights is not None]
+        if not labelled:
+            return ""
+        artefact = pack(train(labelled, self.rules.modalities, self.local_tier_max_error))
+        version = version_of(artefact)
+        self.objects.put(naming.local_model_key(version), artefact)
+        return version
 
     def _describe(
         self,

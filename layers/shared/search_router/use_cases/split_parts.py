@@ -4,10 +4,12 @@ The part decides. Whoever finds one takes its statistics, whatever answers he ha
 rejected rows beside it are a function of the split and of whether the part is routed.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from search_router.domain import naming
+from search_router.domain.cascade import Routing, distinct_queries
 from search_router.domain.errors import ConflictError, NotFoundError
 from search_router.domain.lines import Line
 from search_router.domain.log_dialects import MAX_ROW_BYTES
@@ -28,10 +30,11 @@ from search_router.domain.results import (
     rows_identity,
     unpacked_stats,
 )
-from search_router.domain.routing import Decision, normalised_query
+from search_router.domain.routing import normalised_query
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
 
+MAX_REFUSED = 500  # kept of one split; they come in the order of their hashes, a fair sample
 _STATS = "stats"
 _UNROUTED = "unrouted"
 
@@ -89,18 +92,20 @@ class SplitParts:
     def write(
         self,
         rows: list[LogRow | RejectedRow],
-        decisions: Mapping[str, Decision],
+        routing: Routing,
         modalities: Modalities,
     ) -> PartMarker:
         """Write the rejected rows and the part; a part that is there already wins."""
         part = PartBuilder(self._message.log_id, modalities, self._interrupted)
+        part.note_local(routing.local)
         for row in rows:
             if isinstance(row, RejectedRow):
                 part.reject()
             else:
                 key = normalised_query(row.query)
-                part.add(row, key, decisions[key])
+                part.add(row, key, routing.decisions[key])
         self._put_rejections(row for row in rows if isinstance(row, RejectedRow))
+        self._put_refused(rows, routing.local.refused)
         return self._written(part, unrouted="")
 
     def give_up(self, reason: str) -> PartMarker:
@@ -156,6 +161,23 @@ class SplitParts:
     def _put_rejections(self, rows: Iterator[RejectedRow]) -> None:
         key = naming.rejected_part_key(self._message.log_id, self._message.split)
         self._objects.put(key, b"".join(map(rejected_row, rows)))
+
+    def _put_refused(self, rows: list[LogRow | RejectedRow], refused: Sequence[str]) -> None:
+        """Keep what the local tier refused: a label of one of these is worth most.
+
+        Which ones depends on what was cached, so a later attempt may write others: either will do.
+        """
+        if not refused:
+            return
+        kept = set(refused[:MAX_REFUSED])
+        written = distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
+        lines = (
+            json.dumps({"query": query}, ensure_ascii=False)
+            for key, query in written.items()
+            if key in kept
+        )
+        body = "".join(f"{line}\n" for line in lines).encode("utf-8")
+        self._objects.put(naming.refused_part_key(self._message.log_id, self._message.split), body)
 
     def _written(self, part: PartBuilder, unrouted: str) -> PartMarker:
         ours = part.marker(self._message.split)

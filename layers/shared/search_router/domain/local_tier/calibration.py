@@ -21,6 +21,7 @@ from search_router.domain.weights import Modalities, Weights
 CONFIDENCE = 0.95
 KNOWN_KEPT = 0.9
 RISK_SHARES = (1.0, 0.8, 0.6, 0.4, 0.2)  # of the familiar ones, those of least risk
+_SLACK = 0.98  # students of other folds see like queries a little nearer or farther
 MIN_QUERIES = 60
 FOLDS = 5
 ENOUGH_QUERIES = 1_000  # calibrating with more would only cost time
@@ -40,7 +41,7 @@ def calibrate(trials: Iterable[Trial], max_error: float, modalities: int) -> Gat
     if len(known) < MIN_QUERIES:
         return _closed(max_error, len(known), f"{len(known)} queries to calibrate with")
     by_familiarity = sorted((trial.estimate.familiarity for trial in known), reverse=True)
-    floor = by_familiarity[math.ceil(KNOWN_KEPT * len(known)) - 1]
+    floor = by_familiarity[math.ceil(KNOWN_KEPT * len(known)) - 1] * _SLACK
     familiar = [trial for trial in known if trial.estimate.familiarity >= floor]
     risks = sorted(trial.estimate.risk for trial in familiar)
     significance = (1 - CONFIDENCE) / len(RISK_SHARES)

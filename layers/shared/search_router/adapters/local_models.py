@@ -1,0 +1,84 @@
+"""Local models, kept as objects in the data bucket: each is read once per container."""
+
+from dataclasses import dataclass
+
+from search_router.domain import naming
+from search_router.domain.champions import ServingModel
+from search_router.domain.errors import PermanentError, SearchRouterError
+from search_router.domain.local_tier.artefact import unpack
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.tier import LocalAnswer, LocalTier, LocalTierMode
+from search_router.ports import Clock, ObjectStore
+
+_KEPT = 2  # the champion's, and its predecessor's for splits that were planned before
+
+
+@dataclass(frozen=True, slots=True)
+class TimedLocalModel:
+    """A local model that takes its time by the clock."""
+
+    version: str
+    model: LocalModel
+    clock: Clock
+
+    @property
+    def name(self) -> str:
+        """The model's column in result rows."""
+        return naming.local_model_key(self.version)
+
+    def answer(self, query: str) -> LocalAnswer:
+        """Answer one query, or refuse it."""
+        start = self.clock.monotonic()
+        estimate = self.model.answer(query)
+        seconds = self.clock.monotonic() - start
+        return LocalAnswer(estimate.weights if estimate else None, round(seconds * 1_000_000))
+
+
+class S3LocalModels:
+    """Hands out the local tier of a serving model, in the mode that the settings say.
+
+    A model that cannot be read is no reason to answer nothing: the tier is left out and the failure
+    counted. What will not change is not tried again.
+    """
+
+    def __init__(
+        self, objects: ObjectStore, clock: Clock, mode: LocalTierMode, shadow_fraction: float
+    ) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._mode = mode
+        self._shadow_fraction = shadow_fraction
+        self._loaded: dict[str, TimedLocalModel | None] = {}
+        self._failures = 0
+
+    def tier(self, serving: ServingModel) -> LocalTier | None:
+        """Return the tier; None if it is off, was never trained, is closed or cannot be read."""
+        if self._mode is LocalTierMode.OFF or not serving.local_model:
+            return None
+        student = self._student(serving)
+        if student is None or student.model.gate.closed:
+            return None
+        return LocalTier(student, self._mode, self._shadow_fraction)
+
+    def take_failures(self) -> int:
+        """Return how many reads failed since this was last asked."""
+        failures, self._failures = self._failures, 0
+        return failures
+
+    def _student(self, serving: ServingModel) -> TimedLocalModel | None:
+        version = serving.local_model
+        if version in self._loaded:
+            return self._loaded[version]
+        student = None
+        try:
+            artefact = self._objects.get(naming.local_model_key(version))
+            model = unpack(artefact, serving.modalities)
+            student = TimedLocalModel(version, model, self._clock)
+        except SearchRouterError as error:
+            self._failures += 1
+            if not isinstance(error, PermanentError):
+                return None
+        while len(self._loaded) >= _KEPT:
+            del self._loaded[next(iter(self._loaded))]
+        self._loaded[version] = student
+        return student
