@@ -40,7 +40,7 @@ def run_demo(prompts: Path | None, query_log: Path | None, out: Path) -> int:
     """Run the main job on the user's files, or on generated ones, and return the exit code."""
     out.mkdir(parents=True, exist_ok=True)
     steps = Steps()
-    options = LocalStackOptions(tick_track_runs=True)
+    options = LocalStackOptions(tick_track_runs=True, parameters={"LocalTier": "on"})
     try:
         prompts, query_log = _inputs(prompts, query_log, out)
         say("starting the local stack: template.yaml, ministack and the Bedrock double")

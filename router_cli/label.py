@@ -17,6 +17,7 @@ from router_cli.stack import Stack, add_stack_arguments, open_stack
 from router_cli.validate import DEFAULT_MODALITIES, DEFAULT_TEACHER
 from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
+from search_router.domain import naming
 from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.labels import parse_label
@@ -27,6 +28,7 @@ from search_router.domain.routing import END_TURN, ModelReply
 from search_router.domain.teacher import teacher_prompt
 from search_router.domain.training_records import training_line
 from search_router.domain.weights import Modalities, default_system_prompt, parse_modalities
+from search_router.ports import ObjectStore
 
 MAX_ANSWER_TOKENS = 300
 _NO_DEADLINE = float("inf")
@@ -53,7 +55,13 @@ class _Task:
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser("label", help="have a teacher label queries")
-    parser.add_argument("file", type=Path, metavar="FILE", help="a prompt file; labels are ignored")
+    queries = parser.add_mutually_exclusive_group(required=True)
+    queries.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="a prompt file; labels are ignored"
+    )
+    queries.add_argument(
+        "--from-refused", metavar="LOG", help="what the local tier refused of a routed query log"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--teacher", default=DEFAULT_TEACHER, help="default: %(default)s")
     parser.add_argument("--reasoning", action="store_true", help="ask for a reasoning too")
@@ -67,7 +75,11 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Label what is not labelled yet; 1 if something could not be."""
     modalities = parse_modalities(arguments.modalities)
-    queries = _distinct(arguments.file, modalities)
+    stack = open_stack(arguments)
+    if arguments.from_refused:
+        queries = refused_queries(stack.objects, arguments.from_refused)
+    else:
+        queries = _distinct(arguments.file, modalities)
     _drop_torn_line(arguments.out)
     done = _distinct(arguments.out, modalities) if arguments.out.exists() else {}
     missing = [query for key, query in queries.items() if key not in done]
@@ -81,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     pace = Pace(arguments.requests_per_minute / 60)
     task = _Task(teacher, pace, arguments.reasoning)
-    outcome = _label(open_stack(arguments), task, missing, arguments.out)
+    outcome = _label(stack, task, missing, arguments.out)
     _keep_failures(arguments.out, outcome)
     report = {
         "queries": len(queries),
@@ -127,6 +139,21 @@ def _read(reply: ModelReply, modalities: Modalities) -> tuple[tuple[float, ...],
         raise InvalidInputError(f"stop reason {reply.stop_reason}")
     start, end = reply.text.find("{"), reply.text.rfind("}")
     return parse_label(reply.text[start : end + 1], modalities)
+
+
+def refused_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
+    """Return the distinct queries of a log that its local tier refused, in a hash's order."""
+    queries: dict[bytes, str] = {}
+    for key, _ in objects.list(naming.log_key(log_id, "refused")):
+        for line in objects.get(key).splitlines():
+            query = json.loads(line)["query"]
+            queries.setdefault(fingerprint(query), query)
+    if not queries:
+        raise CommandError(
+            f"the local tier refused no query of the log {log_id}: is there such a log, and was "
+            "LocalTier shadow or on when it was routed?"
+        )
+    return dict(sorted(queries.items()))
 
 
 def _distinct(path: Path, modalities: Modalities) -> dict[bytes, str]:

@@ -7,6 +7,7 @@ from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 
+_FIGURES = ("mae_interval", "risk_coverage")
 _MODELS = ("candidate", "champion", "base", "baseline")
 _SCORES = (
     "n",
@@ -71,6 +72,10 @@ def print_scores(evaluation: dict[str, Any]) -> None:
     dollars = [round(scores["cost_usd_per_million"], 2) for scores in models.values()]
     rows.append(["$ per million", *dollars, None])
     print_table("Scores on the holdout", ["", *models, "noise ceiling"], rows)
+    local = evaluation.get("local_tier")
+    if local:
+        shown = {name: _rounded(value) for name, value in local.items() if name not in _FIGURES}
+        print_table("Local tier on the same holdout", ["", ""], shown.items())
 
 
 def _with_interval(scores: dict[str, Any], name: str) -> object:

@@ -34,6 +34,8 @@ def route() -> Response[Any]:
         model=deps.api_model(),
     )
     measure(measurements.of_answer(routed.decision))
+    measure(measurements.of_local_tally(routed.local))
+    measure(measurements.of_local_model_errors(deps.local_models.take_failures()))
     measure(measurements.of_throttles(deps.throttles()))
     if routed.decision.problem:
         # What is wrong with an answer quotes it, and an answer may echo the query.

@@ -56,6 +56,7 @@ def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
         logger.info("event ignored", reason=outcome.reason)
         return
     measure(measurements.of_split(outcome))
+    measure(measurements.of_local_model_errors(deps.local_models.take_failures()))
     logger.info("split routed", **outcome.model_dump(exclude={"latency", "weights"}))
 
 

@@ -13,6 +13,7 @@ import pytest
 from search_router import measurements
 from search_router.domain.errors import ModelUnusableError, UnavailableError
 from search_router.domain.intake import IntakeCounts
+from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats, latency_bucket
 from search_router.domain.routing import Decision, Status, Tier, prior_decision
@@ -60,6 +61,8 @@ def everything() -> list[Measurement]:
         *measurements.of_split(STATS),
         *measurements.of_batch([ModelUnusableError()], 2),
         *measurements.of_answer(a_decision()),
+        *measurements.of_local_tally(LocalTally(asked=1, microseconds=90, compared=1, agreeing=1)),
+        *measurements.of_local_model_errors(1),
         *measurements.of_no_answer(),
         *measurements.of_tracking(tracking),
     ]

@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from search_router.domain.errors import ModelUnusableError
+from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.query_logs import LogState
 from search_router.domain.results import PartStats, latency_sample
 from search_router.domain.routing import Decision, Status
@@ -25,6 +26,7 @@ class Unit(StrEnum):
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
+    MICROSECONDS = "Microseconds"
     PERCENT = "Percent"
     NONE = "None"
 
@@ -50,6 +52,13 @@ class Metric(Enum):
     QUERIES_BY_TIER = ("QueriesByTier", Unit.COUNT, "Tier")
     QUERIES_UNANSWERED = ("QueriesUnanswered", Unit.COUNT)
     API_FALLBACK_SHARE = ("ApiFallbackShare", Unit.PERCENT)
+
+    LOCAL_ASKED = ("LocalAsked", Unit.COUNT)
+    LOCAL_REFUSED = ("LocalRefused", Unit.COUNT)
+    LOCAL_LATENCY = ("LocalLatency", Unit.MICROSECONDS)
+    LOCAL_COMPARED = ("LocalCompared", Unit.COUNT)
+    LOCAL_AGREEMENT = ("LocalAgreement", Unit.PERCENT)
+    LOCAL_MODEL_ERRORS = ("LocalModelErrors", Unit.COUNT)
 
     MODEL_CALLS = ("ModelCalls", Unit.COUNT)
     MODEL_LATENCY = ("ModelLatency", Unit.MILLISECONDS)
@@ -98,6 +107,9 @@ def of_split(stats: PartStats) -> Iterator[Measurement]:
     yield from _by(Metric.WEIGHT_MEAN, stats.weight_means)
     if stats.answered:
         yield Measurement(Metric.BATCH_FALLBACK_SHARE, 100 * stats.fallback / stats.answered)
+    yield from _of_local_tier(
+        stats.local_asked, stats.local_refused, stats.local_us, stats.compared, stats.agreeing
+    )
     yield Measurement(Metric.MODEL_CALLS, stats.model_calls)
     yield Measurement(Metric.INPUT_TOKENS, stats.input_tokens)
     yield Measurement(Metric.OUTPUT_TOKENS, stats.output_tokens)
@@ -132,6 +144,18 @@ def of_answer(decision: Decision) -> Iterator[Measurement]:
         yield Measurement(Metric.COST_USD, decision.cost_usd)
 
 
+def of_local_tally(tally: LocalTally) -> Iterator[Measurement]:
+    """Measure what the local tier did for one query of the API."""
+    yield from _of_local_tier(
+        tally.asked, len(tally.refused), tally.microseconds, tally.compared, tally.agreeing
+    )
+
+
+def of_local_model_errors(failures: int) -> Iterator[Measurement]:
+    """Measure how often a local model could not be read."""
+    yield Measurement(Metric.LOCAL_MODEL_ERRORS, failures)
+
+
 def of_no_answer() -> Iterator[Measurement]:
     """Measure one query of the API that nobody could answer."""
     yield Measurement(Metric.QUERIES_UNANSWERED, 1)
@@ -148,6 +172,19 @@ def of_tracking(tracking: Tracking) -> Iterator[Measurement]:
     yield Measurement(Metric.LOGS_STUCK, len(tracking.logs_stuck))
     yield Measurement(Metric.UPLOADS_MISSED, tracking.uploads_missed)
     yield Measurement(Metric.TRACKING_ERRORS, len(tracking.errors))
+
+
+def _of_local_tier(
+    asked: int, refused: int, microseconds: int, compared: int, agreeing: int
+) -> Iterator[Measurement]:
+    """Measure the local tier; one that nobody asked says nothing."""
+    if asked:
+        yield Measurement(Metric.LOCAL_ASKED, asked)
+        yield Measurement(Metric.LOCAL_REFUSED, refused)
+        yield Measurement(Metric.LOCAL_LATENCY, microseconds / asked)
+    if compared:
+        yield Measurement(Metric.LOCAL_COMPARED, compared)
+        yield Measurement(Metric.LOCAL_AGREEMENT, 100 * agreeing / compared)
 
 
 def _by(metric: Metric, values: dict[str, int] | dict[str, float]) -> Iterator[Measurement]:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from router_cli.failures import CommandError
+from router_cli.label import refused_queries
 from search_router.domain.local_tier.artefact import unpack, version_of
 from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.query_logs import SplitMessage
@@ -141,6 +143,29 @@ def test_what_it_refuses_is_kept_for_labelling() -> None:
     assert sorted(row["query"] for row in kept) == sorted(UNLIKE_ANY)
 
 
+def test_the_refused_are_a_labelling_queue() -> None:
+    world = serving(LocalTierMode.SHADOW)
+    message, _ = routed_log(world)
+
+    queue = refused_queries(world.objects, message.log_id)
+
+    assert sorted(queue.values()) == sorted(UNLIKE_ANY)
+    with pytest.raises(CommandError, match="refused no query"):
+        refused_queries(world.objects, "log-000000000000")
+
+
+def test_the_summary_tells_what_it_did() -> None:
+    world = serving(LocalTierMode.ON, shadow_fraction=0.5)
+    message, _ = routed_log(world)
+    world.finish(message.log_id)
+
+    told = world.text(f"logs/{message.log_id}/summary.json")["local_tier"]
+
+    assert told["asked"] == len(NEW_OF_KNOWN_PATTERNS) + len(UNLIKE_ANY)
+    assert told["served"] + told["compared"] + told["refused"] == told["asked"]
+    assert (told["agreement"], told["mean_difference"]) == (1.0, 0.0)
+
+
 def test_no_more_than_a_bounded_number_is_kept() -> None:
     world = serving(LocalTierMode.SHADOW)
     words = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}zz{n}" for n in range(MAX_REFUSED + 50)]
@@ -206,11 +231,17 @@ def test_the_api_is_served_by_it_too() -> None:
     assert [query for _, query in world.model.asked] == [UNLIKE_ANY[0]]
 
 
-def test_an_evaluation_measures_the_models_without_it() -> None:
+def test_an_evaluation_measures_the_models_without_it_and_it_beside_them() -> None:
     world = World(local_tier=LocalTierMode.ON)
     run = ran(world.evaluate(world.evaluating().run_id))
 
     assert run.evaluation is not None
+    local = run.evaluation.local_tier
+    assert local is not None
+    assert (local.version, local.n) == (run.local_model, run.evaluation.candidate.n)
+    assert (local.mae, local.dominant_agreement, local.rubric) == (0, 1, 5)
+    assert local.answered > 0.8
+    assert [point.coverage for point in local.risk_coverage][-1] == 1.0
     answers = json.loads(
         world.objects.get(f"runs/{run.run_id}/evaluation/candidate/answers-00000.json")
     )

@@ -88,6 +88,38 @@ class Scores(_Record):
     judge: JudgeScores | None = None
 
 
+class RiskCoverage(_Record):
+    """The mean error on the share of the holdout that the local model is surest of."""
+
+    coverage: float
+    mae: float
+
+
+class LocalTierScores(_Record):
+    """How the local model did on the holdout; it never decides a promotion.
+
+    The first figures are of all `n` rows as if it answered each; `answered` is the share that its
+    gate lets through, `answered_mae` the error on it, both beside what `calibrated_…` says of known
+    queries. A closed gate has a reason. Microseconds are per query.
+    """
+
+    version: str
+    n: int
+    mae: float
+    mae_interval: Interval
+    dominant_agreement: float
+    rubric: float
+    answered: float
+    answered_mae: float | None
+    max_error: float
+    confidence: float
+    calibrated_coverage: float
+    calibrated_mae: float | None
+    closed_because: str = ""
+    microseconds: float = 0.0
+    risk_coverage: tuple[RiskCoverage, ...] = ()
+
+
 class NoiseCeiling(_Record):
     """How well the labels' author agrees with itself, from queries that it labelled repeatedly.
 
@@ -138,6 +170,7 @@ class Evaluation(_Record):
     noise: NoiseCeiling | None = None
     references: References | None = None
     comparison: Comparison | None = None
+    local_tier: LocalTierScores | None = None
     side_by_side_key: str = ""
     cost_usd: float = 0.0
 

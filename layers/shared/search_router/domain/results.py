@@ -181,7 +181,9 @@ class PartBuilder:
             rows=len(self._lines),
             identity=self._identity.hexdigest(),
             size=sum(map(len, self._lines)),
-            stats=self._tally.stats(self._rejected, len(self._seen), self._interrupted, self._local),
+            stats=self._tally.stats(
+                self._rejected, len(self._seen), self._interrupted, self._local
+            ),
         )
 
 
@@ -286,9 +288,7 @@ class _Tally:
             self._output_tokens += decision.output_tokens
             self._cost += decision.cost_usd
 
-    def stats(
-        self, rejected: int, distinct: int, interrupted: int, local: LocalTally
-    ) -> PartStats:
+    def stats(self, rejected: int, distinct: int, interrupted: int, local: LocalTally) -> PartStats:
         fallback = self._statuses[Status.FALLBACK]
         repaired = self._statuses[Status.REPAIRED]
         rows = sum(self._statuses.values())

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from search_router.domain import naming
 from search_router.domain.cascade import Model
 from search_router.domain.champions import Champion, ServingModel
 from search_router.domain.errors import (
@@ -14,8 +15,17 @@ from search_router.domain.errors import (
     PermanentError,
     TransientError,
 )
-from search_router.domain.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION, Evaluation
+from search_router.domain.evaluation import (
+    BASE,
+    BASELINE,
+    CANDIDATE,
+    CHAMPION,
+    Evaluation,
+    LocalTierScores,
+)
 from search_router.domain.judging import JudgeJob
+from search_router.domain.local_tier.artefact import unpack
+from search_router.domain.local_tier.scores import score_local_model
 from search_router.domain.model_ids import foundation_model_id
 from search_router.domain.routing import Decision, ModelReply
 from search_router.domain.runs import Run, RunState
@@ -103,7 +113,7 @@ def _attempt(
     if not holdout.labels:
         reason = "no row of the holdout has a label, nor could the teacher give one"
         return claim.lifecycle.move(claim.run, RunState.REJECTED, reason=reason)
-    evaluation = _evaluate(run, plan, champion, holdout, objects, answers)
+    evaluation = _evaluate(run, plan, champion, holdout, objects, answers, claim.lifecycle.clock)
     judging = start_judging(
         run,
         holdout.labels,
@@ -153,6 +163,7 @@ def _evaluate(
     holdout: LabelledHoldout,
     objects: ObjectStore,
     answers: Answers,
+    clock: Clock,
 ) -> Evaluation:
     base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
     rival = _rival(run, champion)
@@ -164,7 +175,27 @@ def _evaluate(
     if plan.baseline:
         large = detailed(plan.baseline, run)
         card.enter(BASELINE, large, answers.of(BASELINE, large, holdout.labels))
-    return card.evaluation(rival.version if rival else None)
+    evaluation = card.evaluation(rival.version if rival else None)
+    return evaluation.model_copy(update={"local_tier": _local_tier(run, holdout, objects, clock)})
+
+
+def _local_tier(
+    run: Run, holdout: LabelledHoldout, objects: ObjectStore, clock: Clock
+) -> LocalTierScores | None:
+    """Score the run's local model, if it has one that can be read."""
+    if not run.local_model:
+        return None
+    with suppress(PermanentError):
+        artefact = objects.get(naming.local_model_key(run.local_model))
+        model = unpack(artefact, run.modalities)
+        start = clock.monotonic()
+        for query in holdout.labels:
+            model.answer(query)
+        microseconds = 1_000_000 * (clock.monotonic() - start) / len(holdout.labels)
+        return score_local_model(
+            run.local_model, model, holdout.labels, run.prior, round(microseconds, 1)
+        )
+    return None
 
 
 def _champions_answers(

@@ -1,0 +1,86 @@
+"""The local model's own row in an evaluation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search_router.domain.bootstrap import Resampling
+from search_router.domain.evaluation import LocalTierScores, RiskCoverage
+from search_router.domain.grading import agrees, errors, grade
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.neighbours import Estimate
+from search_router.domain.weights import Weights
+
+_COVERAGES = tuple(tenth / 10 for tenth in range(1, 11))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    estimate: Estimate
+    admitted: bool
+    error: float
+    agrees: bool
+    grade: int
+
+
+def score_local_model(
+    version: str,
+    model: LocalModel,
+    labels: Mapping[str, Weights],
+    prior: Weights,
+    microseconds: float = 0.0,
+) -> LocalTierScores:
+    """Score a local model on labelled queries, which must not be empty.
+
+    What it knows nothing of is scored as the prior, and comes last in the risk-coverage figure.
+    """
+    rows = [_row(model, query, label, prior) for query, label in labels.items()]
+    answered = [row.error for row in rows if row.admitted]
+    gate = model.gate
+    return LocalTierScores(
+        version=version,
+        n=len(rows),
+        mae=_mean([row.error for row in rows]),
+        mae_interval=Resampling(len(rows)).interval([row.error for row in rows]),
+        dominant_agreement=_mean([row.agrees for row in rows]),
+        rubric=_mean([row.grade for row in rows]),
+        answered=len(answered) / len(rows),
+        answered_mae=_mean(answered) if answered else None,
+        max_error=gate.max_error,
+        confidence=gate.confidence,
+        calibrated_coverage=gate.coverage,
+        calibrated_mae=gate.error,
+        closed_because=gate.reason,
+        microseconds=microseconds,
+        risk_coverage=_risk_coverage(rows),
+    )
+
+
+def _row(model: LocalModel, query: str, label: Weights, prior: Weights) -> _Row:
+    found = model.neighbourhood.estimate(query)
+    estimate = found or Estimate(prior, familiarity=0.0, risk=math.inf)
+    off = errors(estimate.weights, label)
+    return _Row(
+        estimate,
+        found is not None and model.gate.admits(found),
+        _mean(off),
+        agrees(estimate.weights, label),
+        grade(estimate.weights, label),
+    )
+
+
+def _risk_coverage(rows: Sequence[_Row]) -> tuple[RiskCoverage, ...]:
+    """Order as the gate does: what it admits first, by risk; then by familiarity."""
+    surest = sorted(
+        rows,
+        key=lambda row: (0, row.estimate.risk) if row.admitted else (1, -row.estimate.familiarity),
+    )
+    points = []
+    for coverage in _COVERAGES:
+        share = surest[: max(1, round(coverage * len(surest)))]
+        points.append(RiskCoverage(coverage=coverage, mae=_mean([row.error for row in share])))
+    return tuple(points)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
