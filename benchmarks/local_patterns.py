@@ -33,6 +33,12 @@ class Signal:
     error: float | None
 
 
+SIGNALS: dict[str, Callable[[Signal], float]] = {
+    "familiarity": lambda it: it.nearness,
+    "word cosine": lambda it: it.word_nearness,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Shares of hidden patterns refused, by the share of known queries kept."""
@@ -41,7 +47,7 @@ class Curve:
 
     def refused_at(self, kept: float) -> float:
         """Return our share of hidden-pattern queries refused when so many known ones are kept."""
-        found = next(row for row in self.rows if row.get("known kept") == kept)
+        found = next(row for row in self.rows if row.get("known") == kept)
         return float(str(found["new refused"]))
 
 
@@ -66,19 +72,19 @@ def hold_out_patterns(examples: Examples, modalities: Modalities, kept: Sequence
                     (hidden if query in new else known).append(signal)
     rows: list[Row] = [
         {
-            "student": f"distance, {100 * share:.0f} % of known kept",
-            "known kept": share,
-            "new refused": _refused(known, hidden, share, lambda it: it.nearness),
-            "by word cosine": _refused(known, hidden, share, lambda it: it.word_nearness),
+            "what": f"{name}, {100 * share:.0f} % of known kept",
+            "known": share,
+            "new refused": _refused(known, hidden, share, signal),
         }
+        for name, signal in SIGNALS.items()
         for share in kept
     ]
     slipped = [it.error for it in hidden if it.answered and it.error is not None]
     rows.append(
         {
-            "student": f"gate as trained, {len(set(patterns.values()))} patterns found",
+            "what": f"the gate; {len(set(patterns.values()))} patterns; MAE: new answered",
             "MAE": sum(slipped) / len(slipped) if slipped else None,
-            "answered": sum(it.answered for it in known) / len(known),
+            "known": sum(it.answered for it in known) / len(known),
             "new refused": 1 - len(slipped) / len(hidden),
         }
     )

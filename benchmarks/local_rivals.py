@@ -8,7 +8,7 @@ import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -158,7 +158,7 @@ def unbudgeted(hood: Neighbourhood, examples: Examples) -> Neighbourhood:
     for term, rows in rows_of.items():
         terms[term] = (len(rows), hood.terms[term][1], len(postings))
         postings.extend(rows)
-    return replace(hood, terms=terms, postings=postings)
+    return hood._replace(terms=terms, postings=postings)
 
 
 def ours(examples: Examples, modalities: Modalities) -> Student:

@@ -1,6 +1,5 @@
 """Trying a student: folds of distinct queries, scores per row, and what it costs."""
 
-import statistics
 import subprocess
 import sys
 import time
@@ -97,7 +96,7 @@ def cpu_us(work: Callable[[], object], queries: int, repeats: int = 3) -> float:
 
 
 def import_ms(modules: str) -> float:
-    """Return the CPU milliseconds that these imports add to a fresh interpreter's start."""
+    """Return the least CPU milliseconds that these imports add to a fresh interpreter's start."""
     return max(0.0, _start_ms(f"import {modules}") - _start_ms("pass"))
 
 
@@ -120,4 +119,4 @@ def _start_ms(code: str) -> float:
         subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)  # noqa: S603
         for _ in range(7)
     ]
-    return 1_000 * statistics.median(float(go.stdout) for go in goes)
+    return 1_000 * min(float(go.stdout) for go in goes)

@@ -30,12 +30,12 @@ def route() -> Response[Any]:
         query,
         champions=deps.api_champions,
         caches=deps.api_caches,
-        local_models=deps.local_models,
+        local_models=deps.api_local_models,
         model=deps.api_model(),
     )
     measure(measurements.of_answer(routed.decision))
     measure(measurements.of_local_tally(routed.local))
-    measure(measurements.of_local_model_errors(deps.local_models.take_failures()))
+    measure(measurements.of_local_model_errors(deps.api_local_models.take_failures()))
     measure(measurements.of_throttles(deps.throttles()))
     if routed.decision.problem:
         # What is wrong with an answer quotes it, and an answer may echo the query.

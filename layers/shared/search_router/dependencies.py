@@ -128,10 +128,13 @@ class Dependencies:
     @cached_property
     def local_models(self) -> S3LocalModels:
         """The local tier of each champion."""
-        settings = self.settings
-        return S3LocalModels(
-            self.objects, self.clock, settings.local_tier, settings.shadow_fraction
-        )
+        return self._local_models(self.objects)
+
+    @cached_property
+    def api_local_models(self) -> S3LocalModels:
+        """The same tiers for a caller who waits."""
+        prompt = self._client("s3", _PROMPT_RETRIES)
+        return self._local_models(S3ObjectStore(prompt, self.settings.data_bucket))
 
     @cached_property
     def queue(self) -> SqsSplitQueue:
@@ -217,6 +220,10 @@ class Dependencies:
     def _prompt_dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self._client("dynamodb", _PROMPT_RETRIES)
         return client
+
+    def _local_models(self, objects: S3ObjectStore) -> S3LocalModels:
+        mode, share = self.settings.local_tier, self.settings.shadow_fraction
+        return S3LocalModels(objects, self.clock, mode, share)
 
     def _caches(self, client: "DynamoDBClient") -> DynamoAnswerCaches:
         time_to_live = timedelta(days=self.settings.cache_ttl_days)

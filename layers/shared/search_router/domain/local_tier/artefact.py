@@ -16,7 +16,6 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
@@ -63,7 +62,7 @@ def pack(model: LocalModel) -> bytes:
         "modalities": hood.modalities,
         "labels": hood.labels,
         "unknown_square": hood.unknown_square,
-        "gate": {**asdict(model.gate), "least_familiarity": _finite(model.gate)},
+        "gate": {**model.gate._asdict(), "least_familiarity": _finite(model.gate)},
         "sizes": {name: len(values) for name, values in arrays.items()},
     }
     text = json.dumps(header, sort_keys=True).encode("ascii")

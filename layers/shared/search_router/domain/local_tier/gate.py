@@ -1,12 +1,11 @@
 """Which estimates may be served: those of familiar queries whose neighbours agree."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from search_router.domain.local_tier.neighbours import Estimate
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """Thresholds, and the evidence they were chosen on.
 
     Of `queries` that were calibrated with, the share `coverage` passes with the mean error `error`

@@ -12,7 +12,6 @@ import struct
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.local_tier.neighbours import (
@@ -25,7 +24,7 @@ from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.sides import consensus
 from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights
 
-TRUST = 0.5
+TRUST = 0.6
 _SHRINKAGE = 2.0  # labels at the overall dispersion that every term begins with
 
 LabelledQuery = tuple[str, Weights]
@@ -71,7 +70,7 @@ def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> 
         postings=postings,
         unknown_square=unknown,
     )
-    return replace(neighbourhood, nearness=_nearness(neighbourhood, terms))
+    return neighbourhood._replace(nearness=_nearness(neighbourhood, terms))
 
 
 def _rarity(frequency: int, rows: int) -> float:

@@ -1,13 +1,12 @@
 """The student and its gate: what is trained, stored and served as one."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.neighbours import Estimate, Neighbourhood
 
 
-@dataclass(frozen=True, slots=True)
-class LocalModel:
+class LocalModel(NamedTuple):
     """Answers a query from labelled ones, or refuses it."""
 
     neighbourhood: Neighbourhood

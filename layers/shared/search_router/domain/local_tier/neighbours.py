@@ -13,9 +13,9 @@ fillers is wide, and a new filler in it is no news.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from operator import sub
+from typing import NamedTuple
 
 from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.prompts import fingerprint
@@ -24,7 +24,7 @@ from search_router.domain.weights import Modalities, Weights
 BUDGET = 300
 POSTINGS_KEPT = 40
 NEIGHBOURS = 9
-_CLOSEST = 3  # neighbours that familiarity is taken from
+_CLOSEST = 5  # neighbours that familiarity is taken from
 _LEAST_NEARNESS = 0.15  # a row that is near to none does not make its own neighbourhood wide
 _EPSILON = 1e-9
 
@@ -32,8 +32,7 @@ Neighbour = tuple[float, int]  # cosine, row
 Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, place
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What the neighbours say of one query.
 
     `risk` is the mean absolute error per weight that is expected from their votes, `familiarity`
@@ -47,8 +46,7 @@ class Estimate:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbourhood:
+class Neighbourhood(NamedTuple):
     """The labelled queries, indexed; `labels` are distinct, `label_of` names each row's.
 
     `inverse_norms` and `nearness` (cosine of the closest other row) are per row. A term that no row
