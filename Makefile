@@ -23,6 +23,7 @@ STAGE ?= dev
 
 ROWS ?= 1000000
 DISTINCT ?= 20000
+LOCAL_TIER ?= off
 
 .PHONY: help setup demo bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
 
@@ -75,8 +76,9 @@ bench-intake: setup ## Take in prompt files, against the obvious way and the lim
 bench-intake-gib: setup ## Take in 1 GiB in the CPU time and memory of a 512 MB Lambda (minutes)
 	@$(BIN)/python -m benchmarks.intake --gib --out bench-results/intake-gib.json
 
-bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n)
-	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT)
+bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n LOCAL_TIER=on)
+	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT) \
+		--local-tier $(LOCAL_TIER)
 
 mistakes: setup ## Show each planted misconfiguration and the check that finds it
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \

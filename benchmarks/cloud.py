@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,12 +27,20 @@ from local_stack.ministack_server import server_environment
 from local_stack.processes import ChildProcess, LocalStackError, own_folder
 from local_stack.template import SamTemplate
 from router_cli import synthesis
+from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_items import document_item
+from search_router.domain import naming
 from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.lines import split_lines
+from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.training import train
+from search_router.domain.prompt_reader import PromptReader
+from search_router.domain.prompts import PromptRecord
+from search_router.domain.training_records import MAX_RECORD_BYTES
 
 PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"
-TRAINING_KEY, TRAINING_ROWS = "runs/run-benchmark/training.jsonl", 300
+TRAINING_KEY, TRAINING_ROWS = "runs/run-benchmark/training.jsonl", 3_000
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
@@ -87,7 +95,7 @@ class Cloud:
         by_name = {name.partition(" ")[2]: n for name, n in calls.items() if "Converse" in name}
         return {"200": 0, "429": 0, **by_name}
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, **changes: str) -> dict[str, str]:
         """Return the whole environment of a function's process."""
         return (
             scrub(os.environ, home=self.folder)
@@ -99,7 +107,32 @@ class Cloud:
                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": self.bedrock_endpoint,
                 "POWERTOOLS_TRACE_DISABLED": "true",
             }
+            | changes
         )
+
+    def train_local_tier(self) -> None:
+        """Let a champion serve whose local tier was trained on what its model was distilled from.
+
+        It is the same model in a version of its own, so that nothing is in its cache.
+        """
+        rows = synthesis.training_records(0, TRAINING_ROWS)
+        reader = PromptReader(synthesis.DEFAULT_MODALITIES)
+        records = map(reader.read, split_lines([jsonl(rows)], MAX_RECORD_BYTES))
+        examples = [
+            (record.query, record.weights)
+            for record in records
+            if isinstance(record, PromptRecord) and record.weights is not None
+        ]
+        max_error = float(self.environment()["LOCAL_TIER_MAX_ERROR"])
+        artefact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
+        version = version_of(artefact)
+        s3, dynamodb = self.clients.client("s3"), self.clients.client("dynamodb")
+        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artefact)
+        champion = DynamoChampionRepository(dynamodb, STATE).current()
+        if champion is None:
+            raise RuntimeError("no model serves")
+        serving = champion.serving.model_copy(update={"local_model": version})
+        _install(dynamodb, champion.model_copy(update={"version": 2, "serving": serving}))
 
 
 def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
@@ -128,6 +161,11 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "POWERTOOLS_METRICS_NAMESPACE": "SearchRouter",
         "POWERTOOLS_LOG_LEVEL": "INFO",
     }
+
+
+def jsonl(rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Write rows as JSON Lines."""
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 @contextlib.contextmanager
@@ -218,8 +256,12 @@ def _install_champion(cloud: Cloud) -> None:
     champion = Champion(
         version=1, run_id="run-000000000000", serving=serving, promoted_at=datetime.now(UTC)
     )
-    dynamodb = cloud.clients.client("dynamodb")
-    for sk, attributes in (("CURRENT", {"version": 1}), ("V#00000001", {})):
+    _install(cloud.clients.client("dynamodb"), champion)
+
+
+def _install(dynamodb: Any, champion: Champion) -> None:
+    pointer = {"version": champion.version}
+    for sk, attributes in (("CURRENT", pointer), (f"V#{champion.version:08d}", {})):
         item = document_item("CHAMPION", sk, champion, **attributes)
         dynamodb.put_item(TableName=STATE, Item=item)
 
@@ -231,8 +273,7 @@ def _trained_system_prompt() -> str:
 
 
 def _deployment(cloud: Cloud, parameters: dict[str, Any]) -> str:
-    rows = synthesis.training_records(0, TRAINING_ROWS)
-    body = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    body = jsonl(synthesis.training_records(0, TRAINING_ROWS))
     cloud.clients.client("s3").put_object(Bucket=DATA, Key=TRAINING_KEY, Body=body)
     bedrock = cloud.clients.client("bedrock")
     teacher = {"teacherModelIdentifier": parameters["TeacherModelId"]["Default"]}

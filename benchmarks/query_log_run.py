@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.aws_events import complete_event, split_event, upload_event
-from benchmarks.cloud import DATA, UPLOADS, Cloud
+from benchmarks.cloud import DATA, UPLOADS, Cloud, jsonl
 from benchmarks.lambda_process import LambdaProcess, Usage
+from router_cli import synthesis
 from search_router.domain import naming
 
 _SAMPLE_SECONDS = 0.25
@@ -141,16 +142,18 @@ class Workers:
 
 
 @contextmanager
-def warm_workers(cloud: Cloud) -> Iterator[Workers]:
-    """Start the functions' processes; they end with the block."""
+def warm_workers(cloud: Cloud, **environment: str) -> Iterator[Workers]:
+    """Start the functions' processes and warm them up; they end with the block."""
     with ExitStack() as stack:
 
         def start(function: str) -> LambdaProcess:
-            process = LambdaProcess(function, cloud.environment(), cloud.folder)
+            process = LambdaProcess(function, cloud.environment(**environment), cloud.folder)
             return stack.enter_context(process)
 
         routers = [start("route_queries") for _ in range(cloud.quota.workers)]
-        yield Workers(cloud, start("split_query_log"), start("finish_query_log"), routers)
+        workers = Workers(cloud, start("split_query_log"), start("finish_query_log"), routers)
+        workers.route("query-logs/warm-up.jsonl", jsonl(synthesis.query_log_rows(1, 2_000, 40)))
+        yield workers
 
 
 @contextmanager

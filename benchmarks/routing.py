@@ -9,11 +9,11 @@ the services beside them cost nothing but wall time on a small machine.
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cloud import Cloud, Quota, running_cloud
+from benchmarks.cloud import Cloud, Quota, jsonl, running_cloud
 from benchmarks.figures import Goal, Row, conclude
 from benchmarks.large_log import LargeLog, measure_large_log
 from benchmarks.other_ways import SampledWay, one_after_another, thread_pool
@@ -43,6 +43,7 @@ class Measured:
     small: LogRun
     medium: LogRun
     large: LargeLog
+    tiered: tuple[LogRun, RowCheck] | None = None
 
     @property
     def rate_used(self) -> float:
@@ -93,17 +94,7 @@ def table(measured: Measured, seed: SampledWay, pool: SampledWay) -> list[Row]:
     return [
         _sampled_row("one call per row, in turn", seed, run.rows),
         _sampled_row("one call per row, thread pool", pool, run.rows),
-        {
-            "way": f"this system, {quota.workers} workers",
-            "rows/s": run.rows / run.seconds,
-            "hours": run.seconds / 3_600,
-            "model calls": run.calls,
-            "throttled %": 100 * run.throttled / max(1, run.calls + run.throttled),
-            "rows lost": measured.check.lost,
-            "CPU s": run.usage.cpu_seconds,
-            "$ per million rows": cost,
-            "figures": f"measured, {run.rows:,} rows",
-        },
+        *_own_rows(measured),
         {
             "way": "the limit: each distinct query once, at batch's rate",
             "rows/s": at_quota,
@@ -117,10 +108,39 @@ def table(measured: Measured, seed: SampledWay, pool: SampledWay) -> list[Row]:
     ]
 
 
+def _own_rows(measured: Measured) -> list[Row]:
+    name = f"this system, {measured.quota.workers} workers"
+    rows = [_own_row(name, measured.main, measured.check, "measured")]
+    if measured.tiered is not None:
+        run, check = measured.tiered
+        local = run.summary["tiers"].get("local", 0)
+        figures = f"measured; the local tier answered {local:,} times"
+        rows.append(_own_row(f"{name}, local tier on", run, check, figures))
+    return rows
+
+
+def _own_row(way: str, run: LogRun, check: RowCheck, figures: str) -> Row:
+    return {
+        "way": way,
+        "rows/s": run.rows / run.seconds,
+        "hours": run.seconds / 3_600,
+        "model calls": run.calls,
+        "throttled %": _throttled(run),
+        "rows lost": check.lost,
+        "CPU s": run.usage.cpu_seconds,
+        "$ per million rows": 1e6 * run.summary["cost_usd"] / run.rows,
+        "figures": figures,
+    }
+
+
+def _throttled(run: LogRun) -> float:
+    return 100 * run.throttled / max(1, run.calls + run.throttled)
+
+
 def goals(measured: Measured) -> list[Goal]:
     """Return what the figures must keep."""
     run = measured.main
-    throttled = 100 * run.throttled / max(1, run.calls + run.throttled)
+    checks = [measured.check, *(() if measured.tiered is None else measured.tiered[1:])]
     growth = cpu_us_per_row(measured.medium) / cpu_us_per_row(measured.small)
     return [
         Goal(
@@ -128,9 +148,9 @@ def goals(measured: Measured) -> list[Goal]:
             *(measured.rate_used, 97.0, "%"),
             at_least=True,
         ),
-        Goal("calls that were throttled", throttled, 1.0, "%"),
-        Goal("rows lost, doubled or changed", measured.check.lost, 0, "rows"),
-        Goal("rows that only got the fallback", measured.check.fallback, 0, "rows"),
+        Goal("calls that were throttled", _throttled(run), 1.0, "%"),
+        Goal("rows lost, doubled or changed", sum(c.lost for c in checks), 0, "rows"),
+        Goal("rows that only got the fallback", sum(c.fallback for c in checks), 0, "rows"),
         Goal("model calls per distinct query", run.calls / measured.distinct, 1.05, ""),
         Goal("CPU per model call, all in", measured.call_ms, 2.5, "ms"),
         Goal("CPU per other row", measured.other_row_us, 100.0, "µs"),
@@ -152,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed, pool = _other_ways(cloud, log, options)
         with warm_workers(cloud) as workers:
             measured = _measure(cloud, workers, log, options.distinct)
+        if options.local_tier == "on":
+            measured = replace(measured, tiered=_with_local_tier(cloud, log))
     title = f"{options.rows:,} rows, {options.distinct:,} distinct queries"
     limit = f"{options.requests_per_minute:,} requests a minute, {options.latency_ms:.0f} ms"
     return conclude(f"{title}; {limit}", table(measured, seed, pool), goals(measured), options.out)
@@ -174,7 +196,6 @@ def _other_ways(
 
 
 def _measure(cloud: Cloud, workers: Workers, log: bytes, distinct: int) -> Measured:
-    workers.route("query-logs/warm-up.jsonl", jsonl(synthesis.query_log_rows(1, 2_000, 40)))
     main_run = workers.route("query-logs/main.jsonl", log)
     check = check_rows(
         log, part_bodies(cloud, main_run.log_id, main_run.splits), synthesis.DEFAULT_MODALITIES
@@ -185,6 +206,15 @@ def _measure(cloud: Cloud, workers: Workers, log: bytes, distinct: int) -> Measu
     medium = workers.route("query-logs/medium.jsonl", half)
     large = measure_large_log(cloud, tenth, _LARGE_GIGABYTES)
     return Measured(cloud.quota, distinct, main_run, check, small, medium, large)
+
+
+def _with_local_tier(cloud: Cloud, log: bytes) -> tuple[LogRun, RowCheck]:
+    """Route the log once more, by new workers, from an empty cache, with the local tier serving."""
+    cloud.train_local_tier()
+    with warm_workers(cloud, LOCAL_TIER="on") as workers:
+        run = workers.route("query-logs/local-tier.jsonl", log)
+    parts = part_bodies(cloud, run.log_id, run.splits)
+    return run, check_rows(log, parts, synthesis.DEFAULT_MODALITIES)
 
 
 def _sampled_row(way: str, sample: SampledWay, rows: int) -> Row:
@@ -200,11 +230,6 @@ def _sampled_row(way: str, sample: SampledWay, rows: int) -> Row:
         "$ per million rows": sample.cost_per_million_rows,
         "figures": f"extrapolated from {sample.rows:,} rows",
     }
-
-
-def jsonl(rows: Iterable[Mapping[str, object]]) -> bytes:
-    """Write rows as JSON Lines."""
-    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 def first_rows(log: bytes, count: int) -> bytes:
@@ -224,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests-per-minute", type=int, default=6_000)
     parser.add_argument("--latency-ms", type=float, default=SEED_LATENCY_MS)
     parser.add_argument("--sample-seconds", type=float, default=_SAMPLE_SECONDS)
+    parser.add_argument("--local-tier", choices=["off", "on"], default="off")
     parser.add_argument("--out", type=Path, default=Path("bench-results/routing.json"))
     return parser
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cloud import Quota, function_settings
+from benchmarks.cloud import Quota, function_settings, jsonl
 from benchmarks.lambda_process import Usage, current_usage
 from benchmarks.large_log import LargeLog, RepeatedUpload
 from benchmarks.other_ways import SampledWay
 from benchmarks.query_log_run import LogRun, Sample
 from benchmarks.routed_rows import RowCheck, check_rows
-from benchmarks.routing import Measured, first_rows, goals, jsonl, rate, table
+from benchmarks.routing import Measured, first_rows, goals, rate, table
 from search_router.domain.uploads import ObjectRef
 from search_router.settings import Settings
 from tests.records import MODALITIES
@@ -121,9 +121,24 @@ def test_the_table_tells_what_is_extrapolated() -> None:
     assert in_turn["model calls"] == 1_100  # refused attempts are asked again
     assert in_turn["rows lost"] == 100
     assert in_turn["$ per million rows"] == pytest.approx(10.0)
-    assert ours["figures"] == "measured, 1,000 rows"
+    assert ours["figures"] == "measured"
     assert ours["$ per million rows"] == pytest.approx(500.0)
     assert limit["rows/s"] == pytest.approx(800.0)
+
+
+def test_the_local_tier_stands_beside_the_run_without_it() -> None:
+    sample = SampledWay(
+        rows=50, seconds=25.0, cpu_seconds=0.2, throttled=0, failed=0, cost_usd=0.0002
+    )
+    run_with_it = run(1_000, 0.4, calls=60)
+    counted = replace(run_with_it, summary={**run_with_it.summary, "tiers": {"local": 40}})
+    measured = replace(MEASURED, tiered=(counted, RowCheck(1_000, 1, 0)))
+
+    without, with_it = table(measured, sample, sample)[2:4]
+
+    assert (without["model calls"], with_it["model calls"]) == (100, 60)
+    assert with_it["figures"] == "measured; the local tier answered 40 times"
+    assert not goals(measured)[2].met, "a row lost with the tier is lost too"
 
 
 def test_a_repeated_upload_serves_any_range() -> None:
