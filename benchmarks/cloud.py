@@ -30,13 +30,13 @@ from router_cli import synthesis
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_items import document_item
 from search_router.domain import naming
-from search_router.domain.champions import Champion, ServingModel
+from search_router.domain.intake.prompt_reader import PromptReader
+from search_router.domain.intake.prompts import PromptRecord
+from search_router.domain.intake.training_records import MAX_RECORD_BYTES
 from search_router.domain.lines import split_lines
 from search_router.domain.local_tier.artefact import pack, version_of
 from search_router.domain.local_tier.training import train
-from search_router.domain.prompt_reader import PromptReader
-from search_router.domain.prompts import PromptRecord
-from search_router.domain.training_records import MAX_RECORD_BYTES
+from search_router.domain.serving.champions import Champion, ServingModel
 
 PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router_cli.prompt_sources import prompt_file
-from search_router.domain.intake import IntakeBuilder, IntakeRules
-from search_router.domain.prompt_files import select, survey
-from search_router.domain.prompts import rejected_line
+from search_router.domain.intake.prompt_files import select, survey
+from search_router.domain.intake.prompts import rejected_line
+from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
 
 MODALITIES = ("visual", "audio", "transcription", "metadata")
 _CHUNK_BYTES = 256 * 1024

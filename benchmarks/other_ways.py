@@ -17,8 +17,8 @@ from benchmarks.cloud import STATE, Cloud
 from local_stack.environment import CALLER
 from local_stack.loopback import require_loopback
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
-from search_router.domain.champions import ServingModel
 from search_router.domain.prices import cost_usd
+from search_router.domain.serving.champions import ServingModel
 
 
 @dataclass(frozen=True, slots=True)

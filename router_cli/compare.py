@@ -27,11 +27,11 @@ from router_cli.routed_logs.parts import read_parts, read_summary, routed_log, r
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
-from search_router.domain.cascade import route
-from search_router.domain.champions import Champion
 from search_router.domain.errors import NotFoundError
-from search_router.domain.pacing import EXPECTED_LATENCY_SECONDS, MAX_IN_FLIGHT, Pace
 from search_router.domain.prices import cost_usd, is_priced
+from search_router.domain.serving.cascade import route
+from search_router.domain.serving.champions import Champion
+from search_router.domain.serving.pacing import EXPECTED_LATENCY_SECONDS, MAX_IN_FLIGHT, Pace
 
 ASK_FIRST_USD = 1.0  # an estimate above it wants --yes
 _SHOWN = 20

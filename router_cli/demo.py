@@ -22,8 +22,8 @@ from router_cli.routed_logs.parts import read_summary
 from router_cli.runs import print_scores
 from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.logs.query_logs import LogState, QueryLog
 
 PROMPTS = 2_400
 LOG_ROWS = 20_000

@@ -13,8 +13,8 @@ from router_cli.failures import CommandError
 from router_cli.routed_logs.distinct import DistinctQueries
 from router_cli.routed_logs.parts import read_parts, routed_log, rows_of
 from router_cli.stack import Stack, add_stack_arguments, open_stack
-from search_router.domain.champions import Champion
-from search_router.domain.routing import Status
+from search_router.domain.serving.champions import Champion
+from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Weights
 
 _STEPS = (0.01, 0.05, 0.1)

@@ -10,7 +10,7 @@ from router_cli.console import print_json, say
 from router_cli.failures import CommandError
 from router_cli.prompt_sources import prompt_file
 from router_cli.validate import DEFAULT_MODALITIES
-from search_router.domain.prompt_files import read_prompts
+from search_router.domain.intake.prompt_files import read_prompts
 from search_router.domain.weights import Modalities, parse_modalities
 
 _MAX_PROMPTS = 15_000  # what one distillation job takes

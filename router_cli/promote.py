@@ -5,7 +5,7 @@ from typing import Any
 
 from router_cli.console import print_json, say
 from router_cli.stack import add_stack_arguments, open_stack
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
 from search_router.use_cases.champion_moves import approve
 
 

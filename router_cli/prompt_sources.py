@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from search_router.domain.prompt_files import PromptFile
+from search_router.domain.intake.prompt_files import PromptFile
 
 _CHUNK_BYTES = 256 * 1024
 

@@ -25,8 +25,8 @@ from router_cli.routed_logs.parts import (
 )
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.results import OWN_COLUMNS
+from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.logs.results import OWN_COLUMNS
 
 STDOUT = Path("-")
 _SAMPLED_PARTS = 16

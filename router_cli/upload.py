@@ -17,7 +17,7 @@ from router_cli.console import print_json, progress, say
 from router_cli.failures import CommandError
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.uploads import (
     DATASET_MARKER,
     PROMPT_SUFFIXES,

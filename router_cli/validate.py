@@ -13,12 +13,12 @@ from router_cli.failures import CommandError
 from router_cli.prompt_sources import prompt_file
 from router_cli.validation_report import Rejects, write_report
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.estimates import estimate_costs
-from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
-from search_router.domain.manifests import described
-from search_router.domain.prompt_files import PromptFile, select, survey
-from search_router.domain.prompts import rejected_line
-from search_router.domain.training_sets import TrainingSet
+from search_router.domain.intake.estimates import estimate_costs
+from search_router.domain.intake.manifests import described
+from search_router.domain.intake.prompt_files import PromptFile, select, survey
+from search_router.domain.intake.prompts import rejected_line
+from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.intake.training_sets import TrainingSet
 from search_router.domain.weights import parse_modalities
 
 DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from router_cli.console import printable
 from search_router.domain.histograms import BINS
-from search_router.domain.prompts import RejectedLine
+from search_router.domain.intake.prompts import RejectedLine
 
 SHOWN_REJECTS = 200
 

@@ -15,14 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from search_router import ports
 from search_router.domain import naming
-from search_router.domain.budget import Spending
-from search_router.domain.champions import Champion, ChampionMove, ServingModel
-from search_router.domain.distillation import (
-    DeploymentView,
-    DistillationJob,
-    JobView,
-    ModelLifecycle,
-)
 from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -33,22 +25,30 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import RouterEvent
-from search_router.domain.judging import JudgeRequest, JudgeView
-from search_router.domain.query_logs import (
+from search_router.domain.lifecycle.budget import Spending
+from search_router.domain.lifecycle.distillation import (
+    DeploymentView,
+    DistillationJob,
+    JobView,
+    ModelLifecycle,
+)
+from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
+from search_router.domain.lifecycle.runs import DeploymentStatus, JobStatus, Run
+from search_router.domain.logs.query_logs import (
     LOG_PREDECESSORS,
     LogState,
     QueryLog,
     SplitMessage,
     Tries,
 )
-from search_router.domain.results import PartMarker
-from search_router.domain.routing import (
+from search_router.domain.logs.results import PartMarker
+from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
+from search_router.domain.serving.decisions import (
     Decision,
     ModelReply,
     cached_value,
     decision_from_cache,
 )
-from search_router.domain.runs import DeploymentStatus, JobStatus, Run
 from search_router.domain.uploads import ObjectRef, Upload
 
 UPLOAD_BUCKET = "uploads"

@@ -5,7 +5,7 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.promotion import PromotionRules
+from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, metrics, tracer
 from search_router.use_cases.outcomes import Ignored

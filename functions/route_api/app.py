@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import BadRequestError, SearchRouterError
-from search_router.domain.search_requests import answer, body_of, refusal, requested_query
+from search_router.domain.serving.search_requests import answer, body_of, refusal, requested_query
 from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.route_api import route_query
 

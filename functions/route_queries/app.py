@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import SearchRouterError
-from search_router.domain.query_logs import read_message
+from search_router.domain.logs.query_logs import read_message
 from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import (

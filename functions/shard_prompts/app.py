@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router import measurements
 from search_router.dependencies import dependencies
-from search_router.domain.intake import IntakeRules
+from search_router.domain.intake.selection import IntakeRules
 from search_router.inbound_events import S3TestEvent, UploadEvent
 from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored

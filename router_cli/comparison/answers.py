@@ -15,7 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from search_router.domain.batches import batched
-from search_router.domain.routing import Decision, Status, Tier, normalised_query, query_digest
+from search_router.domain.serving.decisions import (
+    Decision,
+    Status,
+    Tier,
+    normalised_query,
+    query_digest,
+)
 from search_router.domain.weights import Modalities
 
 RECORDED = "recorded"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router_cli.comparison.answers import AnsweredTwice
-from search_router.domain.results import latency_bucket, latency_summary
-from search_router.domain.routing import Decision, Status
+from search_router.domain.logs.results import latency_bucket, latency_summary
+from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.weights import Modalities, dominant
 
 _BINS = 100  # largest changes are kept to a hundredth

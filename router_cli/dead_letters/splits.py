@@ -17,7 +17,7 @@ from router_cli.failures import CommandError
 from router_cli.stack import Stack
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
 
 # What SQS, and what stands in for it on this machine, answer if they cannot move messages.
 _CANNOT_MOVE = {

@@ -7,11 +7,11 @@ from typing import NoReturn
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from search_router.domain import naming
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import NotFoundError
-from search_router.domain.evaluation import CHAMPION, Evaluation, SideBySide
-from search_router.domain.routing import Decision, Status
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.evaluation import CHAMPION, Evaluation, SideBySide
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.weights import Modalities, Weights
 from search_router.ports import ObjectStore
 from search_router.use_cases.answers import Answers

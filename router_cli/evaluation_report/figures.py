@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from router_cli.evaluation_report.facts import BINS, LABELS, ReportFacts
 from router_cli.evaluation_report.palette import COLOURS, MARKERS, NAMES
-from search_router.domain.evaluation import Scores
+from search_router.domain.lifecycle.evaluation import Scores
 
 _WIDTH = 10.0  # inches; the page scales the drawing to its own width
 _INK, _FAINT, _CEILING = "#222222", "#d0d7de", "#555555"

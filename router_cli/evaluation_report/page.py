@@ -6,8 +6,13 @@ from router_cli.evaluation_report.facts import ReportFacts, is_invalid
 from router_cli.evaluation_report.figures import Drawing
 from router_cli.evaluation_report.palette import NAMES, modality_colour
 from router_cli.markup import Markup, document, tag
-from search_router.domain.evaluation import Interval, NoiseCeiling, Scores, SideBySideAnswer
-from search_router.domain.routing import Status
+from search_router.domain.lifecycle.evaluation import (
+    Interval,
+    NoiseCeiling,
+    Scores,
+    SideBySideAnswer,
+)
+from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Modalities, Weights
 
 _STYLE = """

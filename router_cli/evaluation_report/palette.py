@@ -4,7 +4,7 @@ The colours are those of Okabe and Ito (2008), which people with any colour blin
 models differ by their marker too.
 """
 
-from search_router.domain.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION
+from search_router.domain.lifecycle.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION
 
 NAMES = {
     CANDIDATE: "distilled (candidate)",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from search_router.domain.routing import query_digest
+from search_router.domain.serving.decisions import query_digest
 
 _TEMPORARY = ""  # SQLite's name for a database that disappears with its connection
 _CREATE = "CREATE TABLE distinct_queries (digest BLOB PRIMARY KEY, rows INTEGER, kept TEXT)"

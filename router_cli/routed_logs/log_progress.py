@@ -6,8 +6,8 @@ from typing import Any
 
 from router_cli.stack import Stack
 from search_router.domain import naming
-from search_router.domain.query_logs import LogPlan, QueryLog
-from search_router.domain.results import total_stats
+from search_router.domain.logs.query_logs import LogPlan, QueryLog
+from search_router.domain.logs.results import total_stats
 
 _STILL = timedelta(minutes=30)  # two receives of a split: longer without a part is worth a look
 

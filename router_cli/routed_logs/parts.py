@@ -9,7 +9,7 @@ from router_cli.failures import CommandError
 from router_cli.routed_logs.log_progress import unfinished
 from router_cli.stack import Stack
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState, QueryLog
+from search_router.domain.logs.query_logs import LogState, QueryLog
 
 
 def find_log(stack: Stack, log_id: str) -> QueryLog:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from router_cli.synthesis.draws import Draw
 from router_cli.synthesis.templates import TENTHS
-from search_router.domain.labels import render_label
+from search_router.domain.intake.labels import render_label
 from search_router.domain.weights import Modalities
 
 Tenths = tuple[int, ...]

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from search_router.domain.lifecycle.runs import Run
 from search_router.domain.naming import NAME_PREFIX
-from search_router.domain.runs import Run
 
 _RUN_TAG = "Run"
 _GONE = "ResourceNotFoundException"

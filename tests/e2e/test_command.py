@@ -18,7 +18,7 @@ from router_cli.__main__ import main
 from router_cli.stack import Stack, open_stack
 from router_cli.upload import upload
 from search_router.domain import naming
-from search_router.domain.query_logs import LogPlan, LogState, split_messages
+from search_router.domain.logs.query_logs import LogPlan, LogState, split_messages
 from tests.e2e.log_forms import FORMS, write_forms
 from tests.records import MODALITIES
 

@@ -16,8 +16,8 @@ from router_cli.route import ask
 from router_cli.routed_logs.parts import read_summary
 from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
-from search_router.domain.query_logs import LogState
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.logs.query_logs import LogState
 
 FIVE = ("visual", "audio", "transcription", "metadata", "ocr")
 PROMPTS, ROWS, DISTINCT = 500, 300, 80

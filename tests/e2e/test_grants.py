@@ -26,8 +26,8 @@ from router_cli.route import ask
 from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.logs.query_logs import LogState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
 from tests.policies import Request
 

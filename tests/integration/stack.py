@@ -17,11 +17,11 @@ import boto3
 
 from search_router.dependencies import dependencies
 from search_router.domain import naming
-from search_router.domain.champions import Champion
-from search_router.domain.distillation import DistillationJob
-from search_router.domain.query_logs import QueryLog
-from search_router.domain.runs import Run, RunState
-from search_router.domain.training_records import training_line
+from search_router.domain.intake.training_records import training_line
+from search_router.domain.lifecycle.distillation import DistillationJob
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.logs.query_logs import QueryLog
+from search_router.domain.serving.champions import Champion
 from search_router.domain.uploads import PROMPTS_PREFIX, ObjectRef
 from tests.aws_calls import AwsCalls, aws_calls
 from tests.conftest import FakeLambdaContext

@@ -11,8 +11,8 @@ import pytest
 
 from search_router.dependencies import dependencies
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.use_cases.open_runs import PATIENCE
 from tests.aws_calls import Crash, Fault, aws_calls
 from tests.integration.material import labelled, lines, mislabelled, query, rows, weights

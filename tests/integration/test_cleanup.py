@@ -8,7 +8,7 @@ from moto import mock_aws
 
 from router_cli.teardown.bedrock_things import BedrockThings
 from router_cli.teardown.stored_things import Bucket, Table
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
 from tests.fakes import START
 from tests.integration.double_bench import Bench
 

@@ -29,8 +29,8 @@ from search_router.domain.errors import (
     TransientError,
     UnavailableError,
 )
-from search_router.domain.pacing import SAVED_SECONDS, Pace
-from search_router.domain.routing import ModelReply
+from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.pacing import SAVED_SECONDS, Pace
 from search_router.ports import Clock
 from search_router.settings import read_settings
 from tests.fakes import VirtualClock

@@ -3,7 +3,7 @@
 import gzip
 
 from search_router.dependencies import dependencies
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
 from tests.integration.material import labelled
 from tests.integration.stack import Stack
 

@@ -18,8 +18,8 @@ from functions.route_queries.app import record_handler
 from search_router.dependencies import dependencies
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError
-from search_router.domain.query_logs import LogState
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.logs.query_logs import LogState
 from search_router.domain.uploads import ObjectRef
 from tests.integration.material import labelled, lines, query, weights
 from tests.integration.stack import WRITES, NewStack, Stack

@@ -13,9 +13,9 @@ from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.domain.errors import AccessDeniedError, ContendedError, UnavailableError
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.results import PartMarker, PartStats
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.logs.results import PartMarker, PartStats
 from tests.aws_calls import AwsCalls, Fault, aws_calls
 from tests.fakes import START, VirtualClock
 from tests.integration.world import CACHE, STATE, World

@@ -13,8 +13,8 @@ from functions.route_api.app import UNAVAILABLE
 from search_router.dependencies import dependencies
 from search_router.domain import naming
 from search_router.domain.errors import UnavailableError
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.logs.query_logs import LogState, QueryLog
 from tests.aws_calls import Fault, aws_calls
 from tests.conftest import FakeLambdaContext
 from tests.fakes import START

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from search_router.domain.cascade import distinct_queries
+from search_router.domain.serving.cascade import distinct_queries
 from tests.integration.material import lines, rows
 from tests.integration.stack import Stack
 

@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 
 from search_router.dependencies import dependencies
 from search_router.domain import naming
-from search_router.domain.query_logs import LogState
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.logs.query_logs import LogState
 from tests.aws_calls import Fault, aws_calls
 from tests.integration.logs import log_stream
 from tests.integration.material import lines, query, weights

@@ -7,7 +7,7 @@ import pytest
 
 from search_router.dependencies import dependencies
 from search_router.domain import naming
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.use_cases.champion_moves import Rollback
 from tests.integration.material import labelled, lines, query
 from tests.integration.stack import NewStack, Stack

@@ -9,7 +9,7 @@ import pytest
 from router_cli.__main__ import main
 from router_cli.stack import Stack as CommandStack
 from search_router.dependencies import dependencies
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
 from tests.integration.material import labelled
 from tests.integration.stack import Stack
 from tests.integration.world import DATA, REGION, STATE

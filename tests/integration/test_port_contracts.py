@@ -25,9 +25,6 @@ from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
-from search_router.domain.budget import Purchase, Spending
-from search_router.domain.champions import Champion, ChampionMove
-from search_router.domain.distillation import DistillationJob
 from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -36,10 +33,13 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import ModelPromoted, QueryLogRouted, RouterEvent, RunFailed
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
-from search_router.domain.results import PartMarker, PartStats
-from search_router.domain.routing import Decision, Status, Tier
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.budget import Purchase, Spending
+from search_router.domain.lifecycle.distillation import DistillationJob
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+from search_router.domain.logs.results import PartMarker, PartStats
+from search_router.domain.serving.champions import Champion, ChampionMove
+from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.uploads import ObjectRef
 from tests.aws_calls import aws_calls
 from tests.fakes import (

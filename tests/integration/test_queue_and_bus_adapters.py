@@ -11,7 +11,7 @@ from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.sqs import SqsSplitQueue
 from search_router.domain.errors import InvalidInputError, UnavailableError
 from search_router.domain.events import PromptsSharded
-from search_router.domain.query_logs import SplitMessage
+from search_router.domain.logs.query_logs import SplitMessage
 from tests.aws_calls import Fault, aws_calls
 from tests.integration.world import REGION, World
 from tests.records import JSONL

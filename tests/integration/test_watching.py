@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search_router.domain.query_logs import LogState
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.logs.query_logs import LogState
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases.track_runs import UPLOAD_PATIENCE
 from tests.fakes import START

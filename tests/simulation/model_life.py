@@ -10,7 +10,8 @@ from unittest import mock
 
 from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChangeEvent
 from local_stack.bedrock_double.state_change_events import DETAIL_TYPE, SOURCE
-from search_router.domain import naming, promotion
+from search_router.domain import naming
+from search_router.domain.lifecycle import promotion
 from search_router.domain.uploads import ObjectRef
 from tests.integration.material import query, weights
 from tests.integration.world import ACCOUNT, DATA, STATE

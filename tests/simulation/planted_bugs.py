@@ -15,10 +15,13 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCache
 from search_router.adapters.dynamodb_items import document_item, key
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.s3 import S3ObjectStore
-from search_router.domain import cascade, log_rows, naming, routing
+from search_router.domain import naming
 from search_router.domain.errors import ConflictError, SearchRouterError
-from search_router.domain.log_rows import LogRow
-from search_router.domain.results import PartMarker, unpacked_stats
+from search_router.domain.logs import rows as log_rows
+from search_router.domain.logs.results import PartMarker, unpacked_stats
+from search_router.domain.logs.rows import LogRow
+from search_router.domain.serving import cascade
+from search_router.domain.serving import decisions as routing
 from search_router.observability import logger
 from search_router.use_cases import route_queries as use_case
 from search_router.use_cases import split_parts

@@ -29,7 +29,7 @@ from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.local_models import S3LocalModels
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
-from search_router.domain.pacing import (
+from search_router.domain.serving.pacing import (
     API_ANSWER_SECONDS,
     API_READ_SECONDS,
     BATCH_READ_SECONDS,

@@ -11,12 +11,12 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from search_router.domain.errors import ModelUnusableError
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.local_tier.tier import LocalTally
-from search_router.domain.query_logs import LogState
-from search_router.domain.results import PartStats, latency_sample
-from search_router.domain.routing import Decision, Status
-from search_router.domain.runs import Run, RunState
-from search_router.domain.tracking import Tracking
+from search_router.domain.logs.query_logs import LogState
+from search_router.domain.logs.results import PartStats, latency_sample
+from search_router.domain.serving.decisions import Decision, Status
 
 LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from search_router.domain.budget import Spending
-from search_router.domain.cascade import AnswerCache, Model
-from search_router.domain.champions import Champion, ChampionMove, ServingModel
-from search_router.domain.distillation import (
+from search_router.domain.events import RouterEvent
+from search_router.domain.lifecycle.budget import Spending
+from search_router.domain.lifecycle.distillation import (
     DeploymentView,
     DistillationJob,
     JobView,
     ModelLifecycle,
 )
-from search_router.domain.events import RouterEvent
-from search_router.domain.judging import JudgeRequest, JudgeView
+from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
+from search_router.domain.lifecycle.runs import Run
 from search_router.domain.local_tier.tier import LocalTier
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage, Tries
-from search_router.domain.results import PartMarker
-from search_router.domain.runs import Run
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+from search_router.domain.logs.results import PartMarker
+from search_router.domain.serving.cascade import AnswerCache, Model
+from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [

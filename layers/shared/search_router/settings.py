@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from search_router.domain.lifecycle.promotion import PromotionPolicy
 from search_router.domain.local_tier.tier import LocalTierMode
-from search_router.domain.pacing import worker_rate
-from search_router.domain.promotion import PromotionPolicy
+from search_router.domain.serving.pacing import worker_rate
 from search_router.domain.weights import Modalities, parse_modalities
 
 Share = Annotated[float, Field(gt=0, lt=1)]

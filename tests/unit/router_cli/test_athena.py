@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from router_cli.__main__ import main
 from router_cli.routed_logs.athena import SERDE, columns_of, table_definition
 from router_cli.routed_logs.parts import rows_of
-from search_router.domain.log_rows import LogRow
-from search_router.domain.results import result_line
+from search_router.domain.logs.results import result_line
+from search_router.domain.logs.rows import LogRow
 from search_router.domain.weights import Modalities
 from tests.records import MODALITIES, SIXTEEN, a_decision
 from tests.unit.router_cli.conftest import route_log

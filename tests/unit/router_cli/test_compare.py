@@ -9,7 +9,7 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.stack import Stack
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
 from tests.fakes import reply
 from tests.records import MODALITIES, PRIOR, STUDENT, SYSTEM_PROMPT, a_champion, a_run, jsonl, label
 from tests.unit.router_cli.conftest import Clients, route_log

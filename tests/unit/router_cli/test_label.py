@@ -9,9 +9,9 @@ import pytest
 
 from router_cli import label as verb
 from router_cli.__main__ import main
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import UnavailableError
-from search_router.domain.routing import ModelReply
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.weights import default_system_prompt
 from tests.fakes import FakeModel, reply
 from tests.records import MODALITIES, jsonl, label

@@ -8,7 +8,7 @@ import pytest
 
 from router_cli.__main__ import main
 from search_router.domain.errors import UnavailableError
-from search_router.domain.query_logs import LogState, SplitMessage
+from search_router.domain.logs.query_logs import LogState, SplitMessage
 from tests.records import jsonl
 from tests.unit.router_cli.conftest import OUTPUTS, ROWS, Clients
 from tests.unit.use_cases.world import World

@@ -16,7 +16,7 @@ from router_cli.evaluation_report.page import page
 from router_cli.markup import Markup, tag, text
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
 from tests.fakes import InMemoryObjects
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from search_router.domain.champions import ChampionMove
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.events import ModelDeployed, ModelPromoted
-from search_router.domain.promotion import PromotionPolicy, PromotionRules
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.serving.champions import ChampionMove
 from search_router.use_cases.champion_moves import Rollback, approve
 from search_router.use_cases.run_lifecycle import RunLifecycle
 from tests.fakes import FakeModel, InMemoryChampions, reply

@@ -2,10 +2,10 @@
 
 import pytest
 
-from search_router.domain.distillation import JobView
 from search_router.domain.errors import AccessDeniedError, ConflictError, InvalidInputError
 from search_router.domain.events import RunFailed
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.distillation import JobView
+from search_router.domain.lifecycle.runs import Run, RunState
 from tests.fakes import InMemoryCustomizer, InMemoryRuns
 from tests.records import jsonl
 from tests.unit.use_cases.world import World, ignored, labelled_rows

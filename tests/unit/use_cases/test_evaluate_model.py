@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -12,11 +11,12 @@ from search_router.domain.errors import (
     NotFoundError,
     ThrottledError,
 )
-from search_router.domain.evaluation import SideBySide
 from search_router.domain.events import ModelDeployed, ModelEvaluated, ModelRejected, RunFailed
-from search_router.domain.routing import ModelReply
-from search_router.domain.runs import RunState
-from search_router.domain.teacher import teacher_prompt
+from search_router.domain.lifecycle.evaluation import SideBySide
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.lifecycle.teacher import teacher_prompt
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
 from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
 from search_router.use_cases.evaluate_model import CLAIM, EvaluationPlan
 from tests.fakes import FakeModel, InMemoryRuns, Reply, always, reply

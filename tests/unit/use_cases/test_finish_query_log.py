@@ -7,8 +7,8 @@ import pytest
 
 from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import QueryLogRouted
-from search_router.domain.query_logs import LogState
-from search_router.domain.results import PartStats
+from search_router.domain.logs.query_logs import LogState
+from search_router.domain.logs.results import PartStats
 from tests.fakes import FakeModel, InMemoryLedger, reply
 from tests.records import jsonl
 from tests.unit.use_cases.world import World, ignored, student

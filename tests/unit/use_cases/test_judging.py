@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from search_router.domain.errors import AccessDeniedError, InvalidInputError
-from search_router.domain.evaluation import JudgeScores
-from search_router.domain.runs import Run, RunState
-from search_router.domain.tracking import RECENT
+from search_router.domain.lifecycle.evaluation import JudgeScores
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.tracking import RECENT
 from search_router.use_cases.evaluate_model import EvaluationPlan
 from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
 from tests.fakes import FakeModel, Reply, reply

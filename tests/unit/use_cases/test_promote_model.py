@@ -2,10 +2,10 @@
 
 import pytest
 
-from search_router.domain.champions import Champion
 from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejected
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.serving.champions import Champion
 from tests.fakes import FakeModel, InMemoryChampions, always
 from tests.records import a_champion, a_serving_model, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran

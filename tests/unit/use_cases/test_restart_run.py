@@ -2,10 +2,10 @@
 
 import pytest
 
-from search_router.domain.deadlines import DEADLINES
 from search_router.domain.errors import InvalidInputError, NotFoundError
 from search_router.domain.events import PromptsSharded
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.deadlines import DEADLINES
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.use_cases.restart_run import restart_run
 from search_router.use_cases.run_lifecycle import RunLifecycle
 from tests.records import jsonl

@@ -9,7 +9,7 @@ from search_router.domain.errors import (
     SearchRouterError,
     ThrottledError,
 )
-from search_router.domain.routing import Status, Tier
+from search_router.domain.serving.decisions import Status, Tier
 from tests.fakes import FakeModel
 from tests.records import DEPLOYMENT, PRIOR, a_champion, jsonl
 from tests.unit.use_cases.world import AUDIO, World, unreachable

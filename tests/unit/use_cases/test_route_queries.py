@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -21,10 +20,11 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.log_dialects import MAX_ROW_BYTES
-from search_router.domain.query_logs import LogState, SplitMessage, read_message
-from search_router.domain.results import PartStats
-from search_router.domain.routing import ModelReply
+from search_router.domain.logs.dialects import MAX_ROW_BYTES
+from search_router.domain.logs.query_logs import LogState, SplitMessage, read_message
+from search_router.domain.logs.results import PartStats
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
 from search_router.use_cases import split_parts
 from search_router.use_cases.route_queries import MAX_TRIES, PermanentChoice, postponement
 from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, Reply, always

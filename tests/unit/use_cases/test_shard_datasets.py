@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain import datasets, prompt_files
 from search_router.domain.errors import NotFoundError, UnavailableError
 from search_router.domain.events import PromptsSharded, UploadMissed
-from search_router.domain.runs import Run, RunState
+from search_router.domain.intake import datasets, prompt_files
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import InMemoryRuns
 from tests.records import conversation, jsonl, label

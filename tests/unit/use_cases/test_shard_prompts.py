@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from search_router.domain import datasets
 from search_router.domain.errors import NotFoundError, UnavailableError
 from search_router.domain.events import PromptsSharded, RunFailed
-from search_router.domain.runs import RunState
+from search_router.domain.intake import datasets
+from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import UPLOAD_BUCKET, InMemoryRuns, InMemoryUploads
 from tests.records import SIXTEEN, conversation, jsonl, label

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from search_router.domain.errors import UnavailableError
-from search_router.domain.log_dialects import LogFormat
-from search_router.domain.query_logs import LogPlan, LogState, QueryLog, SplitMessage
+from search_router.domain.logs.dialects import LogFormat
+from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, SplitMessage
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases import log_planning
 from tests.fakes import InMemoryQueue

@@ -5,8 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from search_router.domain.budget import WINDOW
-from search_router.domain.distillation import ModelLifecycle
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -15,7 +13,9 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import PromptsSharded, RunFailed
-from search_router.domain.runs import RunState
+from search_router.domain.lifecycle.budget import WINDOW
+from search_router.domain.lifecycle.distillation import ModelLifecycle
+from search_router.domain.lifecycle.runs import RunState
 from search_router.use_cases.open_runs import PATIENCE
 from search_router.use_cases.restart_run import restart_run
 from search_router.use_cases.run_lifecycle import RunLifecycle

@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from search_router.domain.champions import ServingModel
-from search_router.domain.deadlines import DEADLINES, DELETED
 from search_router.domain.errors import ConflictError, NotFoundError, UnavailableError
 from search_router.domain.events import (
     ModelDeployed,
@@ -16,10 +14,12 @@ from search_router.domain.events import (
     RunFailed,
     UploadMissed,
 )
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.routing import ModelReply
-from search_router.domain.runs import RunState
-from search_router.domain.tracking import RECENT
+from search_router.domain.lifecycle.deadlines import DEADLINES, DELETED
+from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.lifecycle.tracking import RECENT
+from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases.deployment_places import MAX_DEPLOYMENTS
 from search_router.use_cases.evaluate_model import CLAIM

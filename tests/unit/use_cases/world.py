@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_router.adapters.local_models import S3LocalModels
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import SearchRouterError, TransientError
-from search_router.domain.intake import IntakeRules
+from search_router.domain.intake.selection import IntakeRules
+from search_router.domain.lifecycle.promotion import PromotionRules
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.local_tier.tier import LocalTierMode
-from search_router.domain.promotion import PromotionRules
-from search_router.domain.query_logs import QueryLog, SplitMessage
-from search_router.domain.results import PartStats
-from search_router.domain.routing import ModelReply
-from search_router.domain.runs import Run, RunState
-from search_router.domain.tracking import Tracking
+from search_router.domain.logs.query_logs import QueryLog, SplitMessage
+from search_router.domain.logs.results import PartStats
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
 from search_router.use_cases.deploy_model import deploy_model

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
-from search_router.domain.distillation import DeploymentView
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from search_router.domain.lifecycle.distillation import DeploymentView
 from search_router.domain.naming import NAME_PREFIX
 
 if TYPE_CHECKING:

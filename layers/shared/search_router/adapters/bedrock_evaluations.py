@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
 from search_router.domain.errors import ConflictError, InvalidInputError
-from search_router.domain.judging import METRIC, RATINGS, JudgeRequest, JudgeView
+from search_router.domain.lifecycle.judging import METRIC, RATINGS, JudgeRequest, JudgeView
 from search_router.domain.naming import NAME_PREFIX
 
 if TYPE_CHECKING:

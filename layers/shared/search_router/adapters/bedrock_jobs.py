@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
-from search_router.domain.distillation import (
+from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from search_router.domain.lifecycle.distillation import (
     MAX_TEACHER_RESPONSE_TOKENS,
     DistillationJob,
     JobView,
 )
-from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

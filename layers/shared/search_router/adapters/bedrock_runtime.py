@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.retries import jittered
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
-from search_router.domain.pacing import Pace
-from search_router.domain.routing import ModelReply
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.pacing import Pace
 from search_router.ports import Clock
 
 if TYPE_CHECKING:

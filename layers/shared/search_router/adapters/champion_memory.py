@@ -1,7 +1,7 @@
 """The champion as it was last read: what the API serves while the pointer cannot be read."""
 
-from search_router.domain.champions import Champion
 from search_router.domain.errors import OperatorError, TransientError
+from search_router.domain.serving.champions import Champion
 from search_router.ports import ChampionRepository
 
 

@@ -14,7 +14,7 @@ from search_router.adapters.aws_errors import translated
 from search_router.adapters.retries import rounds
 from search_router.domain.batches import batched
 from search_router.domain.errors import TransientError
-from search_router.domain.routing import (
+from search_router.domain.serving.decisions import (
     Decision,
     cached_value,
     decision_from_cache,

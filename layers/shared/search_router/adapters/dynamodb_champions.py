@@ -15,8 +15,8 @@ from search_router.adapters.dynamodb_items import (
     read_document,
 )
 from search_router.adapters.dynamodb_runs import revision_condition, run_item
-from search_router.domain.champions import Champion, ChampionMove
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.serving.champions import Champion, ChampionMove
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

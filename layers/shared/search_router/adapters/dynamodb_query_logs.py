@@ -25,8 +25,8 @@ from search_router.domain.errors import (
     NotFoundError,
     UnavailableError,
 )
-from search_router.domain.query_logs import LOG_PREDECESSORS, LogState, QueryLog, Tries
-from search_router.domain.results import PartMarker
+from search_router.domain.logs.query_logs import LOG_PREDECESSORS, LogState, QueryLog, Tries
+from search_router.domain.logs.results import PartMarker
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

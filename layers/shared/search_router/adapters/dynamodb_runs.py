@@ -16,7 +16,7 @@ from search_router.adapters.dynamodb_items import (
     settle,
 )
 from search_router.domain.errors import ConflictError
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import document_item, get_item, read_document
-from search_router.domain.budget import Spending
 from search_router.domain.errors import ConflictError, UnavailableError
+from search_router.domain.lifecycle.budget import Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

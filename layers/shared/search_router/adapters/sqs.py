@@ -8,7 +8,7 @@ from search_router.adapters.aws_errors import translated
 from search_router.adapters.retries import rounds
 from search_router.domain.batches import batched
 from search_router.domain.errors import UnavailableError
-from search_router.domain.query_logs import SplitMessage
+from search_router.domain.logs.query_logs import SplitMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from random import Random
 
-from search_router.domain.evaluation import Interval
+from search_router.domain.lifecycle.evaluation import Interval
 
 RESAMPLES = 2_000
 _SEED = 6

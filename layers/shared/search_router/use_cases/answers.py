@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 
 from search_router.domain import naming
 from search_router.domain.batches import batched
-from search_router.domain.cascade import Model, NoCache, route
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import InvalidInputError, NotFoundError, TransientError
-from search_router.domain.routing import Decision, ModelReply, normalised_query
+from search_router.domain.serving.cascade import Model, NoCache, route
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import Decision, ModelReply, normalised_query
 from search_router.ports import ObjectStore
 
 ANSWERS_PER_OBJECT = 100

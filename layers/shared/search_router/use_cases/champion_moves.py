@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from search_router.domain.champions import Champion, ChampionMove
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.runs import DeploymentStatus, Run, RunState
+from search_router.domain.lifecycle.runs import DeploymentStatus, Run, RunState
+from search_router.domain.serving.champions import Champion, ChampionMove
 from search_router.ports import ChampionRepository, Clock, Deployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 

@@ -2,7 +2,7 @@
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.runs import Run
+from search_router.domain.lifecycle.runs import Run
 from search_router.ports import Clock, Deployments, DistillationJobs, EventPublisher, RunRepository
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle

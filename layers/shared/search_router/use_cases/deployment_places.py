@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from search_router.domain.champions import Champion
+from search_router.domain.serving.champions import Champion
 from search_router.ports import ChampionRepository, Deployments
 
 MAX_DEPLOYMENTS = 10  # Bedrock quota: custom model deployments per account

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from search_router.domain import naming
-from search_router.domain.cascade import Model
-from search_router.domain.champions import Champion, ServingModel
 from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -15,7 +13,7 @@ from search_router.domain.errors import (
     PermanentError,
     TransientError,
 )
-from search_router.domain.evaluation import (
+from search_router.domain.lifecycle.evaluation import (
     BASE,
     BASELINE,
     CANDIDATE,
@@ -23,12 +21,14 @@ from search_router.domain.evaluation import (
     Evaluation,
     LocalTierScores,
 )
-from search_router.domain.judging import JudgeJob
+from search_router.domain.lifecycle.judging import JudgeJob
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.artefact import unpack
 from search_router.domain.local_tier.scores import score_local_model
 from search_router.domain.model_ids import foundation_model_id
-from search_router.domain.routing import Decision, ModelReply
-from search_router.domain.runs import Run, RunState
+from search_router.domain.serving.cascade import Model
+from search_router.domain.serving.champions import Champion, ServingModel
+from search_router.domain.serving.decisions import Decision, ModelReply
 from search_router.ports import (
     ChampionRepository,
     Clock,

@@ -5,9 +5,9 @@ import json
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError
 from search_router.domain.events import QueryLogRouted
-from search_router.domain.log_summary import summarise
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.results import PartMarker, PartStats, total_stats
+from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.logs.results import PartMarker, PartStats, total_stats
+from search_router.domain.logs.summary import summarise
 from search_router.ports import (
     ChampionRepository,
     Clock,

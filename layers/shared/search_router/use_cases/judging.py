@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
-from search_router.domain.evaluation import CANDIDATE, CHAMPION, Evaluation
-from search_router.domain.judging import (
+from search_router.domain.lifecycle.evaluation import CANDIDATE, CHAMPION, Evaluation
+from search_router.domain.lifecycle.judging import (
     JudgeJob,
     JudgeRequest,
     dataset,
@@ -20,8 +20,8 @@ from search_router.domain.judging import (
     judged,
     read_grades,
 )
+from search_router.domain.lifecycle.runs import Run
 from search_router.domain.lines import split_lines
-from search_router.domain.runs import Run
 from search_router.domain.weights import Weights
 from search_router.ports import EvaluationJobs, ObjectStore
 from search_router.use_cases.answers import Answers

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from search_router.domain import naming
 from search_router.domain.compression import gunzip, is_gzip
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.log_cuts import Cut, cut_rows
-from search_router.domain.log_dialects import Dialect, find_dialect, no_query_field
-from search_router.domain.query_logs import (
+from search_router.domain.logs.cuts import Cut, cut_rows
+from search_router.domain.logs.dialects import Dialect, find_dialect, no_query_field
+from search_router.domain.logs.query_logs import (
     MAX_SAMPLE_BYTES,
     SAMPLE_BYTES,
     Layout,

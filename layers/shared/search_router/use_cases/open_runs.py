@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from search_router.domain.deadlines import DELETED, expiry_reason, is_overdue
 from search_router.domain.errors import NotFoundError, SearchRouterError
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.deadlines import DELETED, expiry_reason, is_overdue
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.ports import Deployments, DistillationJobs, EvaluationJobs, ObjectStore
 from search_router.use_cases.judging import follow_judging
 from search_router.use_cases.run_lifecycle import RunLifecycle

@@ -1,8 +1,8 @@
 """A model is evaluated: make it the champion, or reject it and tear its deployment down."""
 
-from search_router.domain.champions import Champion
-from search_router.domain.promotion import PromotionRules, Verdict, decide_promotion
-from search_router.domain.runs import Run, RunState
+from search_router.domain.lifecycle.promotion import PromotionRules, Verdict, decide_promotion
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.serving.champions import Champion
 from search_router.ports import (
     ChampionRepository,
     Clock,

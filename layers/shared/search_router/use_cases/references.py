@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from search_router.domain import naming
-from search_router.domain.champions import ServingModel
-from search_router.domain.evaluation import References
-from search_router.domain.prompt_files import PromptFile, read_prompts
-from search_router.domain.routing import Status
-from search_router.domain.runs import Run
-from search_router.domain.teacher import MAX_LABEL_TOKENS, teacher_prompt
+from search_router.domain.intake.prompt_files import PromptFile, read_prompts
+from search_router.domain.lifecycle.evaluation import References
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Weights
 from search_router.ports import ObjectStore
 from search_router.use_cases.answers import Answers

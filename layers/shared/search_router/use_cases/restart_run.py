@@ -1,7 +1,7 @@
 """A person takes a run up again that ended without a model."""
 
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.runs import JobStatus, Run, RunState
+from search_router.domain.lifecycle.runs import JobStatus, Run, RunState
 from search_router.ports import Deployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from search_router.domain.cascade import Model, Routing, distinct_queries, give_up, route
-from search_router.domain.champions import Champion
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
 from search_router.domain.local_tier.tier import LocalTally
-from search_router.domain.routing import Decision, normalised_query
+from search_router.domain.serving.cascade import Model, Routing, distinct_queries, give_up, route
+from search_router.domain.serving.champions import Champion
+from search_router.domain.serving.decisions import Decision, normalised_query
 from search_router.ports import AnswerCaches, CurrentChampion, LocalModels
 
 _NOBODY = ""  # the API never asks for the same query again on purpose

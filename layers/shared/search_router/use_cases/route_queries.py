@@ -4,16 +4,6 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
 
-from search_router.domain.cascade import (
-    AnswerCache,
-    Model,
-    NoModel,
-    Routing,
-    distinct_queries,
-    give_up,
-    route,
-)
-from search_router.domain.champions import Champion
 from search_router.domain.errors import (
     MalformedMessageError,
     ModelUnusableError,
@@ -23,9 +13,19 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.log_rows import LogRow, RejectedRow
-from search_router.domain.query_logs import LogState, QueryLog, SplitMessage
-from search_router.domain.results import PartMarker, PartStats
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.logs.results import PartMarker, PartStats
+from search_router.domain.logs.rows import LogRow, RejectedRow
+from search_router.domain.serving.cascade import (
+    AnswerCache,
+    Model,
+    NoModel,
+    Routing,
+    distinct_queries,
+    give_up,
+    route,
+)
+from search_router.domain.serving.champions import Champion
 from search_router.ports import (
     AnswerCaches,
     ChampionRepository,

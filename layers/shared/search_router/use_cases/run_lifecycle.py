@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from search_router.domain import naming
-from search_router.domain.distillation import DeploymentView, JobView
 from search_router.domain.errors import QuotaExceededError
 from search_router.domain.events import (
     ModelDeployed,
@@ -19,7 +18,14 @@ from search_router.domain.events import (
     RouterEvent,
     RunFailed,
 )
-from search_router.domain.runs import DeploymentStatus, JobStatus, Run, RunChanges, RunState
+from search_router.domain.lifecycle.distillation import DeploymentView, JobView
+from search_router.domain.lifecycle.runs import (
+    DeploymentStatus,
+    JobStatus,
+    Run,
+    RunChanges,
+    RunState,
+)
 from search_router.ports import Clock, Deployments, EventPublisher, RunRepository
 
 _ENDED_JOBS = {

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from search_router.domain import naming
 from search_router.domain.bootstrap import Resampling
-from search_router.domain.champions import ServingModel
 from search_router.domain.errors import NotFoundError
-from search_router.domain.evaluation import (
+from search_router.domain.lifecycle.evaluation import (
     BASE,
     CANDIDATE,
     CHAMPION,
@@ -15,9 +14,10 @@ from search_router.domain.evaluation import (
     NoiseCeiling,
     Scores,
 )
-from search_router.domain.routing import Decision
-from search_router.domain.runs import Run
-from search_router.domain.scoring import compare, score, side_by_side
+from search_router.domain.lifecycle.runs import Run
+from search_router.domain.lifecycle.scoring import compare, score, side_by_side
+from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.decisions import Decision
 from search_router.ports import ObjectStore
 from search_router.use_cases.references import LabelledHoldout
 

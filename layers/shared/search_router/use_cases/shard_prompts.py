@@ -7,17 +7,17 @@ from datetime import datetime
 from functools import partial
 
 from search_router.domain import naming
-from search_router.domain.datasets import DatasetFile, DatasetFiles, check_files, files_of
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.estimates import CostEstimate, estimate_costs
-from search_router.domain.intake import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.intake.datasets import DatasetFile, DatasetFiles, check_files, files_of
+from search_router.domain.intake.estimates import CostEstimate, estimate_costs
+from search_router.domain.intake.manifests import manifest
+from search_router.domain.intake.prompt_files import PromptFile, read_prompts, select, survey
+from search_router.domain.intake.prompts import rejected_line
+from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.artefact import pack, version_of
 from search_router.domain.local_tier.training import train
-from search_router.domain.manifests import manifest
-from search_router.domain.prompt_files import PromptFile, read_prompts, select, survey
-from search_router.domain.prompts import rejected_line
-from search_router.domain.runs import Run, RunState
-from search_router.domain.training_sets import TrainingSet
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
 from search_router.use_cases.outcomes import Ignored

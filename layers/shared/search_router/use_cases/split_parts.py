@@ -9,11 +9,18 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from search_router.domain import naming
-from search_router.domain.cascade import Routing, distinct_queries
 from search_router.domain.errors import ConflictError, NotFoundError
 from search_router.domain.lines import Line
-from search_router.domain.log_dialects import MAX_ROW_BYTES
-from search_router.domain.log_rows import (
+from search_router.domain.logs.dialects import MAX_ROW_BYTES
+from search_router.domain.logs.query_logs import Layout, SplitMessage
+from search_router.domain.logs.results import (
+    PartBuilder,
+    PartMarker,
+    packed_stats,
+    rows_identity,
+    unpacked_stats,
+)
+from search_router.domain.logs.rows import (
     LogRow,
     RejectedRow,
     raw_rows,
@@ -22,15 +29,8 @@ from search_router.domain.log_rows import (
     rejected_row,
     rejected_unread,
 )
-from search_router.domain.query_logs import Layout, SplitMessage
-from search_router.domain.results import (
-    PartBuilder,
-    PartMarker,
-    packed_stats,
-    rows_identity,
-    unpacked_stats,
-)
-from search_router.domain.routing import normalised_query
+from search_router.domain.serving.cascade import Routing, distinct_queries
+from search_router.domain.serving.decisions import normalised_query
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
 

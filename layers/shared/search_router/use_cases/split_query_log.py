@@ -4,8 +4,8 @@ from typing import Any
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.log_dialects import log_format
-from search_router.domain.query_logs import LogPlan, LogState, QueryLog, split_messages
+from search_router.domain.logs.dialects import log_format
+from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, split_messages
 from search_router.domain.uploads import QUERY_LOGS_PREFIX, ObjectRef, is_folder
 from search_router.ports import (
     ChampionRepository,

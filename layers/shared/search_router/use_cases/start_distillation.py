@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from search_router.domain import naming
-from search_router.domain.budget import Purchase
-from search_router.domain.distillation import DistillationJob, check_lifecycle, check_pair
 from search_router.domain.errors import PermanentError, QuotaExceededError
-from search_router.domain.runs import JobStatus, Run, RunState
+from search_router.domain.lifecycle.budget import Purchase
+from search_router.domain.lifecycle.distillation import DistillationJob, check_lifecycle, check_pair
+from search_router.domain.lifecycle.runs import JobStatus, Run, RunState
 from search_router.ports import (
     Clock,
     DistillationJobs,

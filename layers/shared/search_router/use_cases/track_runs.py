@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from search_router.domain import naming
 from search_router.domain.errors import SearchRouterError
 from search_router.domain.events import QueryLogPartsComplete, RouterEvent, UploadMissed
-from search_router.domain.query_logs import LogState, QueryLog
-from search_router.domain.runs import Run, RunState
-from search_router.domain.tracking import RECENT, Tracking, is_due, is_unfinished
+from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.tracking import RECENT, Tracking, is_due, is_unfinished
+from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.uploads import (
     PROMPTS_PREFIX,
     QUERY_LOGS_PREFIX,

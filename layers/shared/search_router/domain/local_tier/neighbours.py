@@ -17,8 +17,8 @@ from itertools import combinations
 from operator import sub
 from typing import NamedTuple
 
+from search_router.domain.intake.prompts import fingerprint
 from search_router.domain.local_tier.terms import terms_of
-from search_router.domain.prompts import fingerprint
 from search_router.domain.weights import Modalities, Weights
 
 BUDGET = 300

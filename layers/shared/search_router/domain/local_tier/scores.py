@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search_router.domain.bootstrap import Resampling
-from search_router.domain.evaluation import LocalTierScores, RiskCoverage
 from search_router.domain.grading import agrees, errors, grade
+from search_router.domain.lifecycle.evaluation import LocalTierScores, RiskCoverage
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Estimate
 from search_router.domain.weights import Weights

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from search_router.domain.grading import agrees, errors
-from search_router.domain.routing import Decision, Status, Tier, query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Weights
 
 _HASH_RANGE = 2**32

@@ -1,0 +1,440 @@
+"""Intake: nothing lost in the accounting, nothing decided by the order of the rows."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from search_router.domain.errors import UnavailableError
+from search_router.domain.intake import sides, survey
+from search_router.domain.intake.prompt_files import PromptFile, read_prompts
+from search_router.domain.intake.prompts import (
+    PromptRecord,
+    RejectedLine,
+    RejectReason,
+    fingerprint,
+)
+from search_router.domain.intake.selection import (
+    IntakeBuilder,
+    IntakeCounts,
+    IntakeRules,
+    Selection,
+)
+from search_router.domain.intake.sides import in_holdout
+from search_router.domain.intake.training_sets import SHARD_BYTES, TrainingSet
+from search_router.domain.weights import Weights, default_system_prompt, dominant
+from tests.records import MODALITIES
+
+LABELS: list[Weights] = [
+    (0.4, 0.3, 0.2, 0.1),
+    (0.5, 0.3, 0.1, 0.1),
+    (0.25, 0.25, 0.25, 0.25),
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+]
+QUERIES = ["dogs", "Dogs ", "DOGS", "cats", "a\u00a0b", "A b", *(f"query {n}" for n in range(9))]
+RECORDS = st.builds(
+    PromptRecord,
+    line_number=st.just(0),
+    query=st.sampled_from(QUERIES),
+    weights=st.none() | st.sampled_from(LABELS),
+    reasoning=st.none() | st.sampled_from(["because", "since"]),
+    system_prompt=st.sampled_from([None, "Be brief."]),
+)
+REJECTED = st.just(RejectedLine(0, 0, RejectReason.INVALID_JSON, "", None))
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """Both passes over some records."""
+
+    selection: Selection
+    dataset: TrainingSet
+
+    @property
+    def counts(self) -> IntakeCounts:
+        return self.selection.counts
+
+    @property
+    def refusal(self) -> str | None:
+        return self.selection.refusal
+
+    @property
+    def training(self) -> Sequence[PromptRecord]:
+        return rows_of(self.dataset.training)
+
+    @property
+    def holdout(self) -> Sequence[PromptRecord]:
+        return rows_of(self.dataset.holdout)
+
+
+def rows_of(lines: Sequence[bytes]) -> Sequence[PromptRecord]:
+    """Read rendered records back."""
+    body = b"".join(lines)
+    return list(read_prompts(PromptFile("", is_packed=False, read=lambda: [body]), MODALITIES))
+
+
+def take_in(
+    records: Sequence[PromptRecord | RejectedLine],
+    holdout_fraction: float = 0.1,
+    *,
+    keep_reasoning: bool = True,
+) -> TakenIn:
+    builder = IntakeBuilder(IntakeRules(MODALITIES, holdout_fraction, keep_reasoning))
+    builder.begin("")
+    for place, record in enumerate(records):
+        builder.add(record, place)
+    accepted = ((p, r) for p, r in enumerate(records) if isinstance(r, PromptRecord))
+    return TakenIn(*builder.select().filled(accepted))
+
+
+def record(query: str, weights: Weights | None = None, **changes: Any) -> PromptRecord:
+    return PromptRecord(1, query, weights, None, None)._replace(**changes)
+
+
+def many(count: int) -> list[PromptRecord]:
+    return [record(f"query {n}", LABELS[n % 2]) for n in range(count)]
+
+
+def bytes_of(result: TakenIn) -> bytes:
+    """Everything an intake becomes in the bucket."""
+    rest = [
+        result.counts.model_dump(),
+        result.selection.prior(),
+        result.selection.balance(),
+        result.selection.histograms(),
+        dict(result.selection.noise),
+    ]
+    lines = [
+        *result.dataset.training,
+        b"--",
+        *result.dataset.holdout,
+        b"--",
+        *result.dataset.shards(),
+    ]
+    return b"".join(lines) + json.dumps(rest).encode()
+
+
+@given(st.lists(RECORDS | REJECTED, max_size=60), st.sampled_from([0.01, 0.3, 0.9]))
+def test_every_row_is_accounted_for(
+    records: list[PromptRecord | RejectedLine], fraction: float
+) -> None:
+    result = take_in(records, fraction)
+    counts = result.counts
+
+    assert counts.rows_in == counts.accepted + counts.rejected == len(records)
+    assert counts.accepted == (
+        counts.training + counts.holdout + counts.duplicates + counts.sampled_out
+    )
+    assert (len(result.training), len(result.holdout)) == (counts.training, counts.holdout)
+    assert counts.shards == len(list(result.dataset.shards()))
+
+
+@given(st.lists(RECORDS, max_size=40).flatmap(lambda r: st.tuples(st.just(r), st.permutations(r))))
+def test_the_order_of_the_rows_changes_no_byte(
+    orders: tuple[list[PromptRecord], list[PromptRecord]],
+) -> None:
+    in_order, shuffled = orders
+
+    assert bytes_of(take_in(shuffled)) == bytes_of(take_in(in_order))
+
+
+@given(st.lists(RECORDS, max_size=60), st.lists(RECORDS, max_size=60))
+@example([record(f"query {n}") for n in range(9)], [record(f"QUERY  {n}") for n in range(9)])
+def test_a_query_is_never_on_both_sides_not_even_over_two_files(
+    first: list[PromptRecord], second: list[PromptRecord]
+) -> None:
+    results = [take_in(records, 0.5) for records in (first, second)]
+
+    trained = {fingerprint(row.query) for result in results for row in result.training}
+    held_out = {fingerprint(row.query) for result in results for row in result.holdout}
+    assert not trained & held_out
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=9))
+@example([(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)])
+def test_conflicting_labels_agree_on_valid_weights_on_their_grid(labels: list[Weights]) -> None:
+    result = take_in([record("dogs", label) for label in labels])
+    [row] = [*result.training, *result.holdout]
+
+    assert row.weights is not None
+    assert sum(row.weights) == pytest.approx(1.0, abs=1e-9)
+    assert all(w / 0.05 == pytest.approx(round(w / 0.05)) for w in row.weights)
+    assert result.counts.conflicts == (len(set(labels)) > 1)
+
+
+def test_conflicting_labels_become_their_median_by_component() -> None:
+    labels = [(0.4, 0.3, 0.2, 0.1), (0.5, 0.3, 0.1, 0.1), (0.6, 0.2, 0.1, 0.1)]
+
+    result = take_in([record("dogs", label) for label in labels])
+
+    assert [row.weights for row in (*result.training, *result.holdout)] == [(0.5, 0.3, 0.1, 0.1)]
+
+
+def test_the_label_given_most_often_wins_a_majority() -> None:
+    rows = [record("dogs", LABELS[0])] * 3 + [record("dogs", LABELS[3])]
+
+    result = take_in(rows)
+
+    assert [row.weights for row in (*result.training, *result.holdout)] == [LABELS[0]]
+
+
+def test_labels_without_any_common_ground_become_their_mean() -> None:
+    """Three one-hot labels have the median (0, 0, 0, 0), which is no weight vector."""
+    result = take_in([record("dogs", label) for label in LABELS[3:]])
+
+    [row] = [*result.training, *result.holdout]
+    assert row.weights == (0.4, 0.3, 0.3, 0.0)
+
+
+def test_a_label_beats_a_row_without_one_and_keeps_its_own_reasoning() -> None:
+    rows = [
+        record("dogs"),
+        record("dogs", LABELS[0], reasoning="since"),
+        record("dogs", LABELS[0], reasoning="because"),
+        record("dogs", LABELS[3], reasoning="another label's"),
+    ]
+
+    forwards, backwards = take_in(rows), take_in(rows[::-1])
+
+    [row] = [*forwards.training, *forwards.holdout]
+    assert row.weights == LABELS[0]
+    assert row.reasoning in ("since", "because")
+    assert [row] == [*backwards.training, *backwards.holdout]
+
+
+def test_a_label_that_no_row_has_keeps_no_reasoning() -> None:
+    rows = [record("dogs", label, reasoning="because") for label in LABELS[3:]]
+
+    [row] = [*take_in(rows).training, *take_in(rows).holdout]
+
+    assert row.reasoning is None
+
+
+def test_the_noise_is_the_mean_difference_of_all_pairs() -> None:
+    """Three labels make three pairs: two differ by 0.1 in two of four weights, one is equal."""
+    labels = [LABELS[0], LABELS[0], LABELS[1]]
+
+    noise = take_in([*map(partial(record, "dogs"), labels), record("cats", LABELS[2])]).selection
+
+    assert noise.noise["repeated_queries"] == 1
+    assert noise.noise["pairs"] == 3
+    assert noise.noise["identical"] == pytest.approx(1 / 3)
+    assert noise.noise["mae"] == pytest.approx(2 * 0.05 / 3)
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=12))
+def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) -> None:
+    noise = take_in([record("dogs", label) for label in labels]).selection.noise
+
+    pairs = [
+        sum(abs(a - b) for a, b in zip(one, other, strict=True)) / 4
+        for one, other in combinations(labels, 2)
+    ]
+    assert noise["mae"] == pytest.approx(sum(pairs) / len(pairs))
+    assert noise["identical"] == pytest.approx(sum(pair == 0 for pair in pairs) / len(pairs))
+
+
+def test_repetitions_to_the_letter_are_told_from_others() -> None:
+    counts = take_in([record("dogs"), record("dogs"), record("DOGS"), record("cats")]).counts
+
+    assert (counts.duplicates, counts.exact_duplicates) == (2, 1)
+
+
+def test_a_missing_system_prompt_is_filled_in_from_the_file_or_the_default() -> None:
+    some = take_in([record("a"), record("b", system_prompt="Be brief.")])
+    none = take_in([record("a"), record("b")])
+
+    assert some.selection.system_prompt == "Be brief."
+    assert all(b"Be brief." in line for line in some.dataset.training)
+    assert none.selection.system_prompt == default_system_prompt(MODALITIES)
+
+
+def test_differing_system_prompts_are_refused_with_their_lines() -> None:
+    rows = many(200)
+    rows[4] = record("x", system_prompt="Be brief.", line_number=5)
+    rows[9] = record("y", system_prompt="Be long.", line_number=10)
+    rows[11] = record("z", system_prompt="Be brief.", line_number=12)
+
+    refusal = take_in(rows).refusal
+
+    assert refusal == "the system prompts differ; each was first seen at line 5, line 10"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "the file has no rows"),
+        ([RejectedLine(1, 0, RejectReason.INVALID_JSON, "", None)] * 7, "none of the 7 rows"),
+        (many(50), "Bedrock needs at least 100"),
+        (many(20) * 50, "Bedrock needs at least 100"),
+        (many(150), None),
+    ],
+)
+def test_a_file_is_refused_for_what_bedrock_would_refuse(
+    rows: list[PromptRecord | RejectedLine], reason: str | None
+) -> None:
+    refusal = take_in(rows).refusal
+
+    assert refusal is None if reason is None else reason in (refusal or "")
+
+
+def test_ninety_nine_training_rows_are_too_few_and_a_hundred_are_enough() -> None:
+    training = [r for r in many(200) if not in_holdout(fingerprint(r.query), 0.1)]
+
+    assert take_in(training[:99]).refusal is not None
+    assert take_in(training[:100]).refusal is None
+
+
+def test_the_holdout_is_about_the_asked_fraction_and_at_most_a_thousand() -> None:
+    small, large = take_in(many(2_000)), take_in(many(12_000))
+
+    assert 150 <= small.counts.holdout <= 250
+    assert large.counts.holdout == 1_000
+    assert large.counts.sampled_out > 100
+
+
+def test_the_holdout_is_no_slice_of_the_training_order() -> None:
+    result = take_in(many(500))
+
+    trained, held_out = (
+        [fingerprint(row.query) for row in rows] for rows in (result.training, result.holdout)
+    )
+    assert trained == sorted(trained)
+    assert min(trained) < max(held_out)
+    assert min(held_out) < max(trained)
+
+
+def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
+    rare = (0.1, 0.1, 0.1, 0.7)
+    rows = [record(f"query {n}", rare if n % 10 == 0 else LABELS[0]) for n in range(18_000)]
+
+    result = take_in(rows)
+
+    assert len(result.training) == sides.MAX_TRAINING_ROWS
+    assert result.selection.balance()["metadata"] == pytest.approx(1_500, abs=30)
+    assert result.counts.sampled_out == 18_000 - 15_000 - result.counts.holdout
+
+
+def test_sampling_fills_every_place_and_does_not_depend_on_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sides, "MAX_TRAINING_ROWS", 50)
+    rows = [record(f"query {n}", LABELS[n % 6 if n % 6 != 2 else 0]) for n in range(127)]
+    rows += [record(f"without {n}") for n in range(30)]
+
+    one, other = take_in(rows), take_in(rows[::-1])
+
+    assert len(one.training) == 50
+    order = [fingerprint(row.query) for row in one.training]
+    assert order == sorted(order), "not one modality after the other"
+    assert bytes_of(one) == bytes_of(other)
+    before = Counter(
+        dominant(row.weights, MODALITIES) if row.weights else "unlabelled"
+        for row in take_in_all(rows)
+    )
+    for name, kept in one.selection.balance().items():
+        assert abs(kept - 50 * before[name] / before.total()) < 1
+
+
+def take_in_all(rows: list[PromptRecord]) -> list[PromptRecord]:
+    return [row for row in rows if not in_holdout(fingerprint(row.query), 0.1)]
+
+
+def test_shards_hold_a_thousand_rows_and_join_to_the_training_file() -> None:
+    result = take_in(many(2_400))
+
+    shards = list(result.dataset.shards())
+
+    assert [shard.count(b"\n") for shard in shards] == [1_000, 1_000, len(result.training) - 2_000]
+    assert b"".join(shards) == b"".join(result.dataset.training)
+
+
+def test_prior_balance_and_histograms_describe_the_training_rows() -> None:
+    result = take_in([*many(100), *(record(f"plain {n}") for n in range(10))], 0.001)
+
+    share = sum(row.weights == LABELS[0] for row in result.training) / 100
+    assert result.selection.prior() == pytest.approx(
+        (0.5 - 0.1 * share, 0.3, 0.1 + 0.1 * share, 0.1)
+    )
+    assert result.selection.balance() == {
+        "visual": 100, "audio": 0, "transcription": 0, "metadata": 0, "unlabelled": 10,
+    }  # fmt: skip
+    assert result.selection.histograms()["audio"] == [0] * 3 + [100] + [0] * 6
+
+
+def test_without_labels_the_prior_is_uniform() -> None:
+    assert take_in([record("dogs")]).selection.prior() == (0.25,) * 4
+
+
+def test_shards_are_also_cut_by_size() -> None:
+    rows = [record(f"query {n} " + "x" * 15_000, LABELS[0]) for n in range(600)]
+
+    result = take_in(rows)
+
+    shards = list(result.dataset.shards())
+    assert b"".join(shards) == b"".join(result.dataset.training)
+    assert result.counts.shards == len(shards) == 3
+    assert all(0 < len(shard) <= SHARD_BYTES for shard in shards)
+
+
+def test_a_row_that_is_gone_when_it_is_read_again_is_worth_a_retry() -> None:
+    builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1))
+    builder.begin("")
+    builder.add(record("dogs"), 0)
+
+    with pytest.raises(UnavailableError, match="changed meanwhile"):
+        builder.select().filled([])
+
+
+def test_a_reasoning_is_kept_or_stripped_and_the_prompt_asks_accordingly() -> None:
+    rows = [record(f"query {n}", LABELS[0], reasoning="because") for n in range(20)]
+
+    kept, stripped = (take_in(rows, keep_reasoning=keep) for keep in (True, False))
+
+    assert {row.reasoning for row in kept.training} == {"because"}
+    assert {row.reasoning for row in stripped.training} == {None}
+    assert [row.query for row in kept.training] == [row.query for row in stripped.training]
+    assert "and reasoning" in kept.selection.system_prompt
+    assert "reasoning" not in stripped.selection.system_prompt
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_two_default_prompts_are_one_and_a_datasets_own_stays(keep: bool) -> None:
+    ours = [default_system_prompt(MODALITIES, with_reasoning=value) for value in (True, False)]
+    rows = [record(f"query {n}", LABELS[0], system_prompt=ours[n % 2]) for n in range(200)]
+    own = [row._replace(system_prompt="Weigh it, with reasoning.") for row in rows]
+
+    assert take_in(rows, keep_reasoning=keep).refusal is None
+    assert take_in(rows, keep_reasoning=keep).selection.system_prompt == ours[not keep]
+    assert take_in(own, keep_reasoning=keep).selection.system_prompt == own[0].system_prompt
+    assert "differ" in (take_in([*rows, own[0]], keep_reasoning=keep).refusal or "")
+
+
+def test_a_record_that_the_datasets_prompt_makes_too_long_is_refused_with_its_line() -> None:
+    rows = many(200)
+    rows[0] = rows[0]._replace(system_prompt="x" * 2_000)
+    rows[7] = record("y" * 15_000, line_number=8)
+
+    refusal = take_in(rows).refusal
+
+    assert refusal is not None
+    assert refusal.startswith("with the dataset's system prompt, line 8 becomes a record of 17")
+
+
+def test_labels_beyond_the_numbered_ones_cost_their_weights_and_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [record(f"query {n % 40}", LABELS[n % 6]) for n in range(120)]
+    expected = bytes_of(take_in(rows))
+    monkeypatch.setattr(survey, "_MAX_NUMBERED", 3)
+
+    assert bytes_of(take_in(rows)) == expected
