@@ -145,8 +145,9 @@ class _Attempt:
         """Count the attempt if the split comes back, and excuse it if it says why it ends."""
         if self._delivery.receives == 1:
             return self._routed()
-        tries = self._ledger.count_try(self._message.log_id, self._message.split)
         try:
+            # Inside, because a count whose replies get lost may have counted several times.
+            tries = self._ledger.count_try(self._message.log_id, self._message.split)
             if tries.made > MAX_TRIES and not self._progress(tries.made, tries.known):
                 reason = f"no progress in {tries.made - 1} attempts at its split"
                 return self._parts.give_up(reason)
