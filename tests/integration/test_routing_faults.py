@@ -28,7 +28,7 @@ LOG = gzip.compress(
     lines([{"query": query(n % 3), "n": n} for n in range(6)]) + b'broken\n{"query": " "}\n'
 )
 ATTEMPTS = 4
-TIMES = re.compile(rb'"(?:latency_ms|bytes)": (?:[0-9]+|[{][^}]*[}])')
+TIMES = re.compile(rb'"(?:latency_ms|bytes|interrupted)": (?:[0-9]+|[{][^}]*[}])')
 
 Disturb = tuple[str, int, Fault]
 
@@ -94,7 +94,8 @@ class Story:
     def _left(self) -> dict[str, bytes | str]:
         log = self._stack.log_of(self._source)
         head = f"{log.state} {log.parts} of {log.splits} parts, {log.rows} rows"
-        # How long a call took depends on who else was waiting meanwhile.
+        # How long a call took depends on who else was waiting meanwhile; a summary counts the
+        # deliveries that a fault ended.
         left = {key: TIMES.sub(b"", body) for key, body in self._stack.world.data_objects().items()}
         return {**left, "head": head}
 
