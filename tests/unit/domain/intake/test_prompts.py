@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.prompt_reader import read_record
 from search_router.domain.intake.prompts import (
     PromptRecord,
     RejectedLine,
     RejectReason,
-    fingerprint,
     rejected_line,
 )
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES, training_line

@@ -13,13 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import UnavailableError
+from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake import sides, survey
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.intake.prompts import (
     PromptRecord,
     RejectedLine,
     RejectReason,
-    fingerprint,
 )
 from search_router.domain.intake.selection import (
     IntakeBuilder,

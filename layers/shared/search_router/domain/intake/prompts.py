@@ -6,9 +6,7 @@ are accepted and converted: `{"query" | "prompt": text}` and `{"query": text, "r
 weights}`.
 """
 
-import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -94,22 +92,10 @@ def read_strictly(line: Line, modalities: Modalities) -> PromptRecord | Rejected
         return _rejected(line, error.reason, str(error))
 
 
-def fingerprint(query: str) -> bytes:
-    """Identify a query up to Unicode form, case and white space: 16 bytes of SHA-256."""
-    return hashlib.sha256(_folded(query).encode("utf-8")).digest()[:16]
-
-
 def rejected_line(file: str, rejected: RejectedLine) -> bytes:
     """Render a rejection for `rejected.jsonl`; the text is kept so that it can be mended."""
     row = {"file": file, **rejected._asdict(), "reason": rejected.reason.value}
     return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
-
-
-def _folded(query: str) -> str:
-    folded = query.casefold()
-    if not query.isascii():
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", query).casefold())
-    return " ".join(folded.split())
 
 
 def _parse(data: bytes) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from itertools import combinations
 from operator import sub
 from typing import NamedTuple
 
-from search_router.domain.intake.prompts import fingerprint
+from search_router.domain.fingerprints import fingerprint
 from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.weights import Modalities, Weights
 
