@@ -260,7 +260,7 @@ def test_workers_that_meet_at_the_counter_try_again_at_once(world: World) -> Non
     pauses: list[float] = []
     table: Any = ContendedTable(world, refusals=3)
     ledger = DynamoQueryLogLedger(table, STATE, pauses.append)
-    ledger.create(LOG)
+    DynamoQueryLogLedger(world.dynamodb, STATE).create(LOG)
 
     assert ledger.enter(MARKER, START).parts == 1
     assert len(pauses) == 3
