@@ -5,7 +5,7 @@ rejected rows beside it are a function of the split and of whether the part is r
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from search_router.domain import naming
@@ -29,7 +29,7 @@ from search_router.domain.logs.rows import (
     rejected_row,
     rejected_unread,
 )
-from search_router.domain.serving.cascade import Routing, distinct_queries
+from search_router.domain.serving.cascade import Routing
 from search_router.domain.serving.decisions import normalised_query
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
@@ -98,14 +98,16 @@ class SplitParts:
         """Write the rejected rows and the part; a part that is there already wins."""
         part = PartBuilder(self._message.log_id, modalities, self._interrupted)
         part.note_local(routing.local)
+        written: dict[str, str] = {}  # normalised → as first written
         for row in rows:
             if isinstance(row, RejectedRow):
                 part.reject()
             else:
                 key = normalised_query(row.query)
+                written.setdefault(key, row.query)
                 part.add(row, key, routing.decisions[key])
         self._put_rejections(row for row in rows if isinstance(row, RejectedRow))
-        self._put_refused(rows, routing.local.refused)
+        self._put_refused(written, routing.local.refused)
         return self._written(part, unrouted="")
 
     def give_up(self, reason: str) -> PartMarker:
@@ -162,7 +164,7 @@ class SplitParts:
         key = naming.rejected_part_key(self._message.log_id, self._message.split)
         self._objects.put(key, b"".join(map(rejected_row, rows)))
 
-    def _put_refused(self, rows: list[LogRow | RejectedRow], refused: Sequence[str]) -> None:
+    def _put_refused(self, written: Mapping[str, str], refused: Sequence[str]) -> None:
         """Keep what the local tier refused: a label of one of these is worth most.
 
         Which ones depends on what was cached, so a later attempt may write others: either will do.
@@ -170,7 +172,6 @@ class SplitParts:
         if not refused:
             return
         kept = set(refused[:MAX_REFUSED])
-        written = distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
         lines = (
             json.dumps({"query": query}, ensure_ascii=False)
             for key, query in written.items()
