@@ -1,6 +1,7 @@
 """One answer against one label: the errors of the weights, and a grade."""
 
 import math
+from collections.abc import Sequence
 
 from search_router.domain.weights import Weights, leaders
 
@@ -14,14 +15,14 @@ def grade(weights: Weights, reference: Weights) -> int:
     and the mean error under 0.15; otherwise 2.
     """
     off = errors(weights, reference)
-    mean = math.fsum(off) / len(off)
-    if mean > 0.30:
+    error = mean(off)
+    if error > 0.30:
         return 1
     if within(off, 0.05):
         return 5
     if within(off, 0.10):
         return 4
-    return 3 if agrees(weights, reference) and mean < 0.15 else 2
+    return 3 if agrees(weights, reference) and error < 0.15 else 2
 
 
 def agrees(weights: Weights, reference: Weights) -> bool:
@@ -40,3 +41,8 @@ def within(off: Weights, bound: float) -> bool:
 def errors(weights: Weights, reference: Weights) -> Weights:
     """Return the absolute error of every weight."""
     return tuple(abs(a - b) for a, b in zip(weights, reference, strict=True))
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of at least one value; `statistics` would cost more to import."""
+    return math.fsum(values) / len(values)

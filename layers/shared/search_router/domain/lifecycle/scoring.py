@@ -10,7 +10,7 @@ from itertools import islice, zip_longest
 from typing import NamedTuple
 
 from search_router.domain.bootstrap import Resampling, share_interval
-from search_router.domain.grading import agrees, errors, grade, within
+from search_router.domain.grading import agrees, errors, grade, mean, within
 from search_router.domain.lifecycle.evaluation import (
     CategoryScores,
     Comparison,
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
 
     @property
     def mean(self) -> float:
-        return math.fsum(self.errors) / len(self.errors)
+        return mean(self.errors)
 
     @property
     def is_invalid(self) -> bool:
@@ -71,8 +71,8 @@ def score(
     return Scores(
         model=model,
         n=len(rows),
-        mae=_mean([row.mean for row in rows]),
-        rubric=_mean(grades),
+        mae=mean([row.mean for row in rows]),
+        rubric=mean(grades),
         invalid=counts["invalid_share"],
         repaired=sum(decision.status is Status.REPAIRED for decision in decisions),
         latency_ms=latency([decision.latency_ms for decision in decisions]),
@@ -87,8 +87,7 @@ def score(
             **{name: share_interval(count, len(rows)) for name, count in counts.items()},
         },
         mae_by_modality={
-            name: _mean([row.errors[place] for row in rows])
-            for place, name in enumerate(modalities)
+            name: mean([row.errors[place] for row in rows]) for place, name in enumerate(modalities)
         },
         by_category=_by_category(rows, modalities),
     )
@@ -104,7 +103,7 @@ def compare(
     candidate, other = (_rows(decisions, references) for decisions in answers)
     differences = [one.mean - two.mean for one, two in zip(candidate, other, strict=True)]
     return Comparison(
-        rival=rival, difference=_mean(differences), interval=resampling.interval(differences)
+        rival=rival, difference=mean(differences), interval=resampling.interval(differences)
     )
 
 
@@ -140,7 +139,7 @@ def latency(milliseconds: Sequence[int]) -> Latency:
     """Summarise latencies by mean and nearest-rank percentiles."""
     ordered = sorted(milliseconds)
     return Latency(
-        mean=math.fsum(ordered) / len(ordered),
+        mean=mean(ordered),
         p50=float(percentile(ordered, 0.50)),
         p95=float(percentile(ordered, 0.95)),
     )
@@ -159,8 +158,8 @@ def _by_category(rows: Sequence[_Row], modalities: Modalities) -> Mapping[str, C
     return {
         name: CategoryScores(
             n=len(group),
-            mae=_mean([row.mean for row in group]),
-            dominant_agreement=_mean([float(row.agrees) for row in group]),
+            mae=mean([row.mean for row in group]),
+            dominant_agreement=mean([float(row.agrees) for row in group]),
             invalid=sum(row.is_invalid for row in group),
         )
         for name, group in groups.items()
@@ -182,7 +181,3 @@ def _rows(decisions: Sequence[Decision], references: Sequence[Weights]) -> list[
         _Row(decision, reference, errors(decision.weights, reference))
         for decision, reference in zip(decisions, references, strict=True)
     ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

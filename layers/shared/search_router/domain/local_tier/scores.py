@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search_router.domain.bootstrap import Resampling
-from search_router.domain.grading import agrees, errors, grade
+from search_router.domain.grading import agrees, errors, grade, mean
 from search_router.domain.lifecycle.evaluation import LocalTierScores, RiskCoverage
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Estimate
@@ -40,12 +40,12 @@ def score_local_model(
     return LocalTierScores(
         version=version,
         n=len(rows),
-        mae=_mean([row.error for row in rows]),
+        mae=mean([row.error for row in rows]),
         mae_interval=Resampling(len(rows)).interval([row.error for row in rows]),
-        dominant_agreement=_mean([row.agrees for row in rows]),
-        rubric=_mean([row.grade for row in rows]),
+        dominant_agreement=mean([row.agrees for row in rows]),
+        rubric=mean([row.grade for row in rows]),
         answered=len(answered) / len(rows),
-        answered_mae=_mean(answered) if answered else None,
+        answered_mae=mean(answered) if answered else None,
         max_error=gate.max_error,
         confidence=gate.confidence,
         calibrated_coverage=gate.coverage,
@@ -63,7 +63,7 @@ def _row(model: LocalModel, query: str, label: Weights, prior: Weights) -> _Row:
     return _Row(
         estimate,
         found is not None and model.gate.admits(found),
-        _mean(off),
+        mean(off),
         agrees(estimate.weights, label),
         grade(estimate.weights, label),
     )
@@ -78,9 +78,5 @@ def _risk_coverage(rows: Sequence[_Row]) -> tuple[RiskCoverage, ...]:
     points = []
     for coverage in _COVERAGES:
         share = surest[: max(1, round(coverage * len(surest)))]
-        points.append(RiskCoverage(coverage=coverage, mae=_mean([row.error for row in share])))
+        points.append(RiskCoverage(coverage=coverage, mae=mean([row.error for row in share])))
     return tuple(points)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

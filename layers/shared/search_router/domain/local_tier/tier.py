@@ -1,11 +1,10 @@
 """The local model as a tier of the cascade: who is answered by it, and what it did."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from search_router.domain.grading import agrees, errors
+from search_router.domain.grading import agrees, errors, mean
 from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
 from search_router.domain.weights import Weights
 
@@ -97,8 +96,4 @@ class LocalTally:
             return
         self.compared += 1
         self.agreeing += agrees(opinion, decision.weights)
-        self.difference += _mean(errors(opinion, decision.weights))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+        self.difference += mean(errors(opinion, decision.weights))
