@@ -517,7 +517,7 @@ def test_each_caller_gets_its_share_of_the_quota(wiring: Dependencies) -> None:
     assert evaluation.pace.per_second == pytest.approx(2_000 * 0.2 / 2 / 60)
     assert batch.pace is again.pace
     assert len({id(model.pace) for model in (batch, evaluation, api)}) == 3
-    assert (batch.in_flight, evaluation.in_flight) == (16, 4)
+    assert (batch.in_flight, evaluation.in_flight) == (18, 5)
 
 
 def test_a_batch_stops_asking_early_enough_to_close(wiring: Dependencies) -> None:

@@ -32,6 +32,7 @@ from search_router.adapters.sqs import SqsSplitQueue
 from search_router.domain.serving.pacing import (
     API_ANSWER_SECONDS,
     API_READ_SECONDS,
+    BATCH_BURST_SECONDS,
     BATCH_READ_SECONDS,
     CLOSING_SECONDS,
     CONNECT_SECONDS,
@@ -197,7 +198,7 @@ class Dependencies:
 
     @cached_property
     def _batch_pace(self) -> Pace:
-        return Pace(self.settings.batch_worker_rate)
+        return Pace(self.settings.batch_worker_rate, BATCH_BURST_SECONDS)
 
     @cached_property
     def _evaluation_pace(self) -> Pace:

@@ -1,12 +1,17 @@
 """Pace: never faster than allowed, slower when throttled, back again when calm."""
 
-from itertools import count, takewhile
+from itertools import count, groupby, takewhile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.serving.pacing import SAVED_SECONDS, Pace, worker_rate
+from search_router.domain.serving.pacing import (
+    BATCH_BURST_SECONDS,
+    SAVED_SECONDS,
+    Pace,
+    worker_rate,
+)
 
 RATES = st.sampled_from([0.5, 1.0, 6.67, 13.3, 40.0])
 
@@ -18,12 +23,13 @@ def test_the_quota_is_divided_over_the_workers() -> None:
 
 @given(
     RATES,
+    st.sampled_from([0.0, BATCH_BURST_SECONDS]),
     st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=80),
 )
 def test_no_window_sees_more_starts_than_the_rate_and_what_was_saved(
-    per_second: float, steps: list[tuple[float, bool]]
+    per_second: float, burst: float, steps: list[tuple[float, bool]]
 ) -> None:
-    pace, now, starts = Pace(per_second), 0.0, list[float]()
+    pace, now, starts = Pace(per_second, burst), 0.0, list[float]()
     for pause, throttled in steps:
         now += pause
         if throttled:
@@ -34,7 +40,7 @@ def test_no_window_sees_more_starts_than_the_rate_and_what_was_saved(
     for first, start in enumerate(starts):
         for last in range(first, len(starts)):
             window = starts[last] - start
-            assert last - first <= per_second * (window + SAVED_SECONDS) + 1e-6
+            assert last - first <= per_second * (window + burst + SAVED_SECONDS) + 1e-6
 
 
 def test_a_busy_worker_gets_exactly_its_rate() -> None:
@@ -44,6 +50,17 @@ def test_a_busy_worker_gets_exactly_its_rate() -> None:
         starts += 1
 
     assert starts == pytest.approx(600, abs=2)
+
+
+def test_calls_that_are_due_within_one_burst_start_together_and_none_of_them_early() -> None:
+    pace, even = Pace(40.0, burst_seconds=0.25), Pace(40.0)
+
+    starts = [pace.reserve(100.0) for _ in range(400)]
+    due = [even.reserve(100.0) for _ in range(400)]
+
+    assert starts[0] == 0.0
+    assert [len(list(group)) for _, group in groupby(starts[1:])][:-1] == [10] * 39
+    assert all(-1e-6 < start - at < 0.25 for start, at in zip(starts, due, strict=True))
 
 
 def test_an_idle_minute_saves_up_no_more_than_a_few_seconds() -> None:

@@ -7,8 +7,12 @@ second: additive increase, multiplicative decrease (Chiu and Jain, 1989).
 Between two splits a worker asks nothing for a while: the last answers come in, the part is written,
 the next rows are read. It makes up for that afterwards, as the quota is one of a minute; how fast,
 its calls in flight limit.
+
+A batch worker starts its calls in bursts, as many as are due within a quarter of a second: those
+that follow each other at once find code and data in the processor's caches (decision 67).
 """
 
+import math
 import threading
 from dataclasses import dataclass, field
 
@@ -16,13 +20,18 @@ _BACKOFF = 0.75
 _RECOVERY_SHARE = 0.05
 _MIN_SHARE = 0.05
 SAVED_SECONDS = 5.0  # of unused share that may be made up for
+BATCH_BURST_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class Pace:
-    """Hands out the times at which requests may start; times are monotonic seconds."""
+    """Hands out the times at which requests may start; times are monotonic seconds.
+
+    What is due within the next `burst_seconds` starts together, at their end.
+    """
 
     per_second: float
+    burst_seconds: float = 0.0
     _rate: float = field(init=False)
     _next: float | None = field(init=False, default=None)  # nothing is saved before the first
     _lowered: float = field(init=False, default=float("-inf"))
@@ -44,7 +53,7 @@ class Pace:
             self._recover(now)
             start = now if self._next is None else max(self._next, now - SAVED_SECONDS)
             self._next = start + 1 / self._rate
-            return max(0.0, start - now)
+            return max(0.0, self._burst(start) - now) if start > now else 0.0
 
     def throttled(self, now: float) -> None:
         """Lower the rate; many refusals within a second count as one."""
@@ -62,6 +71,11 @@ class Pace:
             refusals, self._refusals = self._refusals, 0
             return refusals
 
+    def _burst(self, start: float) -> float:
+        if not self.burst_seconds:
+            return start
+        return math.ceil(round(start / self.burst_seconds, 6)) * self.burst_seconds
+
     def _recover(self, now: float) -> None:
         calm = now - self._calm_since
         if self._rate < self.per_second and calm >= 1.0:
@@ -76,7 +90,8 @@ BATCH_READ_SECONDS = 15.0
 API_READ_SECONDS = 4.0
 CLOSING_SECONDS = 40.0
 API_ANSWER_SECONDS = 8.0
-EXPECTED_LATENCY_SECONDS = 1.15  # the seed's 833 ms mean, with room to make up for pauses
+# The seed's 833 ms mean, with the wait for a burst and room to make up for pauses.
+EXPECTED_LATENCY_SECONDS = 1.3
 MAX_IN_FLIGHT = 64
 
 
