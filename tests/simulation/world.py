@@ -48,7 +48,7 @@ _SETTINGS = {
     "SPLIT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/splits",
     "ROUTE_CONCURRENCY": str(WORKERS),
     "HOLDOUT_FRACTION": "0.05",  # so few rows that evaluations are short
-    "REQUESTS_PER_MINUTE": "120",  # so few that a worker has one call in flight: no threads
+    "REQUESTS_PER_MINUTE": "100",  # so few that a worker has one call in flight: no threads
 }
 
 
