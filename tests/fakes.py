@@ -306,7 +306,8 @@ class InMemoryChampions:
 class InMemoryLedger:
     """Heads and markers; a marker and its count move together."""
 
-    tries: dict[tuple[str, int], Tries] = field(default_factory=dict)
+    receives: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    known: dict[tuple[str, int], int] = field(default_factory=dict)
     _logs: dict[str, QueryLog] = field(default_factory=dict)
     _markers: dict[tuple[str, int], str] = field(default_factory=dict)
     listed: dict[str, None] = field(default_factory=dict)
@@ -330,14 +331,17 @@ class InMemoryLedger:
             self._logs[marker.log_id] = log.model_copy(update=counted)
         return self._logs[marker.log_id]
 
-    def count_try(self, log_id: str, split: int) -> Tries:
-        before = self.tries.get((log_id, split), Tries(0, 0))
-        self.tries[log_id, split] = before._replace(made=before.made + 1)
-        return self.tries[log_id, split]
+    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+        place = (log_id, split)
+        counted = self.receives.setdefault(place, set())
+        counted.add(receives)
+        return Tries(len(counted), self.known.get(place, 0))
 
     def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
-        before = self.tries.get((log_id, split), Tries(0, 0))
-        self.tries[log_id, split] = Tries(0, before.known if known is None else known)
+        place = (log_id, split)
+        self.receives.pop(place, None)
+        if known is not None:
+            self.known[place] = known
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         for place in sorted(self._markers):

@@ -14,7 +14,7 @@ from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.domain.errors import AccessDeniedError, ContendedError, UnavailableError
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.logs.query_logs import LogState, QueryLog, Tries
 from search_router.domain.logs.results import PartMarker, PartStats
 from tests.aws_calls import AwsCalls, Fault, aws_calls
 from tests.fakes import START, VirtualClock
@@ -211,7 +211,7 @@ def test_many_runs_are_read_page_by_page(world: World, calls: AwsCalls) -> None:
 
 
 def test_a_write_whose_reply_was_lost_is_repeated_without_harm(world: World) -> None:
-    """Every conditional write, first with a lost reply, then once more as a retry makes it."""
+    """Each write that must happen once, first with a lost reply, then as a retry makes it."""
     runs = DynamoRunRepository(world.dynamodb, STATE)
     ledger = DynamoQueryLogLedger(world.dynamodb, STATE)
     run = a_run(RunState.EVALUATING, evaluation=an_evaluation())
@@ -222,6 +222,7 @@ def test_a_write_whose_reply_was_lost_is_repeated_without_harm(world: World) -> 
         (lambda: runs.enter_job("search-router-1", run.run_id), None),
         (lambda: ledger.create(LOG), LOG),
         (lambda: ledger.enter(MARKER, START), LOG.model_copy(update={"parts": 1})),
+        (lambda: ledger.count_try(LOG.log_id, 0, receives=2), Tries(1, 0)),
     ]
     for write, result in writes:
         with aws_calls(0, Fault.LOST_REPLY), pytest.raises(UnavailableError):

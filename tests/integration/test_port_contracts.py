@@ -652,13 +652,33 @@ def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
 def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> None:
     log = port.ledger.create(_log()).log_id
 
-    assert [port.ledger.count_try(log, 3) for _ in range(2)] == [Tries(1, 0), Tries(2, 0)]
-    assert port.ledger.count_try(log, 4) == Tries(1, 0)
+    assert [port.ledger.count_try(log, 3, n) for n in (2, 3)] == [Tries(1, 0), Tries(2, 0)]
+    assert port.ledger.count_try(log, 4, 2) == Tries(1, 0)
     port.ledger.excuse_tries(log, 3, known=70)
-    assert port.ledger.count_try(log, 3) == Tries(1, 70)
+    assert port.ledger.count_try(log, 3, 4) == Tries(1, 70)
     port.ledger.excuse_tries(log, 3)
-    assert port.ledger.count_try(log, 3) == Tries(1, 70)
+    assert port.ledger.count_try(log, 3, 5) == Tries(1, 70)
     assert list(port.ledger.markers(log)) == [], "attempts are no parts"
+
+
+def test_an_attempt_whose_count_is_repeated_is_counted_once(port: Ports) -> None:
+    """As after a lost reply; and a message that is redriven is counted by SQS from 1 again."""
+    log = port.ledger.create(_log()).log_id
+
+    made = [port.ledger.count_try(log, 3, n).made for n in (7, 7, 8, 8, 8, 2, 7)]
+
+    assert made == [1, 1, 2, 2, 2, 3, 3]
+
+
+def test_attempts_that_nobody_counted_are_excused_too(port: Ports) -> None:
+    log = port.ledger.create(_log()).log_id
+
+    for _ in range(2):  # as after a lost reply
+        port.ledger.excuse_tries(log, 3)
+        port.ledger.excuse_tries(log, 4, known=7)
+
+    assert port.ledger.count_try(log, 3, 2) == Tries(1, 0)
+    assert port.ledger.count_try(log, 4, 2) == Tries(1, 7)
 
 
 def test_an_unknown_log_cannot_be_moved(port: Ports) -> None:

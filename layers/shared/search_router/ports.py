@@ -186,8 +186,8 @@ class QueryLogLedger(Protocol):
     def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
         """Enter a part once and count it, in one transaction; return the head after it."""
 
-    def count_try(self, log_id: str, split: int) -> Tries:
-        """Count one more attempt at a split that was received before."""
+    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+        """Count an attempt at a split that was received so often; counting it again is harmless."""
 
     def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
         """Forget the attempts at a split; `known` is what it is measured by next time."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.virtual_aws.wire import NotPlayedError
+from tests.simulation.virtual_aws.wire import NotPlayedError, ServiceError
 
 Value = dict[str, Any]
 Item = dict[str, Value]
@@ -113,9 +113,7 @@ class Expression:
                 self._expect("=")
                 after[name] = self._sum(before)
             case "ADD":
-                amount = self._needed(before)
-                start = before.get(name, {"N": "0"})
-                after[name] = {"N": str(_plain(start) + _plain(amount))}
+                after[name] = _added(before.get(name), self._needed(before))
             case "REMOVE":
                 after.pop(name, None)
             case _:
@@ -192,6 +190,19 @@ def _plain(value: Value | None) -> Any:
         raise NotPlayedError("a comparison with nothing")
     kind, content = next(iter(value.items()))
     return Decimal(content) if kind == "N" else content
+
+
+def _added(before: Value | None, amount: Value) -> Value:
+    """Add a number to a number, or the elements of a set to a set; missing is 0, or empty."""
+    ((kind, content),) = amount.items()
+    if before is not None and set(before) != {kind}:
+        raise ServiceError("ValidationException")
+    match kind:
+        case "N":
+            return {"N": str(_plain(before or {"N": "0"}) + _plain(amount))}
+        case "NS" if content:
+            return {"NS": sorted({*(before or {"NS": []})["NS"], *content}, key=Decimal)}
+    raise ServiceError("ValidationException")
 
 
 def _compare(operator: str, left: Any, right: Any) -> bool:

@@ -21,7 +21,7 @@ from search_router.domain.errors import (
 )
 from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.logs.dialects import MAX_ROW_BYTES
-from search_router.domain.logs.query_logs import LogState, SplitMessage, read_message
+from search_router.domain.logs.query_logs import LogState, SplitMessage, Tries, read_message
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
@@ -507,6 +507,33 @@ def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_
     assert world.log(message.log_id).state is LogState.ROUTED
 
 
+def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
+    serving_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replies to the counts get lost, and so do those to the excuses."""
+    world = serving_world
+    message = the_message(world)
+    count = InMemoryLedger.count_try
+
+    def lost(ledger: InMemoryLedger, log_id: str, split: int, receives: int) -> Tries:
+        for _ in range(MAX_TRIES):
+            count(ledger, log_id, split, receives)
+        raise UnavailableError("no reply")
+
+    def refused(*_: object) -> None:
+        raise UnavailableError("not excused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemoryLedger, "count_try", lost)
+        patch.setattr(InMemoryLedger, "excuse_tries", refused)
+        for receives in (2, 3):
+            with pytest.raises(UnavailableError, match="no reply"):
+                world.route(message, receives=receives)
+
+    assert world.ledger.count_try(message.log_id, message.split, receives=4).made == 3
+    assert routed(world.route(message, receives=5)).routed == 3
+
+
 def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:
     """Each attempt dies after thirty answers, of which 25 are remembered."""
     world = serving_world
@@ -585,8 +612,8 @@ def test_a_champion_that_nobody_knows_rejects_the_rows_at_last(serving_world: Wo
 
 
 def poisoned(world: World, message: SplitMessage) -> PartStats:
-    for _ in range(MAX_TRIES):
-        world.ledger.count_try(message.log_id, message.split)
+    for receives in range(2, 2 + MAX_TRIES):
+        world.ledger.count_try(message.log_id, message.split, receives)
     return routed(world.route(message, FakeModel(dying), 99))
 
 

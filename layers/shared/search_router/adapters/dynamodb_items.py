@@ -11,7 +11,7 @@
     OPEN#LOG           <log-id>      a query log that the schedule still looks after
     LOGS               <log-id>      a query log's head, with the number of parts entered
     LOG#<log-id>       PART#00000000 one part's marker
-    TRIES#<log-id>     SPLIT#00000000 attempts at a split that ended without a word
+    TRIES#<log-id>     SPLIT#00000000 receives of a split that ended without a word
 
 What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
 numbers are no floats.

@@ -84,33 +84,32 @@ class DynamoQueryLogLedger:
                 return self._head(marker.log_id)
         raise contended or UnavailableError("enter a part")
 
-    def count_try(self, log_id: str, split: int) -> Tries:
-        """Count one more attempt at a split that was received before."""
+    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+        """Count an attempt at a split that was received so often; counting it again is harmless.
+
+        The count is the size of a set, because a number would grow with every lost reply: the SDK
+        retries an update, which DynamoDB cannot tell from a second attempt's.
+        """
         with translated("count an attempt"):
             reply = self._client.update_item(
                 TableName=self._table,
                 Key=_tries_key(log_id, split),
-                UpdateExpression="ADD tries :one",
-                ExpressionAttributeValues={":one": {"N": "1"}},
+                UpdateExpression="ADD receives :this",
+                ExpressionAttributeValues={":this": {"NS": [str(receives)]}},
                 ReturnValues="ALL_NEW",
             )
         item = reply["Attributes"]
         known = number_of(item, "known") if "known" in item else 0
-        return Tries(number_of(item, "tries"), known)
+        return Tries(len(item["receives"]["NS"]), known)
 
     def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
         """Forget the attempts at a split; `known` is what it is measured by next time."""
-        setting = "SET tries = :zero" + ("" if known is None else ", known = :known")
-        values: Item = {":zero": {"N": "0"}}
+        change: Item = {"UpdateExpression": "REMOVE receives"}  # DynamoDB has no empty sets
         if known is not None:
-            values[":known"] = {"N": str(known)}
+            change["UpdateExpression"] += " SET known = :known"
+            change["ExpressionAttributeValues"] = {":known": {"N": str(known)}}
         with translated("excuse an attempt"):
-            self._client.update_item(
-                TableName=self._table,
-                Key=_tries_key(log_id, split),
-                UpdateExpression=setting,
-                ExpressionAttributeValues=values,
-            )
+            self._client.update_item(TableName=self._table, Key=_tries_key(log_id, split), **change)
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""

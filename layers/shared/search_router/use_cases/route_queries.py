@@ -13,7 +13,7 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow, RejectedRow
 from search_router.domain.serving.cascade import (
@@ -146,8 +146,8 @@ class _Attempt:
         if self._delivery.receives == 1:
             return self._routed()
         try:
-            # Inside, because a count whose replies get lost may have counted several times.
-            tries = self._ledger.count_try(self._message.log_id, self._message.split)
+            # Inside, because a count whose reply gets lost ends an attempt that it has counted.
+            tries = self._counted()
             if tries.made > MAX_TRIES and not self._progress(tries.made, tries.known):
                 reason = f"no progress in {tries.made - 1} attempts at its split"
                 return self._parts.give_up(reason)
@@ -156,6 +156,11 @@ class _Attempt:
             with suppress(TransientError, OperatorError):
                 self._ledger.excuse_tries(self._message.log_id, self._message.split)
             raise
+
+    def _counted(self) -> Tries:
+        """Count this attempt: SQS counts a message's receives, so they tell its attempts apart."""
+        receives = self._delivery.receives
+        return self._ledger.count_try(self._message.log_id, self._message.split, receives)
 
     def _progress(self, tries: int, known_before: int) -> bool:
         """Tell whether more of the split is answered than when it was last measured.
