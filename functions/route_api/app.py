@@ -26,13 +26,7 @@ def route() -> Response[Any]:
     """Route one query."""
     query = requested_query(body_of(app.current_event.raw_event))
     deps = dependencies()
-    routed = route_query(
-        query,
-        champions=deps.api_champions,
-        caches=deps.api_caches,
-        local_models=deps.api_local_models,
-        model=deps.api_model(),
-    )
+    routed = route_query(query, champions=deps.api_champions, tiers=deps.api_tiers())
     measure(measurements.of_answer(routed.decision))
     measure(measurements.of_local_tally(routed.local))
     measure(measurements.of_local_model_errors(deps.api_local_models.take_failures()))

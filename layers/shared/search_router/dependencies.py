@@ -40,6 +40,7 @@ from search_router.domain.serving.pacing import (
     MAX_IN_FLIGHT,
     Pace,
 )
+from search_router.ports import Tiers
 from search_router.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -166,6 +167,14 @@ class Dependencies:
     def evaluation_jobs(self) -> BedrockEvaluationJobs:
         """Bedrock's evaluation jobs."""
         return BedrockEvaluationJobs(self._bedrock)
+
+    def batch_tiers(self, remaining_seconds: float) -> Tiers:
+        """Who answers a split."""
+        return Tiers(self.caches, self.local_models, self.batch_model(remaining_seconds))
+
+    def api_tiers(self) -> Tiers:
+        """Who answers one query that somebody waits for."""
+        return Tiers(self.api_caches, self.api_local_models, self.api_model())
 
     def batch_model(self, remaining_seconds: float) -> ConverseModel:
         """The model at one batch worker's share of the quota."""

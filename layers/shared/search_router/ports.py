@@ -7,7 +7,7 @@ Adapters implement them on AWS, tests in memory. Every method raises only the er
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from search_router.domain.events import RouterEvent
 from search_router.domain.lifecycle.budget import Spending
@@ -45,6 +45,7 @@ __all__ = [
     "RunRepository",
     "SpendingLedger",
     "SplitQueue",
+    "Tiers",
     "UploadStore",
 ]
 
@@ -290,3 +291,11 @@ class AnswerCaches(Protocol):
 
     def of(self, champion_version: int, asker: str) -> AnswerCache:
         """Return the cache whose keys hold this version; an asker gets its own calls back."""
+
+
+class Tiers(NamedTuple):
+    """Everybody who answers queries, in the order of the cascade; the prior needs nobody."""
+
+    caches: AnswerCaches
+    local_models: LocalModels
+    model: Model

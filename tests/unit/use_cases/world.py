@@ -19,6 +19,7 @@ from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
+from search_router.ports import Tiers
 from search_router.use_cases.deploy_model import deploy_model
 from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
 from search_router.use_cases.finish_query_log import finish_query_log
@@ -211,9 +212,7 @@ class World:
             uploads=self.uploads,
             objects=self.objects,
             champions=self.champions,
-            caches=self.caches,
-            local_models=self.local_models,
-            model=model or self.model,
+            tiers=Tiers(self.caches, self.local_models, model or self.model),
             ledger=self.ledger,
             events=self.events,
             clock=self.clock,
@@ -230,13 +229,8 @@ class World:
         )
 
     def ask(self, query: str) -> RoutedQuery:
-        return route_query(
-            query,
-            champions=self.champions,
-            caches=self.caches,
-            local_models=self.local_models,
-            model=self.model,
-        )
+        tiers = Tiers(self.caches, self.local_models, self.model)
+        return route_query(query, champions=self.champions, tiers=tiers)
 
     def run(self, run_id: str) -> Run:
         """Read a run that must be there."""

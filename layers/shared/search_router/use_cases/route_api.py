@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
 from search_router.domain.local_tier.tier import LocalTally
-from search_router.domain.serving.cascade import Model, Routing, distinct_queries, give_up, route
+from search_router.domain.serving.cascade import Routing, distinct_queries, give_up, route
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Decision, normalised_query
-from search_router.ports import AnswerCaches, CurrentChampion, LocalModels
+from search_router.ports import CurrentChampion, Tiers
 
 _NOBODY = ""  # the API never asks for the same query again on purpose
 
@@ -21,14 +21,7 @@ class RoutedQuery:
     local: LocalTally
 
 
-def route_query(
-    query: str,
-    *,
-    champions: CurrentChampion,
-    caches: AnswerCaches,
-    local_models: LocalModels,
-    model: Model,
-) -> RoutedQuery:
+def route_query(query: str, *, champions: CurrentChampion, tiers: Tiers) -> RoutedQuery:
     """Answer one non-blank query by the cascade.
 
     A champion that cannot be asked, because its deployment is gone or denied or has no time, is
@@ -38,9 +31,10 @@ def route_query(
     if champion is None:
         raise NotFoundError("no model serves yet")
     queries, serving = distinct_queries([query]), champion.serving
-    cache, tier = caches.of(champion.version, _NOBODY), local_models.tier(serving)
+    cache = tiers.caches.of(champion.version, _NOBODY)
+    local = tiers.local_models.tier(serving)
     try:
-        routing = route(queries, serving, model, cache, local=tier)
+        routing = route(queries, serving, tiers.model, cache, local=local)
     except (PermanentError, OperatorError) as error:
         routing = Routing(pending=list(queries))
         give_up(routing, serving, f"the model cannot be asked: {type(error).__name__}")

@@ -18,7 +18,6 @@ from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow, RejectedRow
 from search_router.domain.serving.cascade import (
     AnswerCache,
-    Model,
     NoModel,
     Routing,
     distinct_queries,
@@ -27,13 +26,12 @@ from search_router.domain.serving.cascade import (
 )
 from search_router.domain.serving.champions import Champion
 from search_router.ports import (
-    AnswerCaches,
     ChampionRepository,
     Clock,
     EventPublisher,
-    LocalModels,
     ObjectStore,
     QueryLogLedger,
+    Tiers,
     UploadStore,
 )
 from search_router.use_cases.outcomes import Ignored
@@ -66,9 +64,7 @@ def route_queries(
     uploads: UploadStore,
     objects: ObjectStore,
     champions: ChampionRepository,
-    caches: AnswerCaches,
-    local_models: LocalModels,
-    model: Model,
+    tiers: Tiers,
     ledger: QueryLogLedger,
     events: EventPublisher,
     clock: Clock,
@@ -83,7 +79,7 @@ def route_queries(
     if log is None or log.state is LogState.FAILED:
         return Ignored("the log is unknown or has failed")
     parts = SplitParts(message, uploads, objects, interrupted=delivery.receives - 1)
-    attempt = _Attempt(message, delivery, parts, champions, caches, local_models, model, ledger)
+    attempt = _Attempt(message, delivery, parts, champions, tiers, ledger)
     try:
         marker = attempt.part()
     except _UploadGoneError as gone:
@@ -117,18 +113,14 @@ class _Attempt:
         delivery: Delivery,
         parts: SplitParts,
         champions: ChampionRepository,
-        caches: AnswerCaches,
-        local_models: LocalModels,
-        model: Model,
+        tiers: Tiers,
         ledger: QueryLogLedger,
     ) -> None:
         self._message = message
         self._delivery = delivery
         self._parts = parts
         self._champions = champions
-        self._caches = caches
-        self._local_models = local_models
-        self._model = model
+        self._tiers = tiers
         self._ledger = ledger
 
     def part(self) -> PartMarker:
@@ -187,9 +179,9 @@ class _Attempt:
 
     def _routing(self, queries: dict[str, str], champion: Champion) -> Routing:
         cache, serving = self._cache(champion), champion.serving
-        local = self._local_models.tier(serving)
+        local = self._tiers.local_models.tier(serving)
         try:
-            return route(queries, serving, self._model, cache, self._message.split, local)
+            return route(queries, serving, self._tiers.model, cache, self._message.split, local)
         except (NotFoundError, OperatorError) as error:
             if self._delivery.choice is PermanentChoice.WAIT:
                 raise ModelUnusableError(str(error)) from error
@@ -214,7 +206,8 @@ class _Attempt:
         return champion
 
     def _cache(self, champion: Champion) -> AnswerCache:
-        return self._caches.of(champion.version, f"{self._message.log_id}/{self._message.split}")
+        asker = f"{self._message.log_id}/{self._message.split}"
+        return self._tiers.caches.of(champion.version, asker)
 
 
 def _enter(
