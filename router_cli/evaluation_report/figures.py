@@ -1,4 +1,4 @@
-"""The figures of a report as SVG: the published post's three from measured data, and two more.
+"""The figures of a report as SVG: the published post's three from measured data, and three more.
 
 Nothing else in the command imports matplotlib: `validate` must start fast and without it.
 """
@@ -15,8 +15,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from router_cli.evaluation_report.facts import BINS, LABELS, ReportFacts
 from router_cli.evaluation_report.palette import COLOURS, MARKERS, NAMES
+from router_cli.evaluation_report.risk_coverage import risk_coverage
 from search_router.domain.lifecycle.evaluation import Scores
 
+RISK_COVERAGE = "risk-coverage"
 _WIDTH = 10.0  # inches; the page scales the drawing to its own width
 _INK, _FAINT, _CEILING = "#222222", "#d0d7de", "#555555"
 _STYLE: Any = {
@@ -66,16 +68,19 @@ _MEASURES = (
 )
 
 
-_LOCAL = "All figures are the Bedrock double's."
-
-
 def draw_figures(facts: ReportFacts) -> list[Drawing]:
     """Return every figure that the facts allow."""
     with mpl.rc_context(_STYLE):
         drawings = list(_drawings(facts))
     if facts.is_local:
-        return [drawing._replace(caption=f"{drawing.caption} {_LOCAL}") for drawing in drawings]
+        return [it._replace(caption=f"{it.caption} {_of_a_local_run(it)}") for it in drawings]
     return drawings
+
+
+def _of_a_local_run(drawing: Drawing) -> str:
+    if drawing.name == RISK_COVERAGE:
+        return "The local model is the real one; the dotted line is the Bedrock double's."
+    return "All figures are the Bedrock double's."
 
 
 def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
@@ -115,6 +120,16 @@ def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
             "What the judge made of it",
             "Grades of the LLM judge by model; answers without a result are counted apart.",
             _svg("judge", _judge(judged)),
+        )
+    local = facts.evaluation.local_tier
+    if local is not None:
+        yield Drawing(
+            RISK_COVERAGE,
+            "What the local tier answers, and at what error",
+            "Mean absolute error on the share of the holdout that the local model is surest of. "
+            "Full circle: what its gate answers of the holdout; open circle: of the known queries "
+            "that the gate was chosen on.",
+            _svg(RISK_COVERAGE, risk_coverage(local, facts.evaluation.candidate.mae)),
         )
 
 
@@ -322,6 +337,7 @@ def _judge(judged: Mapping[str, Scores]) -> Figure:
         panel.bar(0, 0, color=shade, label=f"grade {grade}")
     panel.set_xlim(left=0)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
 

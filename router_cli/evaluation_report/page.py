@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from router_cli.evaluation_report.facts import ReportFacts, is_invalid
-from router_cli.evaluation_report.figures import Drawing
+from router_cli.evaluation_report.figures import RISK_COVERAGE, Drawing
+from router_cli.evaluation_report.local_tier import local_tier_section
 from router_cli.evaluation_report.palette import NAMES, modality_colour
 from router_cli.markup import Markup, document, tag
 from search_router.domain.lifecycle.evaluation import (
@@ -20,6 +21,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; }
 h1 { margin: 0 0 .2rem; font-size: 1.7rem; } h2 { margin: 2.2rem 0 .4rem; font-size: 1.2rem; }
+h3 { margin: 1.2rem 0 .2rem; font-size: 1.02rem; }
 p { margin: .4rem 0; } .quiet { color: #57606a; }
 .note { padding: .6rem 1rem; border-left: .3rem solid #E69F00; background: #fff8e6; }
 .verdict { padding: .6rem 1rem; border-left: .3rem solid #57606a; background: #f3f5f7;
@@ -59,7 +61,8 @@ def page(facts: ReportFacts, drawings: Sequence[Drawing]) -> str:
         tag("h2", "Scores on the holdout"),
         _scores_table(facts),
         *_below_the_table(facts),
-        *(part for drawing in drawings for part in _figure(drawing)),
+        *(part for it in drawings if it.name != RISK_COVERAGE for part in _figure(it)),
+        *_local_tier(facts, drawings),
         *_side_by_side(facts),
         tag("h2", "The run"),
         _run(facts),
@@ -74,7 +77,8 @@ def _notes(facts: ReportFacts) -> Iterator[Markup]:
             "p",
             tag("b", "A local run. "),
             "Quality, latency, tokens and dollars on this page are those of the Bedrock double, "
-            "not of Amazon Nova. They show that the system works, not how good the model is.",
+            "not of Amazon Nova. They show that the system works, not how good the model is. Only "
+            "the local tier is the real one.",
             class_="note",
         )
 
@@ -164,14 +168,23 @@ def _below_the_table(facts: ReportFacts) -> Iterator[Markup]:
             )
 
 
-def _figure(drawing: Drawing) -> Iterator[Markup]:
-    yield tag("h2", drawing.title)
+def _figure(drawing: Drawing, heading: str = "h2") -> Iterator[Markup]:
+    yield tag(heading, drawing.title)
     yield tag(
         "figure",
         Markup(drawing.svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1)),
         tag("figcaption", drawing.caption),
         id=drawing.name,
     )
+
+
+def _local_tier(facts: ReportFacts, drawings: Sequence[Drawing]) -> Iterator[Markup]:
+    local = facts.evaluation.local_tier
+    if local is not None:
+        yield from local_tier_section(local)
+        yield from (
+            part for it in drawings if it.name == RISK_COVERAGE for part in _figure(it, "h3")
+        )
 
 
 def _side_by_side(facts: ReportFacts) -> Iterator[Markup]:

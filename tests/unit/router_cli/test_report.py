@@ -13,9 +13,11 @@ import pytest
 from router_cli.evaluation_report.facts import LABELS, ReportFacts, gather
 from router_cli.evaluation_report.figures import Drawing, draw_figures
 from router_cli.evaluation_report.page import page
+from router_cli.evaluation_report.risk_coverage import risk_coverage
 from router_cli.markup import Markup, tag, text
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
+from search_router.domain.lifecycle.evaluation import LocalTierScores
 from search_router.domain.lifecycle.runs import Run, RunState
 from tests.fakes import InMemoryObjects
 
@@ -25,6 +27,22 @@ HOSTILE = '<script>alert(1)</script>\x1b[31m & "quotes"'
 MODELS = ("candidate", "champion", "base", "baseline")
 QUERIES = [HOSTILE, "waves", "music"]
 LABEL = (0.8, 0.2)
+LOCAL_TIER: dict[str, Any] = {
+    "version": "5ca1ab1e",
+    "n": 3,
+    "mae": 0.0371,
+    "mae_interval": {"low": 0.0302, "high": 0.0444},
+    "dominant_agreement": 0.912,
+    "rubric": 4.43,
+    "answered": 0.667,
+    "answered_mae": 0.0259,
+    "max_error": 0.045,
+    "confidence": 0.95,
+    "calibrated_coverage": 0.883,
+    "calibrated_mae": 0.0318,
+    "microseconds": 113.0,
+    "risk_coverage": [{"coverage": n / 10, "mae": 0.004 * n} for n in range(1, 11)],
+}
 
 
 def scores(model: str, error: float) -> dict[str, Any]:
@@ -118,6 +136,7 @@ def run(**changes: Any) -> Run:
             "interval": {"low": -0.02, "high": -0.001},
         },
         "references": {"from_file": 2, "from_teacher": 1, "teacher": "amazon.nova-pro-v1:0"},
+        "local_tier": LOCAL_TIER,
         "side_by_side_key": naming.run_key("run-1", "evaluation", "side-by-side.json"),
     }
     fields: dict[str, Any] = {
@@ -174,6 +193,7 @@ def test_every_figure_is_drawn_and_is_the_same_twice(
         "latency",
         "error-breakdown",
         "judge",
+        "risk-coverage",
     ]
     assert draw_figures(facts) == drawings
     assert all("double's" in drawing.caption for drawing in drawings)
@@ -191,6 +211,7 @@ def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
             "baseline": None,
             "noise": None,
             "comparison": None,
+            "local_tier": None,
             "side_by_side_key": "",
         }
     )
@@ -199,7 +220,8 @@ def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
     drawings = draw_figures(facts)
     html = page(facts, drawings)
 
-    assert "judge" not in [drawing.name for drawing in drawings]
+    assert not {"judge", "risk-coverage"} & {drawing.name for drawing in drawings}
+    assert "local tier" not in html
     assert "noise is unknown" in html
     assert "LLM judge" not in html
     assert "A local run" not in html
@@ -249,6 +271,49 @@ def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) 
         assert words in html, words
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "\x1b" not in html
+
+
+def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[Drawing]) -> None:
+    section = page(facts, drawings).partition("The local tier")[2]
+
+    for words in ("0.0371", "0.0302 to 0.0444", "91.2 %", "4.43", "66.7 %", "0.0259"):
+        assert words in section, words
+    assert "88.3 %" in section
+    assert "at most 0.045, at 95 % confidence" in section
+    assert 'id="risk-coverage"' in section
+    assert "closed" not in section
+
+
+def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
+    local = facts.evaluation.local_tier
+    assert local is not None
+    closed = local.model_copy(
+        update={"answered": 0.0, "answered_mae": None, "calibrated_mae": None,
+                "closed_because": "41 queries to calibrate with"}
+    )  # fmt: skip
+
+    drawn = {None: risk_coverage(local, 0.05), "closed": risk_coverage(closed, 0.05)}
+    names = {key: figure.axes[0].get_legend_handles_labels()[1] for key, figure in drawn.items()}
+    html = page(
+        facts.model_copy(
+            update={"evaluation": facts.evaluation.model_copy(update={"local_tier": closed})}
+        ),
+        [],
+    )
+
+    assert {"the gate, holdout", "the gate, calibration"} == {*names[None]} - {*names["closed"]}
+    assert "Its gate is closed: </b>41 queries to calibrate with" in html
+
+
+def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None:
+    panel = risk_coverage(LocalTierScores.model_validate(LOCAL_TIER), 0.05).axes[0]
+
+    lines: dict[str, Any] = {str(it.get_label()): it for it in panel.get_lines()}
+    points = {label: [*map(tuple, line.get_xydata())] for label, line in lines.items()}
+    assert points["local model, holdout"][-1] == pytest.approx((100, 0.04))
+    assert points["the gate, holdout"] == [pytest.approx((66.7, 0.0259))]
+    assert points["the gate, calibration"] == [pytest.approx((88.3, 0.0318))]
+    assert {height for _, height in points["the gate's bound, 0.045"]} == {0.045}
 
 
 def test_text_is_escaped_unless_it_is_markup() -> None:
