@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local_stack.expansion import Resolver
 from local_stack.loopback import LoopbackClients
 from local_stack.processes import LocalStackError
 from local_stack.template import SamTemplate
@@ -68,35 +69,20 @@ def deploy(
             item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])
         },
     )
-    apply_dropped_properties(clients, template, deployed)
+    apply_dropped_properties(clients, template, deployed, stack_name)
     return deployed
 
 
 def apply_dropped_properties(
-    clients: LoopbackClients, template: SamTemplate, stack: DeployedStack
+    clients: LoopbackClients, template: SamTemplate, stack: DeployedStack, stack_name: str
 ) -> None:
     """Set through their own APIs the properties that the emulator's CloudFormation ignores."""
+    values = Resolver(dict(template.document), stack.parameters, stack.physical_ids, stack_name, {})
     for (resource_type, key), (service, apply) in _DROPPED.items():
         for name, properties in template.resources(resource_type).items():
-            if key in properties and name in stack.physical_ids:
-                value = resolve(properties[key], stack.parameters, where=f"{name}.{key}")
-                apply(clients.client(service), stack.physical_ids[name], value)
-
-
-def resolve(value: Any, parameters: Mapping[str, str], *, where: str) -> Any:
-    """Return a property with its references to parameters replaced.
-
-    Raises `LocalStackError` for any other intrinsic: only CloudFormation can resolve it.
-    """
-    if isinstance(value, list):
-        return [resolve(item, parameters, where=where) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"Ref"} and value["Ref"] in parameters:
-        return parameters[value["Ref"]]
-    if any(key == "Ref" or key.startswith("Fn::") for key in value):
-        raise LocalStackError(f"{where}: the local stack cannot resolve {json.dumps(value)}")
-    return {key: resolve(item, parameters, where=where) for key, item in value.items()}
+            asked_for = values.resolve({k: v for k, v in properties.items() if k == key})
+            if key in asked_for and name in stack.physical_ids:
+                apply(clients.client(service), stack.physical_ids[name], asked_for[key])
 
 
 def _wait_until_created(cloudformation: Any, stack_name: str) -> dict[str, Any]:

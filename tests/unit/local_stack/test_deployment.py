@@ -1,15 +1,17 @@
 """What the emulator drops is set afterwards, and what stays out is said."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from local_stack.deployment import _lifecycle_rule, resolve
+from local_stack.deployment import DeployedStack, _lifecycle_rule, apply_dropped_properties
 from local_stack.fidelity import not_emulated
 from local_stack.processes import LocalStackError
 from local_stack.template import FUNCTION, SamTemplate
 
+ROOT = Path(__file__).parents[3]
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Globals:
@@ -71,15 +73,27 @@ def test_only_the_code_addresses_differ_in_what_is_deployed(template: SamTemplat
     }
 
 
-def test_parameters_are_resolved_and_nothing_else() -> None:
-    value = {"Rules": [{"Days": {"Ref": "Days"}, "Status": "Enabled"}]}
+@pytest.mark.parametrize(("limit", "reserved"), [("20", 20), ("0", None)])
+def test_what_the_emulator_drops_is_set_as_the_parameters_ask(
+    limit: str, reserved: int | None
+) -> None:
+    # GIVEN the project's own template and an account that can or cannot reserve concurrency
+    template = SamTemplate.load(ROOT / "template.yaml")
+    stack = DeployedStack({}, {"RouteApiFunction": "api"}, {"RouteApiConcurrency": limit})
+    lambda_ = FakeLambda()
+    clients: Any = SimpleNamespace(client=lambda _: lambda_)
+    # WHEN what the emulator's CloudFormation drops is set through the APIs
+    apply_dropped_properties(clients, template, stack, "the-stack")
+    # THEN only what is asked for is reserved
+    assert lambda_.reserved == ({} if reserved is None else {"api": reserved})
 
-    assert resolve(value, {"Days": "7"}, where="x") == {
-        "Rules": [{"Days": "7", "Status": "Enabled"}]
-    }
-    for unknown in ({"Ref": "Bucket"}, {"Fn::Sub": "${Days}"}):
-        with pytest.raises(LocalStackError, match=r"Bucket\.Lifecycle: .*cannot resolve"):
-            resolve({"Days": [unknown]}, {"Days": "7"}, where="Bucket.Lifecycle")
+
+class FakeLambda:
+    def __init__(self) -> None:
+        self.reserved: dict[str, int] = {}
+
+    def put_function_concurrency(self, **request: Any) -> None:
+        self.reserved[request["FunctionName"]] = request["ReservedConcurrentExecutions"]
 
 
 @pytest.mark.parametrize(
