@@ -7,7 +7,7 @@ from router_cli.console import print_json, print_table
 from router_cli.failures import CommandError
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 
-_FIGURES = ("mae_interval", "risk_coverage")
+_FIGURES = ("mae_interval", "risk_coverage", "held_out_patterns")
 _MODELS = ("candidate", "champion", "base", "baseline")
 _SCORES = (
     "n",
@@ -76,6 +76,9 @@ def print_scores(evaluation: dict[str, Any]) -> None:
     if local:
         shown = {name: _rounded(value) for name, value in local.items() if name not in _FIGURES}
         print_table("Local tier on the same holdout", ["", ""], shown.items())
+    if local and local.get("held_out_patterns"):
+        hidden = {name: _rounded(value) for name, value in local["held_out_patterns"].items()}
+        print_table("Local tier on patterns kept from its training", ["", ""], hidden.items())
 
 
 def _with_interval(scores: dict[str, Any], name: str) -> object:

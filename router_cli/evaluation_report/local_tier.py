@@ -22,6 +22,7 @@ def local_tier_section(local: LocalTierScores) -> Iterator[Markup]:
         "and no guarantee for query logs. It never decides a promotion.",
         class_="quiet",
     )
+    yield tag("p", _of_held_out_patterns(local), class_="quiet")
     if local.closed_because:
         yield tag("p", tag("b", "Its gate is closed: "), local.closed_because, class_="note")
     yield tag(
@@ -32,12 +33,25 @@ def local_tier_section(local: LocalTierScores) -> Iterator[Markup]:
     )
 
 
+def _of_held_out_patterns(local: LocalTierScores) -> str:
+    if local.held_out_patterns is None:
+        return (
+            "Error on held-out patterns: not computable. Patterns are not labelled, and too few "
+            "were found by the wording of the training queries."
+        )
+    return (
+        "Patterns are not labelled: they are found by the wording of a sample of the training "
+        "queries, and hidden from students of the rest. What is alike but was not grouped stays "
+        "known, so the share that is answered is rather overstated."
+    )
+
+
 def _rows(local: LocalTierScores) -> Iterator[Markup]:
     low, high = local.mae_interval.low, local.mae_interval.high
     yield _row(
         "Holdout, as if it answered every query",
         f"{local.n:,}",
-        "100.0 %",
+        _share(1.0),
         _with_interval(f"{local.mae:.4f}", f"{low:.4f} to {high:.4f}"),
         f"{100 * local.dominant_agreement:.1f} %",
         f"{local.rubric:.2f}",
@@ -51,6 +65,20 @@ def _rows(local: LocalTierScores) -> Iterator[Markup]:
         _share(local.calibrated_coverage),
         _error(local.calibrated_mae),
     )
+    hidden = local.held_out_patterns
+    if hidden is not None:
+        yield _row(
+            f"{hidden.patterns} held-out patterns, as if it answered every query",
+            f"{hidden.queries:,}",
+            _share(1.0),
+            _error(hidden.mae),
+        )
+        yield _row(
+            "Held-out patterns, what its gate answers",
+            "",
+            _share(hidden.answered),
+            _error(hidden.answered_mae),
+        )
 
 
 def _with_interval(value: str, interval: str) -> Markup:

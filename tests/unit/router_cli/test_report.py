@@ -41,6 +41,13 @@ LOCAL_TIER: dict[str, Any] = {
     "calibrated_coverage": 0.883,
     "calibrated_mae": 0.0318,
     "microseconds": 113.0,
+    "held_out_patterns": {
+        "patterns": 41,
+        "queries": 611,
+        "mae": 0.0987,
+        "answered": 0.083,
+        "answered_mae": 0.0512,
+    },
     "risk_coverage": [{"coverage": n / 10, "mae": 0.004 * n} for n in range(1, 11)],
 }
 
@@ -276,9 +283,17 @@ def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) 
 def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[Drawing]) -> None:
     section = page(facts, drawings).partition("The local tier")[2]
 
-    for words in ("0.0371", "0.0302 to 0.0444", "91.2 %", "4.43", "66.7 %", "0.0259"):
+    for words in ("0.0371", "0.0302 to 0.0444", "91.2 %", "4.43", "66.7 %", "0.0259", "88.3 %"):
         assert words in section, words
-    assert "88.3 %" in section
+    for words in (
+        "41 held-out patterns",
+        "611",
+        "0.0987",
+        "8.3 %",
+        "0.0512",
+        "found by the wording",
+    ):
+        assert words in section, words
     assert "at most 0.045, at 95 % confidence" in section
     assert 'id="risk-coverage"' in section
     assert "closed" not in section
@@ -289,7 +304,7 @@ def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
     assert local is not None
     closed = local.model_copy(
         update={"answered": 0.0, "answered_mae": None, "calibrated_mae": None,
-                "closed_because": "41 queries to calibrate with"}
+                "closed_because": "41 queries to calibrate with", "held_out_patterns": None}
     )  # fmt: skip
 
     drawn = {None: risk_coverage(local, 0.05), "closed": risk_coverage(closed, 0.05)}
@@ -303,6 +318,7 @@ def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
 
     assert {"the gate, holdout", "the gate, calibration"} == {*names[None]} - {*names["closed"]}
     assert "Its gate is closed: </b>41 queries to calibrate with" in html
+    assert "Error on held-out patterns: not computable." in html
 
 
 def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None:

@@ -14,6 +14,7 @@ from search_router.domain.serving.decisions import Tier
 from search_router.use_cases.split_parts import MAX_REFUSED
 from tests.fakes import FakeModel, always
 from tests.records import MODALITIES, conversation, jsonl, label
+from tests.unit.domain.local_examples import labelled
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, labelled_rows, ran, routed
 
 NEW_OF_KNOWN_PATTERNS = [f"query {n} {'bark' if n % 2 else 'red'}" for n in range(2_000, 2_040)]
@@ -246,3 +247,17 @@ def test_an_evaluation_measures_the_models_without_it_and_it_beside_them() -> No
         world.objects.get(f"runs/{run.run_id}/evaluation/candidate/answers-00000.json")
     )
     assert {answer["tier"] for answer in answers.values()} == {"distilled"}
+
+
+def test_what_it_made_of_held_out_patterns_goes_with_the_run_into_its_evaluation() -> None:
+    world = World()
+    body = jsonl([conversation(query, label(*weights)) for query, weights in labelled(7, 600)])
+
+    run = ran(world.evaluate(world.evaluating(body).run_id))
+
+    assert run.held_out_patterns is not None
+    assert run.held_out_patterns.queries >= 60
+    assert run.evaluation is not None
+    assert run.evaluation.local_tier is not None
+    assert run.evaluation.local_tier.held_out_patterns == run.held_out_patterns
+    assert world.sharded().held_out_patterns is None, "two patterns are too few"

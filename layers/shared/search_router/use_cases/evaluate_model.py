@@ -192,9 +192,10 @@ def _local_tier(
         for query in holdout.labels:
             model.answer(query)
         microseconds = 1_000_000 * (clock.monotonic() - start) / len(holdout.labels)
-        return score_local_model(
+        scores = score_local_model(
             run.local_model, model, holdout.labels, run.prior, round(microseconds, 1)
         )
+        return scores.model_copy(update={"held_out_patterns": run.held_out_patterns})
     return None
 
 

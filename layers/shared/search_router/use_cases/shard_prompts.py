@@ -15,8 +15,10 @@ from search_router.domain.intake.prompt_files import PromptFile, read_prompts, s
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.lifecycle.evaluation import HeldOutPatterns
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
 from search_router.domain.local_tier.training import train
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
@@ -93,7 +95,9 @@ class _Intake:
         training_sha256 = self._write(rows)
         estimate = estimate_costs(selection, self.models.teacher, self.models.student)
         self._describe(selection, files, training_sha256, estimate)
-        local_model = "" if selection.refusal else self._train_local_model(rows)
+        local_model, held_out = "", None
+        if not selection.refusal:
+            local_model, held_out = self._train_local_model(rows)
         return run.model_copy(
             update={
                 "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
@@ -105,6 +109,7 @@ class _Intake:
                 "training_sha256": training_sha256,
                 "estimated_usd": estimate.total_usd,
                 "local_model": local_model,
+                "held_out_patterns": held_out,
             }
         )
 
@@ -141,17 +146,18 @@ class _Intake:
         self.objects.put_lines(naming.run_key(self.run_id, "holdout.jsonl"), rows.holdout)
         return self.objects.put_lines(naming.run_key(self.run_id, "training.jsonl"), rows.training)
 
-    def _train_local_model(self, rows: TrainingSet) -> str:
+    def _train_local_model(self, rows: TrainingSet) -> tuple[str, HeldOutPatterns | None]:
         """Train the local tier on the same rows; return its version, empty if none has a label."""
         file = PromptFile("training.jsonl", is_packed=False, read=lambda: rows.training)
         records = read_prompts(file, self.rules.modalities)
         labelled = [(it.query, it.weights) for it in records if it.weights is not None]
         if not labelled:
-            return ""
-        artefact = pack(train(labelled, self.rules.modalities, self.local_tier_max_error))
+            return "", None
+        model = train(labelled, self.rules.modalities, self.local_tier_max_error)
+        artefact = pack(model)
         version = version_of(artefact)
         self.objects.put(naming.local_model_key(version), artefact)
-        return version
+        return version, hold_out_patterns(labelled, self.rules.modalities, model.gate)
 
     def _describe(
         self,

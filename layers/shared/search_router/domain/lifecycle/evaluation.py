@@ -95,12 +95,27 @@ class RiskCoverage(_Record):
     mae: float
 
 
+class HeldOutPatterns(_Record):
+    """How the local model did on patterns that were kept from its training, found by wording.
+
+    `mae` is of all `queries` as if it answered each; `answered` is the share that its gate lets
+    through, with the error `answered_mae`: the less, the better.
+    """
+
+    patterns: int
+    queries: int
+    mae: float
+    answered: float
+    answered_mae: float | None
+
+
 class LocalTierScores(_Record):
     """How the local model did on the holdout; it never decides a promotion.
 
     The first figures are of all `n` rows as if it answered each; `answered` is the share that its
     gate lets through, `answered_mae` the error on it, both beside what `calibrated_…` says of known
-    queries. A closed gate has a reason. Microseconds are per query.
+    queries. A closed gate has a reason. Microseconds are per query. `held_out_patterns` is missing
+    if too few were found in the training set.
     """
 
     version: str
@@ -118,6 +133,7 @@ class LocalTierScores(_Record):
     closed_because: str = ""
     microseconds: float = 0.0
     risk_coverage: tuple[RiskCoverage, ...] = ()
+    held_out_patterns: HeldOutPatterns | None = None
 
 
 class NoiseCeiling(_Record):

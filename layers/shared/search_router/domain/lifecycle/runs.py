@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.errors import ConflictError
 from search_router.domain.intake.selection import IntakeCounts
-from search_router.domain.lifecycle.evaluation import Evaluation
+from search_router.domain.lifecycle.evaluation import Evaluation, HeldOutPatterns
 from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.weights import Modalities, Weights
@@ -127,6 +127,7 @@ class Run(BaseModel):
     training_sha256: str = ""
     estimated_usd: float = 0.0
     local_model: str = ""
+    held_out_patterns: HeldOutPatterns | None = None
 
     teacher: str = ""
     student: str = ""

@@ -1,0 +1,69 @@
+"""What is said of patterns that the local tier was not trained on, beside what is true of them."""
+
+from search_router.domain.grading import errors, mean
+from search_router.domain.local_tier.held_out_patterns import LEAST_PATTERNS, hold_out_patterns
+from search_router.domain.local_tier.patterns import patterns_of
+from search_router.domain.local_tier.training import train
+from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns
+
+EXAMPLES = labelled(seed=1, count=800)
+MODEL = train(EXAMPLES, MODALITIES, max_error=0.045)
+FILLERS = ("Aisha", "Grace", "Carlos", "Emma", "Noah", "Mia")
+
+
+def of_patterns(*patterns: str) -> list[str]:
+    return [pattern.format(filler) for pattern in patterns for filler in FILLERS]
+
+
+def test_what_it_says_is_near_what_new_patterns_show() -> None:
+    # GIVEN a student and queries of patterns that really are new
+    tried = [
+        (MODEL.neighbourhood.estimate(query), label)
+        for query, label in of_new_patterns(seed=4, count=400)
+    ]
+    off = [mean(errors(estimate.weights, label)) for estimate, label in tried if estimate]
+    answered = [estimate for estimate, _ in tried if estimate and MODEL.gate.admits(estimate)]
+    # WHEN patterns are held out of the labelled queries alone
+    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate)
+    # THEN the error is about the same, far above the one on known patterns, and nearly all refused
+    assert told is not None
+    assert abs(told.mae - mean(off)) <= 0.05
+    assert told.mae > 3 * (MODEL.gate.error or 0)
+    assert len(answered) / len(tried) <= told.answered <= 0.2
+
+
+def test_the_order_of_the_examples_changes_nothing() -> None:
+    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate)
+
+    assert hold_out_patterns(EXAMPLES[::-1], MODALITIES, MODEL.gate) == told
+
+
+def test_a_closed_gate_answers_nothing_of_them() -> None:
+    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate._replace(closed=True))
+
+    assert told is not None
+    assert (told.answered, told.answered_mae) == (0, None)
+
+
+def test_too_few_patterns_tell_nothing() -> None:
+    patterns = [f"{chr(97 + n)}sking {{}} {chr(97 + n)}bout" for n in range(LEAST_PATTERNS)]
+    rows = [(query, (0.7, 0.1, 0.1, 0.1)) for query in of_patterns(*patterns)]
+
+    assert hold_out_patterns(rows[len(FILLERS) :], MODALITIES, MODEL.gate) is None
+    assert hold_out_patterns(rows, MODALITIES, MODEL.gate) is not None
+
+
+def test_queries_of_one_wording_are_one_pattern() -> None:
+    queries = of_patterns("{} riding a boat", "interview with {} on stage", "{}さんの料理")
+
+    patterns = patterns_of(queries)
+
+    groups = [patterns[at : at + len(FILLERS)] for at in range(0, len(queries), len(FILLERS))]
+    assert [len(set(group)) for group in groups] == [1, 1, 1]
+    assert len(set(patterns)) == 3
+
+
+def test_queries_that_share_nothing_share_no_pattern() -> None:
+    queries = ["red sails", "guitar solo", "breaking news", ""]
+
+    assert len(set(patterns_of(queries))) == len(queries)
