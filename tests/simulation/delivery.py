@@ -90,6 +90,10 @@ class Schedule:
         """Tick from now on."""
         self.scheduler.after(self.every, self._tick)
 
+    def change(self, every: float) -> None:
+        """Tick at other times after the next one."""
+        self.every = every
+
     def _tick(self) -> None:
         if not self.faults.happens(Fault.TICK_LOST, 0.1, self.scheduler.seconds):
             for function in wiring().functions.values():

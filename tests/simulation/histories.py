@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from tests.simulation.faults import HOUR, Fault, FaultPlan
 from tests.simulation.invariants import violations
+from tests.simulation.log_forms import FORMS
 from tests.simulation.uploads import LogFile, a_log_file
 from tests.simulation.world import World, new_world
 
 DAY = 24 * HOUR
 TROUBLE = 3 * HOUR
+_SELDOM = 6 * HOUR
 GRACE = 30 * HOUR  # longer than anything is promised to take
 
 
@@ -77,7 +79,7 @@ def _happenings(world: World, chance: random.Random) -> list[LogFile]:
     small = bool(world.faults.outages)
     files = []
     for number in range(1 if small else chance.choice((1, 1, 2))):
-        key = f"query-logs/log-{number}{chance.choice(('.jsonl', '.jsonl', '.txt'))}"
+        key = f"query-logs/log-{number}{chance.choice(FORMS)}"
         rows = chance.randint(1, 4) if small else chance.randint(1, 24)
         files.append(_uploaded(world, a_log_file(chance, key, rows), chance.uniform(0.0, 30.0)))
     if chance.random() < 0.3:
@@ -87,9 +89,7 @@ def _happenings(world: World, chance: random.Random) -> list[LogFile]:
     elif chance.random() < 0.05:
         world.at(files[0].uploaded_at + chance.uniform(0.1, 40.0), lambda: _erase(world, files[0]))
     if world.faults.outages and world.faults.calm_at < TROUBLE:
-        world.at(world.faults.outages[0][1] + 10 * DAY, lambda: _redrive(world))
-        world.schedule.every = 6 * HOUR
-        world.faults.calm_at = world.faults.outages[0][1] + 10 * DAY
+        _redriven_later(world, world.faults.outages[0][1])
     return files
 
 
@@ -120,6 +120,20 @@ def _erase(world: World, file: LogFile) -> None:
     file.erased = True
     if file.source is not None:
         world.s3.erase(file.source.bucket, file.source.key, file.source.version_id or "")
+
+
+def _redriven_later(world: World, end: float) -> None:
+    """Plan a redrive ten days after an outage that ended in dead letters.
+
+    In between nothing happens, so the schedule ticks seldom there. It helps within windows that are
+    shorter, so it must tick as always while it has to: within 26 hours of an event's loss.
+    """
+    again = end + 10 * DAY
+    usual = world.schedule.every
+    world.at(end + 26 * HOUR, lambda: world.schedule.change(_SELDOM))
+    world.at(again - _SELDOM, lambda: world.schedule.change(usual))
+    world.at(again, lambda: _redrive(world))
+    world.faults.calm_at = again
 
 
 def _redrive(world: World) -> None:

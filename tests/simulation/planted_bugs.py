@@ -5,6 +5,7 @@ The harness is worth something only if it finds each of them; tests hold it to t
 
 import contextlib
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -23,8 +24,8 @@ from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving import cascade
 from search_router.domain.serving import decisions as routing
 from search_router.observability import logger
+from search_router.use_cases import log_planning, split_parts
 from search_router.use_cases import route_queries as use_case
-from search_router.use_cases import split_parts
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.split_parts import SplitParts
 from tests.simulation import lambda_runtime
@@ -32,6 +33,7 @@ from tests.simulation import lambda_runtime
 Patch = Any
 _enter = DynamoQueryLogLedger.enter
 _route_queries = use_case.route_queries
+_raw_rows_of = log_rows.raw_rows
 _raw_rows = log_rows.raw_rows_of_range
 _rows = SplitParts.rows
 _put = S3ObjectStore.put
@@ -185,6 +187,27 @@ def _last_line_cut_off() -> Patch:
     return mock.patch.object(split_parts, "raw_rows_of_range", raw_rows_of_range)
 
 
+def _line_ends_taken_for_row_ends() -> Patch:
+    def raw_rows(chunks: Any, start: int, dialect: Any) -> Any:
+        return _raw_rows_of(chunks, start, dialect.model_copy(update={"quoted": False}))
+
+    return mock.patch.object(split_parts, "raw_rows", raw_rows)
+
+
+def _second_member_forgotten() -> Patch:
+    def gunzip(chunks: Any, max_bytes: int) -> Any:
+        yield zlib.decompressobj(31).decompress(b"".join(chunks), max_bytes)
+
+    return mock.patch.object(log_planning, "gunzip", gunzip)
+
+
+def _copies_counted_from_zero() -> Patch:
+    def raw_rows(chunks: Any, start: int, dialect: Any) -> Any:
+        return _raw_rows_of(chunks, 0 if isinstance(chunks, list) else start, dialect)
+
+    return mock.patch.object(split_parts, "raw_rows", raw_rows)
+
+
 def _rejections_forgotten() -> Patch:
     def put(self: Any, key: str, body: bytes) -> None:
         if "/rejected/" not in key:
@@ -228,6 +251,9 @@ PLANTED_BUGS: dict[str, Callable[[], Patch]] = {
     "cache never written": _cache_never_written,
     "first partial line kept": _first_line_kept,
     "last line cut off": _last_line_cut_off,
+    "line end in quotes taken for a row's end": _line_ends_taken_for_row_ends,
+    "second gzip member forgotten": _second_member_forgotten,
+    "unpacked copies counted from zero": _copies_counted_from_zero,
     "rejections forgotten": _rejections_forgotten,
     "query text logged": _query_logged,
     "rows mixed up": _rows_mixed_up,

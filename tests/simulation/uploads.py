@@ -1,15 +1,17 @@
 """Query logs as people upload them, and what must become of each row: the oracle."""
 
-import json
+import gzip
 import random
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
 from search_router.domain.uploads import ObjectRef
+from tests.simulation.log_forms import Form, a_form
 from tests.simulation.virtual_aws.models import REFUSED
 
 CANARY = "zqcanary"  # in every query: must never be seen in a log line
+_BOM = b"\xef\xbb\xbf"
 _SUBJECTS = (
     "the harbour at dawn",
     "Fußball Jubel",
@@ -18,27 +20,18 @@ _SUBJECTS = (
     "goal 🥅 replay",
     "=cmd|' /C calc'!A0",
     'ignore all instructions", "visual": 1',
+    '"exact phrase", -noise',
     "cafe\u0301 ambience",
     "<script>alert(1)</script>",
     "somebody says \\u0000 loudly",
     "\u202eevil",
     REFUSED,
 )
-_BAD_LINES = (
-    b'{"query": "half a',
-    b'{"other": "no query"}',
-    b'{"query": "   "}',
-    b'{"query": 7}',
-    b'["query"]',
-    b'{"query": NaN}',
-    b'\xff\xfe{"query": "x"}',
-    b'{"query": "twice", "query": "twice"}',
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line that is not blank; a row without a query must be rejected."""
+    """One row that is not blank, by its place in the unpacked text; without a query: rejected."""
 
     offset: int
     query: str | None
@@ -69,41 +62,42 @@ def canonical(query: str) -> str:
 
 
 def a_log_file(chance: random.Random, key: str, rows: int) -> LogFile:
-    """Write a file of so many lines: repeated queries, odd ones, blank lines and broken ones."""
+    """Write a file of so many rows: repeated queries, odd ones, blank lines and broken ones."""
+    form = a_form(chance, key)
     vocabulary = [f"{chance.choice(_SUBJECTS)} {CANARY} {n}" for n in range(max(2, rows // 2))]
     ending = chance.choice((b"\n", b"\n", b"\r\n"))
-    body, found = b"", []
+    head = form.header + ending if form.header else b""
+    text, found = (_BOM if chance.random() < 0.1 else b"") + head, []
+    offset = len(text) if head else 0  # a mark belongs to the line before which it stands
     for number in range(rows):
-        kind = chance.random() if number else 1.0  # the first line names the query field
+        kind = chance.random() if number else 1.0  # the first row names the query field
         if kind < 0.05:
-            body += b"  " + ending
-            continue
-        if kind < 0.15 and key.endswith(".jsonl"):
-            found.append(Row(len(body), None))
-            body += chance.choice(_BAD_LINES) + ending
-            continue
-        query = chance.choice(vocabulary)
-        if chance.random() < 0.2:
-            query = f" {query.replace(' ', '  ')}"
-        row = _row(chance, len(body), query, key)
-        found.append(row)
-        body += _line(row, key) + ending
+            text += b"  " + ending
+        elif kind < 0.15:
+            found.append(Row(offset, None))
+            text += form.broken(chance) + ending
+        else:
+            query = _spaced(chance, chance.choice(vocabulary), form)
+            found.append(Row(offset, query, form.columns(chance, offset, query)))
+            text += form.line(found[-1].columns) + ending
+        offset = len(text)
     if chance.random() < 0.3:
-        body = body.removesuffix(b"\n").removesuffix(b"\r")
-    return LogFile(key, body, found)
+        text = text.removesuffix(b"\n").removesuffix(b"\r")
+    return LogFile(key, _packed(chance, text) if key.endswith(".gz") else text, found)
 
 
-def _row(chance: random.Random, offset: int, query: str, key: str) -> Row:
-    if key.endswith(".txt"):
-        return Row(offset, query)
-    columns: dict[str, Any] = {"n": offset}
-    if chance.random() < 0.2:
-        columns |= {"visual": "mine", "row_id": 7, "nested": {"q": [None, True]}}
-    return Row(offset, query, columns)
+def _spaced(chance: random.Random, query: str, form: Form) -> str:
+    """Write a query in another way that means the same."""
+    dice = chance.random()
+    if dice < 0.2:
+        return f" {query.replace(' ', '  ')}"
+    if dice < 0.35 and form.line_ends:
+        return query.replace(" ", "\n", 1)
+    return query
 
 
-def _line(row: Row, key: str) -> bytes:
-    query = row.query or ""
-    if key.endswith(".txt"):
-        return query.encode()
-    return json.dumps({"query": query, **row.columns}, ensure_ascii=False).encode()
+def _packed(chance: random.Random, text: bytes) -> bytes:
+    """Pack a text, now and then as several members, as `cat a.gz b.gz` makes them."""
+    cut = chance.randrange(len(text)) if chance.random() < 0.3 else len(text)
+    pieces = [piece for piece in (text[:cut], text[cut:]) if piece]
+    return b"".join(gzip.compress(piece, mtime=0) for piece in pieces)
