@@ -7,7 +7,7 @@ the table with its figure, and the exit code is 1.
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,7 +36,8 @@ class Goal:
 def conclude(title: str, rows: Sequence[Row], goals: Sequence[Goal], out: Path) -> int:
     """Print the table and the goals, write both as JSON, and return the exit code."""
     console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(_table(title, rows))
+    for table in _tables(title, rows, console.width):
+        console.print(table)
     console.print(_goals(goals))
     out.parent.mkdir(parents=True, exist_ok=True)
     record = {
@@ -49,14 +50,36 @@ def conclude(title: str, rows: Sequence[Row], goals: Sequence[Goal], out: Path) 
     return 0 if all(goal.met for goal in goals) else 1
 
 
-def _table(title: str, rows: Sequence[Row]) -> Table:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(title=title)
-    for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index else "left")
-    for row in rows:
-        table.add_row(*(_text(row.get(name)) for name in columns))
-    return table
+def _tables(title: str, rows: Sequence[Row], width: int) -> Iterator[Table]:
+    """Part what is too wide for the console: every table begins with the first column."""
+    first, *others = dict.fromkeys(name for row in rows for name in row)
+    for names in _parted(rows, first, others, width):
+        table = Table(title=title)
+        for index, name in enumerate([first, *names]):
+            table.add_column(name, justify="right" if index else "left")
+        for row in rows:
+            if any(name in row for name in names):
+                table.add_row(*(_text(row.get(name)) for name in [first, *names]))
+        yield table
+
+
+def _parted(rows: Sequence[Row], first: str, others: Sequence[str], width: int) -> list[list[str]]:
+    """Deal the columns out, in order; the first one's width is that of the rows in the part."""
+    parts: list[list[str]] = [[]]
+    for name in others:
+        candidate = [*parts[-1], name]
+        shown = [row for row in rows if any(column in row for column in candidate)]
+        if parts[-1] and _width(shown, [first, *candidate]) > width:
+            parts.append([name])
+        else:
+            parts[-1] = candidate
+    return parts
+
+
+def _width(rows: Sequence[Row], names: Sequence[str]) -> int:
+    """Return the width of a table of these columns: each has a border and two spaces."""
+    cells = [[name, *(_text(row.get(name)) for row in rows)] for name in names]
+    return 1 + sum(3 + max(map(len, column)) for column in cells)
 
 
 def _goals(goals: Sequence[Goal]) -> Table:

@@ -1,7 +1,8 @@
 """Whole patterns held out, to see whether the distance tells the never seen from the merely new.
 
 An eighth of the patterns is hidden at a time, together with a fifth of the queries of the others;
-the student learns the rest. The queries of the other patterns are the known ones.
+the student learns the rest. The queries of the other patterns are the known ones. Some of them are
+of patterns so small that nothing of these was left to learn; a row without them stands apart.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from benchmarks.query_patterns import patterns_of
 from router_cli.synthesis.draws import Draw
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
-from search_router.domain.weights import Modalities
+from search_router.domain.weights import Modalities, Weights
 
 _GROUPS = 8
 _LEAST_QUERIES = 4  # smaller patterns are mostly close relatives of others
@@ -31,6 +32,7 @@ class Signal:
     word_nearness: float
     answered: bool
     error: float | None
+    pattern_seen: bool
 
 
 SIGNALS: dict[str, Callable[[Signal], float]] = {
@@ -65,10 +67,12 @@ def hold_out_patterns(examples: Examples, modalities: Modalities, kept: Sequence
             )
             held = set(others[: len(others) // 5])
             seen = [it for it in examples if it[0] not in new and it[0] not in held]
+            patterns_seen = {patterns[query] for query, _ in seen}
             model, index = train(seen, modalities, MAX_ERROR), WordIndex(seen)
             for query, label in examples:
                 if query in new or query in held:
-                    signal = _signal(model, index, query, label)
+                    is_seen = patterns[query] in patterns_seen
+                    signal = _signal(model, index, query, label, pattern_seen=is_seen)
                     (hidden if query in new else known).append(signal)
     rows: list[Row] = [
         {
@@ -79,6 +83,16 @@ def hold_out_patterns(examples: Examples, modalities: Modalities, kept: Sequence
         for name, signal in SIGNALS.items()
         for share in kept
     ]
+    rows.extend(
+        {
+            "what": f"familiarity, {100 * share:.0f} % kept of known with a pattern seen",
+            "known": share,
+            "new refused": _refused(
+                [it for it in known if it.pattern_seen], hidden, share, SIGNALS["familiarity"]
+            ),
+        }
+        for share in kept
+    )
     slipped = [it.error for it in hidden if it.answered and it.error is not None]
     rows.append(
         {
@@ -98,7 +112,9 @@ def _hidden_groups(patterns: dict[str, int], number: int) -> list[set[int]]:
     return [set(dealt[group::_GROUPS]) for group in range(_GROUPS)]
 
 
-def _signal(model: LocalModel, index: WordIndex, query: str, label: tuple[float, ...]) -> Signal:
+def _signal(
+    model: LocalModel, index: WordIndex, query: str, label: Weights, *, pattern_seen: bool
+) -> Signal:
     estimate = model.neighbourhood.estimate(query)
     words = index.nearest(query)
     return Signal(
@@ -106,6 +122,7 @@ def _signal(model: LocalModel, index: WordIndex, query: str, label: tuple[float,
         words[0][0] if words else 0.0,
         model.answer(query) is not None,
         Tried.of(query, estimate.weights, label).error if estimate else None,
+        pattern_seen,
     )
 
 

@@ -1,14 +1,19 @@
 """Trying a student: folds of distinct queries, scores per row, and what it costs."""
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+import search_router
 from benchmarks.local_rivals import Examples, Student
 from router_cli.synthesis.draws import Draw
 from search_router.domain.fingerprints import fingerprint
@@ -19,6 +24,7 @@ FOLDS = 5
 _SEED = 1
 _BATCH = 1_000
 _RESAMPLES = 2_000
+_NO_BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,10 @@ class Result:
     imports: str
 
 
-def folds_of(examples: Examples) -> Iterator[tuple[Examples, Examples]]:
+def folds_of(examples: Examples, seed: int = _SEED) -> Iterator[tuple[Examples, Examples]]:
     """Yield what is seen and what is not, for each of five folds of distinct queries."""
     keys = sorted({fingerprint(query) for query, _ in examples})
-    fold = {key: n % FOLDS for n, key in enumerate(Draw(_SEED, "folds").shuffled(keys))}
+    fold = {key: n % FOLDS for n, key in enumerate(Draw(seed, "folds").shuffled(keys))}
     for number in range(FOLDS):
         yield (
             [it for it in examples if fold[fingerprint(it[0])] != number],
@@ -96,8 +102,23 @@ def cpu_us(work: Callable[[], object], queries: int, repeats: int = 3) -> float:
 
 
 def import_ms(modules: str) -> float:
-    """Return the least CPU milliseconds that these imports add to a fresh interpreter's start."""
-    return max(0.0, _start_ms(f"import {modules}") - _start_ms("pass"))
+    """Return the least CPU milliseconds that these imports add to a fresh interpreter's start.
+
+    With bytecode, which pip leaves beside every package, however this process was started.
+    """
+    environment = {name: os.environ[name] for name in os.environ if name not in _NO_BYTECODE}
+    return max(0.0, _start_ms(f"import {modules}", environment) - _start_ms("pass", environment))
+
+
+def layer_import_ms(modules: str) -> float:
+    """Return the same for this project's package without bytecode, as in a layer that has none."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(search_router.__file__).parent
+        shutil.copytree(
+            package, Path(folder, package.name), ignore=shutil.ignore_patterns("__pycache__")
+        )
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        return _start_ms(f"import {modules}", environment) - _start_ms("pass", environment)
 
 
 def mean_interval(rows: Sequence[Tried]) -> tuple[float, float]:
@@ -113,10 +134,11 @@ def mean_interval(rows: Sequence[Tried]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _start_ms(code: str) -> float:
+def _start_ms(code: str, environment: Mapping[str, str]) -> float:
     program = f"import time; t = time.process_time(); {code}; print(time.process_time() - t)"
+    command = [sys.executable, "-c", program]
     goes = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)  # noqa: S603
+        subprocess.run(command, env=environment, capture_output=True, check=True, text=True)  # noqa: S603
         for _ in range(7)
     ]
     return 1_000 * min(float(go.stdout) for go in goes)

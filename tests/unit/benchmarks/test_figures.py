@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import Goal, conclude
+from benchmarks.figures import Goal, Row, conclude
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,20 @@ def test_one_missed_goal_is_exit_code_one_and_stays_in_the_table(
 
 def test_all_goals_met_is_exit_code_zero(tmp_path: Path) -> None:
     assert conclude("t", [{"way": "ours"}], [Goal("work", 1, 1, "s")], tmp_path / "t.json") == 0
+
+
+def test_a_table_that_is_too_wide_is_parted_and_nothing_wraps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {f"figure number {n}": float(n) for n in range(12)}
+    rows: list[Row] = [{"way": "ours", **figures}, {"way": "another", "figure number 0": 0.5}]
+
+    conclude("t", rows, [], tmp_path / "t.json")
+
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line for line in lines if "way" in line]
+    assert len(heads) == 2
+    assert all(sum(name in head for head in heads) == 1 for name in list(figures)[2:])
+    assert sum("ours" in line for line in lines) == 2
+    assert sum("another" in line for line in lines) == 1  # it has no figure of the second part
+    assert max(map(len, lines)) <= 140

@@ -21,7 +21,7 @@ from search_router.domain.local_tier.calibration import (
 from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.neighbours import BUDGET, NEIGHBOURS, Estimate
+from search_router.domain.local_tier.neighbours import BUDGET, NEIGHBOURS, Estimate, density_of
 from search_router.domain.local_tier.terms import MAX_WORDS, terms_of, words_of
 from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights
@@ -137,6 +137,43 @@ def test_a_pattern_without_spaces_is_recognised() -> None:
     assert estimate is not None
     assert estimate.weights == audio
     assert estimate.familiarity > 0.6
+
+
+def test_two_siblings_are_enough_to_be_familiar() -> None:
+    small = [(f"{title} logo on screen", (0.2, 0.0, 0.1, 0.7)) for title in ("Abstract", "Rust")]
+    hood = index_queries([*EXAMPLES, *small], MODALITIES)
+
+    sibling = hood.estimate("Black Mirror logo on screen")
+    stranger = hood.estimate("Black Mirror poster of the first season")
+
+    assert sibling is not None
+    assert stranger is not None
+    assert sibling.familiarity > 0.5
+    assert stranger.familiarity < 0.3
+
+
+def test_familiarity_is_a_share() -> None:
+    hood = MODEL.neighbourhood
+    rows = unseen(seed=4, count=200, but=EXAMPLES)
+    found = [it for it in (hood.estimate(query) for query, _ in rows) if it is not None]
+
+    assert len(found) > 150
+    assert all(0 < estimate.familiarity <= 1 for estimate in found)
+
+
+def test_a_little_like_the_only_row_is_not_familiar() -> None:
+    hood = index_queries([("zeppelin over the old harbour", (0.7, 0.1, 0.1, 0.1))], MODALITIES)
+
+    estimate = hood.estimate("zeppelin museum opening hours for groups on public holidays")
+
+    assert estimate is not None
+    assert estimate.familiarity < 0.5
+
+
+def test_density_is_the_mean_cosine_weighted_by_itself() -> None:
+    assert density_of([]) == 0
+    assert density_of([(0.4, 7)]) == pytest.approx(0.4)
+    assert density_of([(0.6, 1), (0.2, 2)]) == pytest.approx(0.5)
 
 
 def test_the_budgeted_search_finds_nearly_what_a_full_scan_finds() -> None:

@@ -1,6 +1,6 @@
 """A local model as bytes: compact, checked, and free of text.
 
-    "SRLOCAL1" | SHA-256 of the payload | zlib(payload)
+    "SRLOCAL2" | SHA-256 of the payload | zlib(payload)
     payload = length of the header | header (JSON) | arrays
 
 Ascending numbers are kept as gaps and fractions in half precision. Of each array all first bytes
@@ -25,7 +25,7 @@ from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
 from search_router.domain.weights import Modalities
 
-_MAGIC = b"SRLOCAL1"
+_MAGIC = b"SRLOCAL2"
 _DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<I")
 _MAX_PAYLOAD = 64 * 1024 * 1024  # 200,000 rows take 10 MB
@@ -33,7 +33,7 @@ _ARRAYS = (  # name, type code of `array`
     ("known", "Q"),
     ("label_of", "I"),
     ("inverse_norms", "H"),
-    ("nearness", "H"),
+    ("densities", "H"),
     ("terms", "I"),
     ("squares", "H"),
     ("lengths", "B"),
@@ -51,7 +51,7 @@ def pack(model: LocalModel) -> bytes:
         "known": _gaps(sorted(hood.known)),
         "label_of": hood.label_of,
         "inverse_norms": _halves(hood.inverse_norms),
-        "nearness": _halves(hood.nearness),
+        "densities": _halves(hood.densities),
         "terms": _gaps(terms),
         "squares": _halves([-square for _, square, _ in entries]),
         "lengths": [length for length, _, _ in entries],
@@ -97,7 +97,7 @@ def unpack(artefact: bytes, modalities: Modalities) -> LocalModel:
         label_of=arrays["label_of"],
         known={key: row for row, key in enumerate(accumulate(arrays["known"]))},
         inverse_norms=_fractions(arrays["inverse_norms"]),
-        nearness=_fractions(arrays["nearness"]),
+        densities=_fractions(arrays["densities"]),
         terms=terms,
         postings=postings,
         unknown_square=header["unknown_square"],

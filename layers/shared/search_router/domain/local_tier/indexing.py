@@ -19,6 +19,7 @@ from search_router.domain.local_tier.neighbours import (
     POSTINGS_KEPT,
     Neighbourhood,
     Posting,
+    density_of,
     known_key,
 )
 from search_router.domain.local_tier.terms import terms_of
@@ -65,12 +66,12 @@ def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> 
         label_of=array("I", [numbers[label] for label in weights]),
         known={key: row for row, (key, _, _) in enumerate(rows)},
         inverse_norms=_halves([_inverse_norm(found, squares) for found in terms]),
-        nearness=[0.0] * len(rows),
+        densities=[0.0] * len(rows),
         terms=index,
         postings=postings,
         unknown_square=unknown,
     )
-    return neighbourhood._replace(nearness=_nearness(neighbourhood, terms))
+    return neighbourhood._replace(densities=_densities(neighbourhood, terms))
 
 
 def _rarity(frequency: int, rows: int) -> float:
@@ -113,9 +114,9 @@ def _index(
     return index, postings
 
 
-def _nearness(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Sequence[float]:
-    nearest = (neighbourhood.nearest(found, but=row) for row, found in enumerate(terms))
-    return _halves([found[0][0] if found else 0.0 for found in nearest])
+def _densities(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Sequence[float]:
+    around = (neighbourhood.nearest(found, but=row) for row, found in enumerate(terms))
+    return _halves([density_of(neighbours) for neighbours in around])
 
 
 def _halves(numbers: Sequence[float]) -> tuple[float, ...]:

@@ -6,9 +6,10 @@ samples of all terms are coordinated: a row that is in one is likely to be in th
 sketches: Cohen and Kaplan, PODC 2007). The neighbours vote by the square of their cosine for the
 label of least expected error, so an answer is always a label that the teacher gave, on its grid.
 
-`familiarity` compares the distance to the neighbours with the distance between these and their own
-neighbours, as the local outlier factor does (Breunig et al., SIGMOD 2000): a pattern with many slot
-fillers is wide, and a new filler in it is no news.
+`familiarity` is the density around a query over the density around its neighbours, the local
+outlier factor turned over (Breunig et al., SIGMOD 2000): a pattern with many slot fillers is thin,
+and a new filler in it is no news. Density is the mean cosine to the neighbours weighted by itself,
+so that the few siblings of a small pattern count more than the strangers that follow them.
 """
 
 import math
@@ -24,9 +25,7 @@ from search_router.domain.weights import Modalities, Weights
 BUDGET = 300
 POSTINGS_KEPT = 40
 NEIGHBOURS = 9
-_CLOSEST = 5  # neighbours that familiarity is taken from
-_LEAST_NEARNESS = 0.15  # a row that is near to none does not make its own neighbourhood wide
-_EPSILON = 1e-9
+_LEAST_DENSITY = 0.15  # what is near to none is no measure of nearness
 
 Neighbour = tuple[float, int]  # cosine, row
 Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, place
@@ -36,8 +35,8 @@ class Estimate(NamedTuple):
     """What the neighbours say of one query.
 
     `risk` is the mean absolute error per weight that is expected from their votes, `familiarity`
-    about 1 for a query as close to them as they are to each other. `known` tells that the query
-    itself is labelled.
+    1 for a query as close to them as they are to each other, 0 for one that is far from all.
+    `known` tells that the query itself is labelled.
     """
 
     weights: Weights
@@ -49,7 +48,7 @@ class Estimate(NamedTuple):
 class Neighbourhood(NamedTuple):
     """The labelled queries, indexed; `labels` are distinct, `label_of` names each row's.
 
-    `inverse_norms` and `nearness` (cosine of the closest other row) are per row. A term that no row
+    `inverse_norms` and `densities` (of the other rows around it) are per row. A term that no row
     has adds `unknown_square` to a query's squared norm.
     """
 
@@ -58,7 +57,7 @@ class Neighbourhood(NamedTuple):
     label_of: Sequence[int]
     known: Mapping[int, int]
     inverse_norms: Sequence[float]
-    nearness: Sequence[float]
+    densities: Sequence[float]
     terms: Mapping[int, Posting]
     postings: Sequence[int]
     unknown_square: float
@@ -115,11 +114,11 @@ class Neighbourhood(NamedTuple):
         return [(-negative * own, row) for negative, row in sorted(best)[:NEIGHBOURS]]
 
     def _familiarity(self, neighbours: Sequence[Neighbour]) -> float:
-        ratios = (
-            cosine / max(_LEAST_NEARNESS, self.nearness[row])
-            for cosine, row in neighbours[:_CLOSEST]
-        )
-        return math.fsum(ratios) / _CLOSEST
+        squares, around = [], []
+        for cosine, row in neighbours:  # a row that was alone has the query for company
+            squares.append(cosine * cosine)
+            around.append(cosine * max(_LEAST_DENSITY, cosine, self.densities[row]))
+        return math.fsum(squares) / math.fsum(around)
 
     def _least_risk(self, votes: Mapping[int, float]) -> tuple[int, float]:
         """Return the label of least expected distance to all votes, and that distance."""
@@ -130,6 +129,12 @@ class Neighbourhood(NamedTuple):
             risks[other] += votes[one] * distance
         best = min(risks, key=risks.__getitem__)
         return best, risks[best] / (len(self.modalities) * sum(votes.values()))
+
+
+def density_of(neighbours: Sequence[Neighbour]) -> float:
+    """Return the mean cosine to the neighbours, each weighted by its own; 0 without any."""
+    total = math.fsum([cosine for cosine, _ in neighbours])
+    return math.fsum([cosine * cosine for cosine, _ in neighbours]) / total if total else 0.0
 
 
 def known_key(query: str) -> int:

@@ -19,7 +19,7 @@ _SPACELESS = (
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
-_WORD = re.compile(
+_WORD = (  # compiled by its first use: that takes longer than all of this package's imports
     rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[^\W_]|[{_MARKS}])+"
     rf"(?:['\u2019](?:(?![{_SPACELESS}])[^\W_]|[{_MARKS}])+)*"
 )
@@ -31,7 +31,7 @@ def words_of(query: str) -> list[str]:
     """Return the first words of a query, case-folded, in order."""
     if query.isascii():
         return _ASCII_WORD.findall(query.lower())[:MAX_WORDS]
-    return _WORD.findall(unicodedata.normalize("NFKC", query).casefold())[:MAX_WORDS]
+    return re.findall(_WORD, unicodedata.normalize("NFKC", query).casefold())[:MAX_WORDS]
 
 
 def terms_of(query: str) -> set[int]:
