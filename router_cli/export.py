@@ -11,7 +11,7 @@ from router_cli import opensearch
 from router_cli.console import print_json, print_table, say
 from router_cli.failures import CommandError
 from router_cli.routed_logs.distinct import DistinctQueries
-from router_cli.routed_logs.parts import read_parts, routed_log, rows_of
+from router_cli.routed_logs.parts import champion_of, read_parts, routed_log, rows_of
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Status
@@ -52,9 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write pipelines, queries and requests into one folder."""
     stack = open_stack(arguments)
     log = routed_log(stack, arguments.log_id)
-    champion = stack.champions.version(log.champion_version)
-    if champion is None:
-        raise CommandError(f"champion version {log.champion_version} is unknown")
+    champion = champion_of(stack, log)
     opensearch.check_modalities(champion.serving.modalities)
     sub_queries = _sub_queries(arguments.sub_queries, champion)
     folder = arguments.out or Path(f"opensearch-{log.log_id}")

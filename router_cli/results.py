@@ -1,12 +1,17 @@
-"""`search-router results LOG`: a log's summary, its rows in input order, its table for Athena."""
+"""`search-router results LOG`: a log's summary, its rows in input order, its table for Athena.
+
+Also the distilled model's answers, as a file from which the next local tier can learn.
+"""
 
 import argparse
 import io
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -17,6 +22,7 @@ from router_cli.routed_logs.csv_rows import write_csv
 from router_cli.routed_logs.distinct import DistinctQueries
 from router_cli.routed_logs.log_progress import unfinished
 from router_cli.routed_logs.parts import (
+    champion_of,
     find_log,
     read_parts,
     read_summary,
@@ -25,8 +31,11 @@ from router_cli.routed_logs.parts import (
 )
 from router_cli.stack import Stack, add_stack_arguments, open_stack
 from search_router.domain import naming
+from search_router.domain.intake.answer_files import MAX_ANSWERS
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.logs.results import OWN_COLUMNS
+from search_router.domain.serving.decisions import Status
+from search_router.domain.uploads import ANSWERS_SUFFIXES
 
 STDOUT = Path("-")
 _SAMPLED_PARTS = 16
@@ -40,6 +49,12 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="of the rows")
     parser.add_argument(
         "--athena-ddl", action="store_true", help="print the table definition for Athena"
+    )
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE.answers.jsonl",
+        help="write what the distilled model answered, for the local tier of the next run",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_stack_arguments(parser)
@@ -58,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         return fail(found.sentence())
     if arguments.athena_ddl:
         _print_definition(stack, log, arguments.json)
+    elif arguments.answers:
+        _fetch_answers(stack, log, arguments.answers, arguments.json)
     else:
         _fetch(stack, arguments)
     return 0
@@ -68,6 +85,10 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         arguments.usage_error("--json and --out - would both be written to stdout")
     if arguments.athena_ddl and (arguments.out or arguments.format == "csv"):
         arguments.usage_error("--athena-ddl reads the parts where they lie; leave out --out")
+    if arguments.answers and (arguments.out or arguments.athena_ddl or arguments.format == "csv"):
+        arguments.usage_error("--answers writes a file of its own; leave out the other outputs")
+    if arguments.answers and not arguments.answers.name.endswith(ANSWERS_SUFFIXES[0]):
+        arguments.usage_error(f"an answers file is told by its name: FILE{ANSWERS_SUFFIXES[0]}")
     if arguments.format == "csv" and not arguments.out:
         arguments.usage_error("--format csv needs --out FILE, or --out - for stdout")
 
@@ -92,6 +113,19 @@ def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
         )
 
 
+def _fetch_answers(stack: Stack, log: QueryLog, out: Path, as_json: bool) -> None:
+    if not out.parent.is_dir():
+        raise CommandError(f"there is no folder {out.parent}: make it first")
+    written, distinct = write_answers(stack, log, out)
+    if as_json:
+        print_json({"log_id": log.log_id, "answers": written, "distinct": distinct})
+        return
+    say(
+        f"{written:,} of {distinct:,} answers of the distilled model, the most frequent first: put "
+        f"{out.name} beside the labelled prompts in a folder, and upload that"
+    )
+
+
 def print_summary(title: str, summary: dict[str, Any]) -> None:
     """Print a summary for people: histograms are left out, drift is told by modality."""
     shown = {k: v for k, v in summary.items() if k not in ("weight_histograms", "drift")}
@@ -110,6 +144,27 @@ def write_rows(stack: Stack, log_id: str, out: Path) -> int:
             file.write(part)
             distinct.add(rows_of(part))
         return len(distinct)
+
+
+def write_answers(stack: Stack, log: QueryLog, out: Path) -> tuple[int, int]:
+    """Write the queries that a log's distilled model answered well, the most frequent first.
+
+    Return how many were written and how many there are; a local model takes only so many. Rows that
+    the local tier answered are not among them, nor are their repetitions: it must not teach itself.
+    """
+    champion = champion_of(stack, log)
+    modalities = champion.serving.modalities
+    with DistinctQueries("query", *modalities) as distinct, _whole(out) as file:
+        for part in read_parts(stack, log.log_id, "reading the log"):
+            distinct.add(
+                row
+                for row in rows_of(part)
+                if (row["model"], row["status"]) == (champion.serving.model_id, Status.OK)
+            )
+        for _, [query, *weights] in islice(distinct, MAX_ANSWERS):
+            reference = json.dumps(dict(zip(modalities, weights, strict=True)))
+            file.write(json.dumps({"query": query, "reference": reference}).encode() + b"\n")
+        return min(len(distinct), MAX_ANSWERS), len(distinct)
 
 
 def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
@@ -139,9 +194,7 @@ def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
 
 
 def _print_definition(stack: Stack, log: QueryLog, as_json: bool) -> None:
-    champion = stack.champions.version(log.champion_version)
-    if champion is None:
-        raise CommandError(f"champion version {log.champion_version} is unknown")
+    champion = champion_of(stack, log)
     parts, all_parts = sampled_parts(stack, log.log_id, _SAMPLED_PARTS)
     rows = (row for part in parts for row in rows_of(part))
     columns = columns_of(rows, champion.serving.modalities)

@@ -13,13 +13,14 @@ from router_cli.failures import CommandError
 from router_cli.prompt_sources import prompt_file
 from router_cli.validation_report import Rejects, write_report
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.intake.answer_files import holds_answers, read_answers
 from search_router.domain.intake.estimates import estimate_costs
 from search_router.domain.intake.manifests import described
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
-from search_router.domain.weights import parse_modalities
+from search_router.domain.weights import Modalities, parse_modalities
 
 DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
 DEFAULT_HOLDOUT_FRACTION = 0.1
@@ -58,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.holdout_fraction,
         arguments.keep_reasoning,
     )
-    files = [prompt_file(path) for path in arguments.files]
+    files = [prompt_file(path) for path in _prompts(arguments.files)]
+    _check_answers(arguments.files, rules.modalities)
     builder, rejects = IntakeBuilder(rules), Rejects()
     try:
         _survey(files, builder, rejects, arguments.report)
@@ -74,6 +76,21 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(report, rejects)
     return 1 if selection.refusal else 0
+
+
+def _prompts(paths: Sequence[Path]) -> list[Path]:
+    prompts = [path for path in paths if not holds_answers(path.name)]
+    if not prompts:
+        raise CommandError("nothing but a model's answers: name the labelled prompts too")
+    return prompts
+
+
+def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
+    files = [prompt_file(path) for path in paths if holds_answers(path.name)]
+    try:
+        read_answers(files, modalities)
+    except (OSError, InvalidInputError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _survey(
@@ -102,7 +119,7 @@ def _report(
         **selection.counts.model_dump(),
         "files": [
             {"name": str(path), "rows_in": file.rows_in, "rejected": file.rejected}
-            for path, file in zip(arguments.files, selection.files, strict=True)
+            for path, file in zip(_prompts(arguments.files), selection.files, strict=True)
         ],
         "rejected_by_reason": dict(rejects.by_reason),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),

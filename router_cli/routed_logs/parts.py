@@ -10,6 +10,7 @@ from router_cli.routed_logs.log_progress import unfinished
 from router_cli.stack import Stack
 from search_router.domain import naming
 from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.serving.champions import Champion
 
 
 def find_log(stack: Stack, log_id: str) -> QueryLog:
@@ -20,6 +21,14 @@ def find_log(stack: Stack, log_id: str) -> QueryLog:
     if log.state is LogState.FAILED:
         raise CommandError(f"{log_id} failed: {log.reason}")
     return log
+
+
+def champion_of(stack: Stack, log: QueryLog) -> Champion:
+    """Read the champion that routes a log; raises CommandError if it is unknown."""
+    champion = stack.champions.version(log.champion_version)
+    if champion is None:
+        raise CommandError(f"champion version {log.champion_version} is unknown")
+    return champion
 
 
 def routed_log(stack: Stack, log_id: str) -> QueryLog:

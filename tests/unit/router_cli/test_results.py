@@ -15,6 +15,8 @@ from router_cli.__main__ import main
 from router_cli.results import write_csv_rows, write_rows
 from router_cli.routed_logs.log_progress import unfinished
 from router_cli.stack import Stack
+from search_router.domain.intake.answer_files import read_answers
+from search_router.domain.intake.prompt_files import PromptFile
 from tests.fakes import START
 from tests.records import MODALITIES, jsonl
 from tests.unit.router_cli.conftest import ROWS, route_log
@@ -229,3 +231,36 @@ def test_every_hostile_row_kept_its_place(routed: str, answer: Answer, tmp_path:
     users = [json.loads(line)["User Id"] for line in out.read_bytes().splitlines()]
 
     assert users == [row["User Id"] for row in ROWS]
+
+
+def test_the_answers_are_those_of_the_distilled_model_the_most_frequent_first(
+    world: World, stack: Stack, answer: Answer, tmp_path: Path
+) -> None:
+    # GIVEN a log with repetitions, a row that got the prior, and one that the local tier answered
+    log_id = route_log(world, jsonl([{"query": q} for q in ("b", "a", "a", "c", "d", "")]))
+    part = next(key for key in world.objects.bodies if f"{log_id}/parts/" in key)
+    rows = [json.loads(line) for line in world.objects.bodies[part].splitlines()]
+    changed = {
+        "c": {"status": "fallback", "model": ""},
+        "d": {"model": "models/local/1", "tier": "x"},
+    }
+    world.objects.bodies[part] = jsonl([row | changed.get(row["query"], {}) for row in rows])
+    manifest = world.text(f"logs/{log_id}/manifest.json")
+    manifest["parts"][0]["bytes"] = len(world.objects.bodies[part])
+    world.objects.bodies[f"logs/{log_id}/manifest.json"] = json.dumps(manifest).encode()
+    out = tmp_path / "log.answers.jsonl"
+    # WHEN its answers are fetched
+    told = answer("results", log_id, "--answers", str(out))
+    # THEN an intake can read them
+    file = PromptFile(out.name, is_packed=False, read=lambda: [out.read_bytes()])
+    answers = read_answers([file], MODALITIES)
+    assert [query for query, _ in answers] == ["a", "b"]
+    assert answers[0][1] == pytest.approx([rows[1][name] for name in MODALITIES])
+    assert (told["answers"], told["distinct"]) == (2, 2)
+
+
+@pytest.mark.parametrize("options", [["--answers", "x.jsonl"],
+                                     ["--answers", "x.answers.jsonl", "--out", "y"]])  # fmt: skip
+def test_an_answers_file_has_its_own_name_and_no_company(options: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["results", "log-1", *options])

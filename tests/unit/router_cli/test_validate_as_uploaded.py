@@ -12,10 +12,12 @@ from tests.records import jsonl
 from tests.unit.use_cases.world import World, ran
 
 ROWS = list(training_records(3, 400, with_reasoning=True))
+ANSWER = json.dumps({"visual": 1, "audio": 0, "transcription": 0, "metadata": 0})
 FILES = {
     "b.jsonl": b"\xef\xbb\xbf" + jsonl(ROWS[:150]) + b"broken\n\n",
     "a.jsonl.gz": gzip.compress(jsonl(ROWS[100:300])),
     "c.jsonl": jsonl(ROWS[300:]).replace(b"\n", b"\r\n") + b'{"query": ""}',
+    "d.answers.jsonl": jsonl([{"query": "quite new", "reference": ANSWER}]),
 }
 
 
@@ -23,7 +25,7 @@ FILES = {
 def test_the_same_files_have_the_same_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: bool
 ) -> None:
-    # GIVEN a dataset of three files that was uploaded
+    # GIVEN a dataset of three prompt files, and answers beside them, that was uploaded
     world = World(keep_reasoning=keep)
     for name, body in FILES.items():
         world.uploads.upload(f"prompts/set/{name}", body)
@@ -45,3 +47,16 @@ def test_the_same_files_have_the_same_figures(
     assert {name: report[name] for name in shared} == {name: manifest[name] for name in shared}
     assert list(report["prior"].values()) == manifest["prior"]
     assert [file["rows_in"] for file in report["files"]] == [151, 200, 101]
+
+
+def test_answers_are_read_as_strictly_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, answers = tmp_path / "labels.jsonl", tmp_path / "log.answers.jsonl"
+    labels.write_bytes(jsonl(ROWS))
+    answers.write_bytes(b"broken\n")
+
+    assert main(["validate", str(labels), str(answers)]) == 1
+    assert "log.answers.jsonl, line 1: invalid_json" in capsys.readouterr().err
+    assert main(["validate", str(answers)]) == 1
+    assert "name the labelled prompts too" in capsys.readouterr().err

@@ -4,8 +4,11 @@ import pytest
 
 from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejected
+from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
+from search_router.use_cases.champion_moves import approve
+from search_router.use_cases.run_lifecycle import RunLifecycle
 from tests.fakes import FakeModel, InMemoryChampions, always
 from tests.records import a_champion, a_serving_model, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
@@ -217,6 +220,43 @@ def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
         ModelPromoted(run_id=one.run_id, champion_version=1),
         ModelPromoted(run_id=twin.run_id, champion_version=1),
     ]
+
+
+def with_another_local_tier(world: World, key: str) -> Run:
+    """Evaluate the champion's model once more, with a local tier of another bound."""
+    world.local_tier_max_error = 0.03
+    return world.evaluated(key=key)
+
+
+def test_the_same_model_with_another_local_tier_is_another_champion(world: World) -> None:
+    one = world.promoted()
+
+    other = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
+
+    assert (other.state, other.champion_version) == (RunState.PROMOTED, 2)
+    assert other.reason == "the model of version 1 with another local tier"
+    champion = world.champions.current()
+    assert champion is not None
+    assert champion.serving == one.serving.model_copy(update={"local_model": other.local_model})
+    assert champion.previous_version == 1
+    assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
+
+
+def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
+    world = World()
+    world.promoted()
+    world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
+
+    asked = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
+    approved = approve(
+        asked.run_id,
+        "approved",
+        champions=world.champions,
+        lifecycle=RunLifecycle(world.runs, world.events, world.clock),
+    )
+
+    assert asked.state is RunState.AWAITING_APPROVAL
+    assert (approved.state, approved.champion_version) == (RunState.PROMOTED, 2)
 
 
 def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) -> None:

@@ -98,6 +98,7 @@ class World:
     model: FakeModel = field(default_factory=lambda: FakeModel(student))
     local_tier: LocalTierMode = LocalTierMode.SHADOW
     shadow_fraction: float = 0.0
+    local_tier_max_error: float = 0.045
     plan: DistillationPlan = PLAN
     requests_per_minute: float = 1_600
     query_field: str = ""
@@ -116,7 +117,7 @@ class World:
             source,
             rules=IntakeRules(self.modalities, 0.1, self.keep_reasoning),
             models=PricedModels(TEACHER, STUDENT),
-            local_tier_max_error=0.045,
+            local_tier_max_error=self.local_tier_max_error,
             uploads=self.uploads,
             objects=self.objects,
             runs=self.runs,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
 PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
+ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset: not for its labels
 QUERY_FIELD_METADATA = "query-field"  # x-amz-meta-query-field names the field that holds the query
 DATASET_MARKER = "_SUCCESS"  # what Hadoop and Spark put last beside the files of a dataset
 

@@ -36,8 +36,13 @@ def promote(
 
 
 def is_stale(run: Run, current: Champion | None) -> bool:
-    """Tell whether a run was compared with another champion than the one it would replace."""
+    """Tell whether a run was compared with another champion than the one it would replace.
+
+    A model is not compared with itself, nor with one of other modalities.
+    """
     if current is None or current.serving.modalities != run.modalities:
+        return False
+    if current.serving.model_id == run.deployment_arn:
         return False
     compared_with = run.evaluation.champion_version if run.evaluation else None
     return compared_with != current.version

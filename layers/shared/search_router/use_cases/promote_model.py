@@ -1,6 +1,11 @@
 """A model is evaluated: make it the champion, or reject it and tear its deployment down."""
 
-from search_router.domain.lifecycle.promotion import PromotionRules, Verdict, decide_promotion
+from search_router.domain.lifecycle.promotion import (
+    PromotionPolicy,
+    PromotionRules,
+    Verdict,
+    decide_promotion,
+)
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
 from search_router.ports import (
@@ -40,7 +45,7 @@ def promote_model(
         return Ignored(f"the run is {run.state}, not evaluated")
     current = champions.current()
     if current is not None and current.serving.model_id == run.deployment_arn:
-        return _already_champion(run, current, lifecycle)
+        return _already_champion(run, current, rules, champions, lifecycle)
     if is_stale(run, current):
         again = lifecycle.note(run, evaluation=None)
         lifecycle.announce(again)
@@ -54,7 +59,23 @@ def promote_model(
     return promote(run, current, decision.reason, champions=champions, lifecycle=lifecycle)
 
 
-def _already_champion(run: Run, current: Champion, lifecycle: RunLifecycle) -> Run:
-    """Close a run whose training data was bought before: its model serves already."""
-    reason = f"the same model serves already as version {current.version}"
-    return lifecycle.move(run, RunState.PROMOTED, reason=reason, champion_version=current.version)
+def _already_champion(
+    run: Run,
+    current: Champion,
+    rules: PromotionRules,
+    champions: ChampionRepository,
+    lifecycle: RunLifecycle,
+) -> Run:
+    """Close a run whose training data was bought before: its model serves already.
+
+    With another local tier beside it, it is another champion; figures of the model cannot tell
+    which of the two is better.
+    """
+    if run.local_model == current.serving.local_model:
+        reason = f"the same model serves already as version {current.version}"
+        version = current.version
+        return lifecycle.move(run, RunState.PROMOTED, reason=reason, champion_version=version)
+    reason = f"the model of version {current.version} with another local tier"
+    if rules.policy is PromotionPolicy.ASK_ALWAYS:
+        return lifecycle.move(run, RunState.AWAITING_APPROVAL, reason=reason)
+    return promote(run, current, reason, champions=champions, lifecycle=lifecycle)

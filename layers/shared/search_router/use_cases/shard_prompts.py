@@ -1,27 +1,26 @@
 """A dataset of prompts was uploaded: validate it, split it, shard it, and record the run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
+from search_router.domain.intake.answer_files import read_answers
 from search_router.domain.intake.datasets import DatasetFile, DatasetFiles, check_files, files_of
 from search_router.domain.intake.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake.manifests import manifest
-from search_router.domain.intake.prompt_files import PromptFile, read_prompts, select, survey
+from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
-from search_router.domain.lifecycle.evaluation import HeldOutPatterns
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.local_tier.artefact import pack, version_of
-from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
-from search_router.domain.local_tier.training import train
+from search_router.domain.local_tier.indexing import LabelledQuery
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
+from search_router.use_cases.local_training import LocalTraining, train_local_model
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -89,15 +88,16 @@ class _Intake:
         try:
             files = self._files()
             check_files(files)
+            answers = read_answers(
+                self._readable(file for file in files if file.holds_answers), self.rules.modalities
+            )
             selection, rows = self._take_in(files)
         except (InvalidInputError, NotFoundError) as error:
             return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
         training_sha256 = self._write(rows)
         estimate = estimate_costs(selection, self.models.teacher, self.models.student)
         self._describe(selection, files, training_sha256, estimate)
-        local_model, held_out = "", None
-        if not selection.refusal:
-            local_model, held_out = self._train_local_model(rows)
+        local = LocalTraining() if selection.refusal else self._train_local_model(rows, answers)
         return run.model_copy(
             update={
                 "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
@@ -108,8 +108,9 @@ class _Intake:
                 "training_histograms": selection.histograms(),
                 "training_sha256": training_sha256,
                 "estimated_usd": estimate.total_usd,
-                "local_model": local_model,
-                "held_out_patterns": held_out,
+                "local_model": local.version,
+                "local_answers": local.answers,
+                "held_out_patterns": local.held_out_patterns,
             }
         )
 
@@ -129,15 +130,18 @@ class _Intake:
 
     def _take_in(self, files: Sequence[DatasetFile]) -> tuple[Selection, TrainingSet]:
         """Read the files twice; writing what is rejected draws their lines through the builder."""
-        read, bucket = self.uploads.read, self.source.bucket
-        prompts = [
-            PromptFile(file.key, file.is_packed, partial(read, file.source(bucket)))
-            for file in files
-        ]
+        prompts = self._readable(file for file in files if not file.holds_answers)
         builder = IntakeBuilder(self.rules)
         lines = (rejected_line(file.name, rejected) for file, rejected in survey(prompts, builder))
         self.objects.put_lines(naming.run_key(self.run_id, "rejected.jsonl"), lines)
         return select(prompts, builder)
+
+    def _readable(self, files: Iterable[DatasetFile]) -> Sequence[PromptFile]:
+        read, bucket = self.uploads.read, self.source.bucket
+        return [
+            PromptFile(file.key, file.is_packed, partial(read, file.source(bucket)))
+            for file in files
+        ]
 
     def _write(self, rows: TrainingSet) -> str:
         """Write shards, holdout and training set; return the SHA-256 of the training set."""
@@ -146,18 +150,16 @@ class _Intake:
         self.objects.put_lines(naming.run_key(self.run_id, "holdout.jsonl"), rows.holdout)
         return self.objects.put_lines(naming.run_key(self.run_id, "training.jsonl"), rows.training)
 
-    def _train_local_model(self, rows: TrainingSet) -> tuple[str, HeldOutPatterns | None]:
-        """Train the local tier on the same rows; return its version, empty if none has a label."""
-        file = PromptFile("training.jsonl", is_packed=False, read=lambda: rows.training)
-        records = read_prompts(file, self.rules.modalities)
-        labelled = [(it.query, it.weights) for it in records if it.weights is not None]
-        if not labelled:
-            return "", None
-        model = train(labelled, self.rules.modalities, self.local_tier_max_error)
-        artefact = pack(model)
-        version = version_of(artefact)
-        self.objects.put(naming.local_model_key(version), artefact)
-        return version, hold_out_patterns(labelled, self.rules.modalities, model.gate)
+    def _train_local_model(
+        self, rows: TrainingSet, answers: Sequence[LabelledQuery]
+    ) -> LocalTraining:
+        return train_local_model(
+            rows,
+            answers,
+            modalities=self.rules.modalities,
+            max_error=self.local_tier_max_error,
+            objects=self.objects,
+        )
 
     def _describe(
         self,

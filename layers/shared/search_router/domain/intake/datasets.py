@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.intake.answer_files import holds_answers
 from search_router.domain.intake.prompt_files import MAX_DATASET_BYTES
 from search_router.domain.uploads import (
     DATASET_MARKER,
@@ -25,6 +26,11 @@ class DatasetFile(BaseModel):
     key: str
     version_id: str | None
     size: int
+
+    @property
+    def holds_answers(self) -> bool:
+        """Tell whether the file is for the local tier alone."""
+        return holds_answers(self.key)
 
     @property
     def is_packed(self) -> bool:
@@ -66,6 +72,8 @@ def check_files(files: Sequence[DatasetFile]) -> None:
             raise InvalidInputError(
                 f"{where}not a prompt file: expected {' or '.join(PROMPT_SUFFIXES)}"
             )
+    if all(file.holds_answers for file in files):
+        raise InvalidInputError("nothing but a model's answers: put them beside labelled queries")
     size = sum(file.size for file in files)
     if size > MAX_DATASET_BYTES:
         raise InvalidInputError(f"{size} bytes, the limit is {MAX_DATASET_BYTES}")

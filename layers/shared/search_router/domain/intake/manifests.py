@@ -16,11 +16,13 @@ def manifest(
     estimate: CostEstimate,
 ) -> dict[str, object]:
     """Describe a run's dataset: every file by its version, and what became of all rows."""
+    prompts = [file for file in files if not file.holds_answers]
     return {
         "source": source._asdict(),
+        "answers": [file.model_dump() for file in files if file.holds_answers],
         "files": [
             {**file.model_dump(), "rows_in": rows.rows_in, "rejected": rows.rejected}
-            for file, rows in zip(files, selection.files, strict=True)
+            for file, rows in zip(prompts, selection.files, strict=True)
         ],
         "counts": selection.counts.model_dump(),
         "prior": selection.prior(),

@@ -59,13 +59,18 @@ def select(files: Sequence[PromptFile], builder: IntakeBuilder) -> tuple[Selecti
     return selection.filled(_chosen(files, selection))
 
 
-def read_prompts(file: PromptFile, modalities: Modalities) -> Iterator[PromptRecord]:
-    """Yield what is accepted of one file, in its order."""
+def read_lines(file: PromptFile, modalities: Modalities) -> Iterator[PromptRecord | RejectedLine]:
+    """Yield what is accepted and what is refused of one file, in its order."""
     read = PromptReader(modalities).read
     for line in split_lines(_unpacked(file), MAX_RECORD_BYTES):
         record = read(line if line.offset else _without_bom(line))
-        if isinstance(record, PromptRecord):
+        if record is not None:
             yield record
+
+
+def read_prompts(file: PromptFile, modalities: Modalities) -> Iterator[PromptRecord]:
+    """Yield what is accepted of one file, in its order."""
+    return (line for line in read_lines(file, modalities) if isinstance(line, PromptRecord))
 
 
 def _survey_file(

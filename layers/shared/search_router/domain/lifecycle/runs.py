@@ -127,6 +127,7 @@ class Run(BaseModel):
     training_sha256: str = ""
     estimated_usd: float = 0.0
     local_model: str = ""
+    local_answers: int = 0
     held_out_patterns: HeldOutPatterns | None = None
 
     teacher: str = ""
