@@ -94,9 +94,11 @@ def new_stack(
 ) -> NewStack:
     """Return a maker of stacks: ten functions, empty but for uploads, at the same time of day.
 
-    The quota is so large that the pace never waits, which would make latencies differ.
+    The quota is so large that the pace never waits, and one call is in flight at a time: otherwise
+    latencies would differ, since all calls read the same clock.
     """
     monkeypatch.setenv("REQUESTS_PER_MINUTE", "600000000")
+    monkeypatch.setattr("search_router.dependencies.MAX_IN_FLIGHT", 1)
 
     @contextmanager
     def make() -> Iterator[Stack]:
