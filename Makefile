@@ -50,7 +50,7 @@ notebook: setup ## Run the notebook; its figures are saved in notebooks/figures
 	@ls notebooks/figures
 
 test: setup ## Pass all tests: unit, integration, simulated, end to end
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 simulate: setup ## Run simulated histories (SEEDS=500), or tell one of them (SEED=7)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

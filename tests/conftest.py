@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
+FIGURE = "figure"
 EVENTS = TESTS.parent / "events"
 LOOPBACK = ["127.0.0.1", "::1"]
 ENVIRONMENT = {
@@ -61,6 +63,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(
             pytest.mark.disable_socket if is_unit else pytest.mark.allow_hosts(LOOPBACK)
         )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured, whichever process they ran in."""
+    measured = [
+        figure
+        for report in terminalreporter.getreports("passed")
+        for name, figure in report.user_properties
+        if name == FIGURE
+    ]
+    if measured:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(measured))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return what a test tells its figures to; the summary of the tests shows them."""
+    return partial(record_property, FIGURE)
 
 
 @pytest.fixture

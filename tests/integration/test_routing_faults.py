@@ -7,7 +7,6 @@ again as AWS would, and what is left behind is compared with what the undisturbe
 import gzip
 import json
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -101,7 +100,7 @@ class Story:
 
 
 def test_a_log_survives_every_fault_at_every_call(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
+    stack: Stack, tell: Callable[[str], None]
 ) -> None:
     stack.serve()
     source = stack.world.upload("query-logs/faults.jsonl.gz", LOG)
@@ -122,12 +121,11 @@ def test_a_log_survives_every_fault_at_every_call(
         story = Story(stack, source, pair)
         assert story.run() == undisturbed, pair
         assert story.fired == 1, pair
-    with capsys.disabled():
-        sys.stdout.write(f"\n{clean.calls} call sites x {len(Fault)} faults: {len(pairs)} passed\n")
+    tell(f"{clean.calls} call sites x {len(Fault)} faults: {len(pairs)} passed")
 
 
 def test_a_search_survives_every_fault_at_every_call(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
+    stack: Stack, tell: Callable[[str], None]
 ) -> None:
     champion = stack.serve()
     body = json.dumps({"query": query(2)})
@@ -163,7 +161,4 @@ def test_a_search_survives_every_fault_at_every_call(
             assert again["statusCode"] == 200
             answer = json.loads(again["body"])
             assert (answer["weights"], answer["champion_version"]) == (weights(2), champion.version)
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\nroute_api: {len(operations)} call sites x {len(Fault)} faults passed\n"
-        )
+    tell(f"route_api: {len(operations)} call sites x {len(Fault)} faults passed")

@@ -1,7 +1,7 @@
 """A model's life in simulated time, undisturbed and with everything that may happen to it."""
 
 import random
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -137,7 +137,9 @@ def test_a_life_in_trouble_comes_to_the_same_end(seed: int) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.LOST_REPLY])
-def test_a_life_that_is_broken_at_any_call_ends_as_if_it_were_not(fault: Fault) -> None:
+def test_a_life_that_is_broken_at_any_call_ends_as_if_it_were_not(
+    fault: Fault, tell: Callable[[str], None]
+) -> None:
     plan = OneFault(Steady(), 0.0, 0.0, 0.0, functions=LIFECYCLE)
     undisturbed = _end_state(plan)
     assert undisturbed["runs"][0]["state"] == "PROMOTED"
@@ -153,7 +155,7 @@ def test_a_life_that_is_broken_at_any_call_ends_as_if_it_were_not(fault: Fault) 
 
     assert {call.split()[0] for call in calls} == LIFECYCLE
     assert different == []
-    sys.stdout.write(f"{fault}: {len(calls)} calls of {len(LIFECYCLE)} functions, all passed\n")
+    tell(f"{fault}: {len(calls)} calls of {len(LIFECYCLE)} functions, all passed")
 
 
 def _end_state(plan: FaultPlan) -> dict[str, Any]:

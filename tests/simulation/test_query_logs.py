@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -19,10 +20,12 @@ FOUND_WITHIN = 25
 
 
 @pytest.mark.timeout(1_200)  # 90 s of two idle cores
-def test_no_history_breaks_a_promise_and_every_kind_of_trouble_is_met() -> None:
+def test_no_history_breaks_a_promise_and_every_kind_of_trouble_is_met(
+    tell: Callable[[str], None],
+) -> None:
     summary = run_many(range(1, SEEDS + 1), processes=2)
 
-    sys.stdout.write(told(summary))
+    tell(told(summary))
     assert not summary.broken, told(summary)
     assert summary.never_fired == []
 

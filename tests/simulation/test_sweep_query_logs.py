@@ -2,7 +2,7 @@
 
 import json
 import random
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,7 +32,9 @@ FATAL = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.STALL)  # the caller gets 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_log_that_is_broken_at_any_call_is_routed_all_the_same(fault: Fault) -> None:
+def test_a_log_that_is_broken_at_any_call_is_routed_all_the_same(
+    fault: Fault, tell: Callable[[str], None]
+) -> None:
     whole = _plan(fault, broken=-1, functions=FUNCTIONS)
     assert _log_violations(whole) == []
     calls = list(whole.made)
@@ -45,11 +47,13 @@ def test_a_log_that_is_broken_at_any_call_is_routed_all_the_same(fault: Fault) -
 
     assert {call.split()[0] for call in calls} == FUNCTIONS
     assert broken == {}
-    sys.stdout.write(f"{fault}: {len(calls)} calls of {len(FUNCTIONS)} functions, all passed\n")
+    tell(f"{fault}: {len(calls)} calls of {len(FUNCTIONS)} functions, all passed")
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in FATAL])
-def test_a_question_to_the_api_is_answered_whatever_call_breaks(fault: Fault) -> None:
+def test_a_question_to_the_api_is_answered_whatever_call_breaks(
+    fault: Fault, tell: Callable[[str], None]
+) -> None:
     functions = frozenset({"route_api"})
     whole = _plan(fault, -1, functions)
     assert _asked(whole)["statusCode"] == 200
@@ -64,7 +68,7 @@ def test_a_question_to_the_api_is_answered_whatever_call_breaks(fault: Fault) ->
             assert sum(body["weights"][name] for name in MODALITIES) == pytest.approx(1.0)
         else:
             assert body["message"]
-    sys.stdout.write(f"{fault}: {len(calls)} calls of route_api, all answered\n")
+    tell(f"{fault}: {len(calls)} calls of route_api, all answered")
 
 
 def _plan(fault: Fault, broken: int, functions: frozenset[str]) -> OneFault:
