@@ -39,7 +39,8 @@ def run_history(seed: int, *, verbose: bool = False) -> Report:
     faults = _faults(chance)
     with new_world(faults, chance, split_bytes=chance.choice((150, 400, 1_500))) as world:
         files = _happenings(world, chance)
-        world.scheduler.run(until=faults.calm_at + GRACE, done=lambda: _over(world, files))
+        until = max(faults.calm_at, world.planned_until) + GRACE
+        world.scheduler.run(until, done=lambda: _over(world, files))
         found = violations(world, files)
         return Report(
             seed=seed,
@@ -130,10 +131,10 @@ def _redriven_later(world: World, end: float) -> None:
     """
     again = end + 10 * DAY
     usual = world.schedule.every
-    world.at(end + 26 * HOUR, lambda: world.schedule.change(_SELDOM))
+    world.faults.calm_at = end + TROUBLE
+    world.at(world.faults.calm_at + 26 * HOUR, lambda: world.schedule.change(_SELDOM))
     world.at(again - _SELDOM, lambda: world.schedule.change(usual))
     world.at(again, lambda: _redrive(world))
-    world.faults.calm_at = again
 
 
 def _redrive(world: World) -> None:

@@ -72,12 +72,14 @@ class World:
     lines: list[str] = field(default_factory=list)
     services: dict[str, Answer] = field(default_factory=dict)
     planned: int = 0
+    planned_until: float = 0.0
 
     # --- what people do -------------------------------------------------------------------------
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Plan something that the history must not end without."""
         self.planned += 1
+        self.planned_until = max(self.planned_until, seconds)
 
         def act() -> None:
             self.planned -= 1

@@ -534,6 +534,39 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
     assert routed(world.route(message, receives=5)).routed == 3
 
 
+def test_a_split_whose_attempts_died_of_something_else_is_not_given_up_in_an_outage(
+    serving_world: World,
+) -> None:
+    """Five died without a word, a sixth still runs: the seventh says that the model is away."""
+    world = serving_world
+    message = the_message(world)
+    for receives in range(2, 8):
+        world.ledger.count_try(message.log_id, message.split, receives)
+
+    with pytest.raises(UnavailableError):
+        world.route(message, FakeModel(unreachable(UnavailableError(""))), receives=8)
+
+    assert world.ledger.count_try(message.log_id, message.split, receives=9).made == 1
+    assert routed(world.route(message, receives=9)).routed == 3
+
+
+def test_a_split_that_kills_every_attempt_is_given_up_unread(serving_world: World) -> None:
+    world = serving_world
+    message = the_message(world)
+    for receives in range(2, 2 * MAX_TRIES + 2):
+        world.ledger.count_try(message.log_id, message.split, receives)
+
+    def never(_serving: ServingModel, _query: str) -> ModelReply:
+        raise AssertionError("asked once more")
+
+    stats = routed(world.route(message, FakeModel(never), receives=2 * MAX_TRIES + 2))
+
+    assert stats.rejected == 5
+    assert {row["reason"] for row in rejected(world, message)} == {
+        "no progress in 10 attempts at its split"
+    }
+
+
 def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:
     """Each attempt dies after thirty answers, of which 25 are remembered."""
     world = serving_world

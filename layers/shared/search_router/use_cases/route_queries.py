@@ -140,10 +140,11 @@ class _Attempt:
         try:
             # Inside, because a count whose reply gets lost ends an attempt that it has counted.
             tries = self._counted()
-            if tries.made > MAX_TRIES and not self._progress(tries.made, tries.known):
-                reason = f"no progress in {tries.made - 1} attempts at its split"
-                return self._parts.give_up(reason)
-            return self._routed()
+            if tries.made > 2 * MAX_TRIES:
+                return self._given_up(tries)
+            if tries.made <= MAX_TRIES or self._progress(tries.known):
+                return self._routed()
+            return self._tried_for_the_last_time(tries)
         except (TransientError, OperatorError):
             with suppress(TransientError, OperatorError):
                 self._ledger.excuse_tries(self._message.log_id, self._message.split)
@@ -154,13 +155,27 @@ class _Attempt:
         receives = self._delivery.receives
         return self._ledger.count_try(self._message.log_id, self._message.split, receives)
 
-    def _progress(self, tries: int, known_before: int) -> bool:
+    def _tried_for_the_last_time(self, tries: Tries) -> PartMarker:
+        """Give the split up if this attempt, too, ends in an error that no waiting mends.
+
+        So poison is told from bad luck, and from attempts that were counted and are not over. One
+        that kills its process does not get to the end of this; it is given up unread, later.
+        """
+        try:
+            return self._routed()
+        except (TransientError, OperatorError, _UploadGoneError):
+            raise
+        except Exception:  # noqa: BLE001 - a bug is what it looks for; those before were logged
+            return self._given_up(tries)
+
+    def _given_up(self, tries: Tries) -> PartMarker:
+        return self._parts.give_up(f"no progress in {tries.made - 1} attempts at its split")
+
+    def _progress(self, known_before: int) -> bool:
         """Tell whether more of the split is answered than when it was last measured.
 
         Measuring reads the split. If that alone ends attempts, it is not tried for ever.
         """
-        if tries > 2 * MAX_TRIES:
-            return False
         champion = self._champion()
         queries = self._queries(self._rows())
         known = len(route(queries, champion.serving, NoModel(), self._cache(champion)).decisions)
