@@ -25,7 +25,7 @@ ROWS ?= 1000000
 DISTINCT ?= 20000
 LOCAL_TIER ?= off
 
-.PHONY: help setup demo bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -69,6 +69,9 @@ bench-local-tier: setup ## Cross-validate the local tier beside its rivals (PROM
 	@test -n "$(PROMPTS)" || { echo "PROMPTS= is needed: a file of labelled prompts" >&2; exit 1; }
 	@$(BIN)/python -m benchmarks.local_tier --prompts "$(PROMPTS)" \
 		$(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
+
+bench-cold-start: setup ## Start the API cold as it is deployed, against a plain sam build and the limit
+	@$(BIN)/python -m benchmarks.cold_start
 
 bench-intake: setup ## Take in prompt files, against the obvious way and the limits
 	@$(BIN)/python -m benchmarks.intake
