@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +159,9 @@ def unbudgeted(hood: Neighbourhood, examples: Examples) -> Neighbourhood:
     for term, rows in rows_of.items():
         terms[term] = (len(rows), hood.terms[term][1], len(postings))
         postings.extend(rows)
-    return hood._replace(terms=terms, postings=postings)
+    full = copy(hood)
+    full.terms, full.postings = terms, postings
+    return full
 
 
 def ours(examples: Examples, modalities: Modalities) -> Student:

@@ -69,7 +69,7 @@ def test_they_are_no_labels() -> None:
     assert bought(world, taught) == bought(world, plain)
     assert (taught.counts, taught.training_sha256) == (plain.counts, plain.training_sha256)
     assert (taught.prior, taught.held_out_patterns) == (plain.prior, plain.held_out_patterns)
-    assert model_of(world, taught).gate == model_of(world, plain).gate
+    assert vars(model_of(world, taught).gate) == vars(model_of(world, plain).gate)
     described = world.text(f"runs/{taught.run_id}/manifest.json")
     assert [file["key"] for file in described["files"]] == ["prompts/set/labels.jsonl"]
     assert [file["key"] for file in described["answers"]] == ["prompts/set/log.answers.jsonl"]

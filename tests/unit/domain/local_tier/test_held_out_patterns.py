@@ -1,6 +1,7 @@
 """What is said of patterns that the local tier was not trained on, beside what is true of them."""
 
 from search_router.domain.grading import errors, mean
+from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.held_out_patterns import LEAST_PATTERNS, hold_out_patterns
 from search_router.domain.local_tier.patterns import patterns_of
 from search_router.domain.local_tier.training import train
@@ -39,7 +40,7 @@ def test_the_order_of_the_examples_changes_nothing() -> None:
 
 
 def test_a_closed_gate_answers_nothing_of_them() -> None:
-    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate._replace(closed=True))
+    told = hold_out_patterns(EXAMPLES, MODALITIES, Gate(0.0, 1.0, 0.045, 0.95, closed=True))
 
     assert told is not None
     assert (told.answered, told.answered_mae) == (0, None)

@@ -17,7 +17,6 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any
 
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.local_tier.gate import Gate
@@ -47,7 +46,7 @@ def pack(model: LocalModel) -> bytes:
     terms = sorted(hood.terms)
     entries = [hood.terms[term] for term in terms]
     postings = [row for length, _, at in entries for row in _gaps(hood.postings[at : at + length])]
-    values: dict[str, Iterable[Any]] = {
+    values: dict[str, Iterable[int]] = {
         "known": _gaps(sorted(hood.known)),
         "label_of": hood.label_of,
         "inverse_norms": _halves(hood.inverse_norms),
@@ -62,7 +61,7 @@ def pack(model: LocalModel) -> bytes:
         "modalities": hood.modalities,
         "labels": hood.labels,
         "unknown_square": hood.unknown_square,
-        "gate": {**model.gate._asdict(), "least_familiarity": _finite(model.gate)},
+        "gate": {**vars(model.gate), "least_familiarity": _finite(model.gate)},
         "sizes": {name: len(values) for name, values in arrays.items()},
     }
     text = json.dumps(header, sort_keys=True).encode("ascii")
@@ -122,7 +121,7 @@ def _payload(artefact: bytes) -> bytes:
     return payload
 
 
-def _index(arrays: dict[str, array[Any]]) -> tuple[dict[int, Posting], array[int]]:
+def _index(arrays: dict[str, array[int]]) -> tuple[dict[int, Posting], array[int]]:
     lengths = arrays["lengths"]
     ends = list(accumulate(lengths))
     starts = [0, *ends[:-1]]
@@ -151,13 +150,13 @@ def _fractions(halves: array[int]) -> tuple[float, ...]:
     return struct.unpack(f"={len(halves)}e", halves.tobytes())
 
 
-def _shuffled(values: array[Any]) -> bytes:
+def _shuffled(values: array[int]) -> bytes:
     raw = _little_endian(values).tobytes()
     return b"".join(raw[place :: values.itemsize] for place in range(values.itemsize))
 
 
-def _unshuffled(data: bytes, code: str) -> array[Any]:
-    values: array[Any] = array(code)
+def _unshuffled(data: bytes, code: str) -> array[int]:
+    values: array[int] = array(code)
     count = len(data) // values.itemsize
     raw = bytearray(len(data))
     for place in range(values.itemsize):
@@ -166,7 +165,7 @@ def _unshuffled(data: bytes, code: str) -> array[Any]:
     return _little_endian(values)
 
 
-def _little_endian(values: array[Any]) -> array[Any]:
+def _little_endian(values: array[int]) -> array[int]:
     if sys.byteorder == "big":
         values.byteswap()
     return values

@@ -71,7 +71,8 @@ def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> 
         postings=postings,
         unknown_square=unknown,
     )
-    return neighbourhood._replace(densities=_densities(neighbourhood, terms))
+    neighbourhood.densities = _densities(neighbourhood, terms)
+    return neighbourhood
 
 
 def _rarity(frequency: int, rows: int) -> float:

@@ -1,16 +1,15 @@
 """The student and its gate: what is trained, stored and served as one."""
 
-from typing import NamedTuple
-
 from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.neighbours import Estimate, Neighbourhood
 
 
-class LocalModel(NamedTuple):
+class LocalModel:
     """Answers a query from labelled ones, or refuses it."""
 
-    neighbourhood: Neighbourhood
-    gate: Gate
+    def __init__(self, neighbourhood: Neighbourhood, gate: Gate) -> None:
+        self.neighbourhood = neighbourhood
+        self.gate = gate
 
     def answer(self, query: str) -> Estimate | None:
         """Return the estimate of a query that the gate admits; None refuses it."""

@@ -16,7 +16,6 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from operator import sub
-from typing import NamedTuple
 
 from search_router.domain.fingerprints import fingerprint
 from search_router.domain.local_tier.terms import terms_of
@@ -31,7 +30,7 @@ Neighbour = tuple[float, int]  # cosine, row
 Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, place
 
 
-class Estimate(NamedTuple):
+class Estimate:
     """What the neighbours say of one query.
 
     `risk` is the mean absolute error per weight that is expected from their votes, `familiarity`
@@ -39,28 +38,45 @@ class Estimate(NamedTuple):
     `known` tells that the query itself is labelled.
     """
 
-    weights: Weights
-    familiarity: float
-    risk: float
-    known: bool = False
+    __slots__ = ("familiarity", "known", "risk", "weights")
+
+    def __init__(
+        self, weights: Weights, familiarity: float, risk: float, *, known: bool = False
+    ) -> None:
+        self.weights = weights
+        self.familiarity = familiarity
+        self.risk = risk
+        self.known = known
 
 
-class Neighbourhood(NamedTuple):
+class Neighbourhood:
     """The labelled queries, indexed; `labels` are distinct, `label_of` names each row's.
 
     `inverse_norms` and `densities` (of the other rows around it) are per row. A term that no row
     has adds `unknown_square` to a query's squared norm.
     """
 
-    modalities: Modalities
-    labels: Sequence[Weights]
-    label_of: Sequence[int]
-    known: Mapping[int, int]
-    inverse_norms: Sequence[float]
-    densities: Sequence[float]
-    terms: Mapping[int, Posting]
-    postings: Sequence[int]
-    unknown_square: float
+    def __init__(
+        self,
+        modalities: Modalities,
+        labels: Sequence[Weights],
+        label_of: Sequence[int],
+        known: Mapping[int, int],
+        inverse_norms: Sequence[float],
+        densities: Sequence[float],
+        terms: Mapping[int, Posting],
+        postings: Sequence[int],
+        unknown_square: float,
+    ) -> None:
+        self.modalities = modalities
+        self.labels = labels
+        self.label_of = label_of
+        self.known = known
+        self.inverse_norms = inverse_norms
+        self.densities = densities
+        self.terms = terms
+        self.postings = postings
+        self.unknown_square = unknown_square
 
     def estimate(self, query: str) -> Estimate | None:
         """Return what is known of a query; None if nothing in it was ever seen."""
