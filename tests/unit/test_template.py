@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search_router.domain import events
+from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
 from search_router.measurements import Metric
 from tests.unit import template_checks as checks
@@ -88,6 +88,17 @@ def unseen_metrics(template: Template) -> list[str]:
     return checks.unseen_metrics(template, EMITTED)
 
 
+def vanishing_copies(template: Template) -> list[str]:
+    """Unpacked copies expire, and no earlier than a message that was redriven once."""
+    rules = properties(template, "DataBucket")["LifecycleConfiguration"]["Rules"]
+    copy_key = naming.split_copy_key("log-0123456789ab", 0, 1)
+    days = [r["ExpirationInDays"] for r in rules if copy_key.startswith(r.get("Prefix", "-"))]
+    asked = 2 * properties(template, "SplitDeadLetterQueue")["MessageRetentionPeriod"] / 86_400
+    if not days:
+        return ["DataBucket: copies are kept for ever"]
+    return [f"DataBucket: {d} days, a message asks for {asked:g}" for d in days if d < asked]
+
+
 @pytest.fixture(scope="session")
 def expanded_template() -> Template:
     return checks.expand(ROOT / "template.yaml")
@@ -125,6 +136,7 @@ CHECKS: list[Callable[[Template], list[str]]] = [
     checks.open_doors,
     checks.event_loops,
     checks.unguarded_buckets,
+    vanishing_copies,
     checks.plain_http,
     checks.confused_deputies,
     checks.unencrypted_queues,
@@ -313,6 +325,16 @@ def acls(t: Template) -> None:
 
 def no_versions(t: Template) -> None:
     properties(t, "UploadBucket")["VersioningConfiguration"]["Status"] = "Suspended"
+
+
+def hasty_copies(t: Template) -> None:
+    rules = properties(t, "DataBucket")["LifecycleConfiguration"]["Rules"]
+    rules[-1]["ExpirationInDays"] = 14
+
+
+def copies_for_ever(t: Template) -> None:
+    rules = properties(t, "DataBucket")["LifecycleConfiguration"]["Rules"]
+    rules[-1]["Prefix"] = "logs/copied/"
 
 
 def no_lifecycle(t: Template) -> None:
@@ -514,6 +536,8 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (checks.unguarded_buckets, half_a_public_access_block, "DataBucket: no public access"),
         (checks.unguarded_buckets, acls, "DataBucket: no owner-enforced objects"),
         (checks.unguarded_buckets, no_versions, "UploadBucket: no versions"),
+        (vanishing_copies, hasty_copies, "14 days, a message asks for 28"),
+        (vanishing_copies, copies_for_ever, "copies are kept for ever"),
         (checks.unguarded_buckets, no_lifecycle, "UploadBucket: no end of unfinished uploads"),
         (checks.unguarded_buckets, no_lifecycle, "UploadBucket: no end of old versions"),
         (checks.plain_http, http_on_a_bucket, "DataBucket: takes requests without TLS"),

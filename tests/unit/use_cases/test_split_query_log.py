@@ -95,7 +95,7 @@ def test_a_broken_gzip_costs_its_log_and_writes_no_plan(serving_world: World) ->
 
     assert log.state is LogState.FAILED
     assert serving_world.queue.sent == []
-    assert all("/splits/" in key for key in serving_world.objects.bodies)
+    assert all(key.startswith("logs/copies/") for key in serving_world.objects.bodies)
 
 
 def _table(delimiter: str) -> Callable[[list[dict[str, str]]], bytes]:

@@ -75,8 +75,11 @@ def log_key(log: str, *parts: str) -> str:
 
 
 def split_copy_key(log: str, start: int, end: int) -> str:
-    """Key of one split's unpacked text; its bytes are a function of the log and these places."""
-    return log_key(log, "splits", f"{start:012d}-{end:012d}")
+    """Key of one split's unpacked text; its bytes are a function of the log and these places.
+
+    All copies have one prefix, by which template.yaml lets them expire.
+    """
+    return log_key("copies", log, f"{start:012d}-{end:012d}")
 
 
 def part_key(log: str, split: int) -> str:

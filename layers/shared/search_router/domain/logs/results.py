@@ -201,7 +201,10 @@ def _identity_line(row_id: str, digest: str) -> bytes:
 
 
 def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modalities) -> bytes:
-    """Render one result row: the input's columns verbatim, then ours."""
+    """Render one result row: the values of the input's columns, then ours.
+
+    A JSON number comes out as the shortest text of the same double, `1.50` as `1.5`.
+    """
     reserved = _reserved(modalities)
     result: dict[str, object] = {}
     for name, value in row.columns.items():
