@@ -25,6 +25,7 @@ from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights, snap
 
 SERVED = "search_router.domain.local_tier.artefact"
+SERVED_BY_PYTHON = "array, functools, hashlib, json, math, re, struct, unicodedata, zlib"
 MAX_ERROR = 0.045
 Examples = Sequence[tuple[str, Weights]]
 _NEIGHBOURS = 9
