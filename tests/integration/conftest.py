@@ -10,11 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 from moto.core.config import DefaultConfig
 
 from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChangeEvent
-from search_router.dependencies import dependencies
+from search_router.dependencies import dependencies, new_client
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
 from tests.integration.double_bench import Bench, serving_bench
@@ -50,7 +51,7 @@ def aws() -> Iterator[World]:
         queue_url = create_queue(sqs)
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
             environment.setenv(name, value)
-        environment.setattr("boto3.client", _reusing_clients(boto3.client))
+        environment.setattr("search_router.dependencies.new_client", _reusing_clients())
         yield World(s3, dynamodb, sqs, queue_url)
 
 
@@ -144,19 +145,19 @@ def _serving(
         yield Bedrock(double, clock, sent, seeds)
 
 
-def _reusing_clients(make: Callable[..., Any]) -> Callable[..., Any]:
+def _reusing_clients() -> Callable[[str, str, Config], Any]:
     """Make each client of moto's services once, to save a good part of every test's time.
 
-    Those with an address of their own are made anew, and Bedrock's, as every test has its double.
+    Bedrock's are made anew, as every test has a double of its own.
     """
-    made: dict[str, Any] = {}
+    made: dict[tuple[str, str, Config], Any] = {}
 
-    def client(service: str, *arguments: Any, **settings: Any) -> Any:
-        if service.startswith("bedrock") or "endpoint_url" in settings:
-            return make(service, *arguments, **settings)
-        if service not in made:
-            made[service] = make(service, *arguments, **settings)
-        return made[service]
+    def client(service: str, region: str, config: Config) -> Any:
+        if service.startswith("bedrock"):
+            return new_client(service, region, config)
+        if (service, region, config) not in made:
+            made[service, region, config] = new_client(service, region, config)
+        return made[service, region, config]
 
     return client
 

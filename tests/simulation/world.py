@@ -13,13 +13,14 @@ from typing import Any
 from unittest import mock
 from uuid import UUID
 
-import boto3
 import botocore.endpoint
 import botocore.handlers
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from botocore.retries import quota
 
+from search_router import dependencies
 from search_router.dependencies import Dependencies
 from search_router.domain import naming
 from search_router.domain.lifecycle.runs import RunState
@@ -268,14 +269,14 @@ def _on_virtual_time(scheduler: Scheduler) -> Iterator[Callable[[Send], None]]:
         mock.patch.object(botocore.endpoint, "time", SimpleNamespace(sleep=scheduler.sleep)),
         mock.patch.object(botocore.endpoint, "uuid", identifiers),
         mock.patch.object(botocore.handlers, "uuid", identifiers),
-        mock.patch.object(boto3, "client", _client),
+        mock.patch.object(dependencies, "new_client", _reused),
         mock.patch.object(quota, "RetryQuota", _KnownQuota),
     ):
         yield answering.append
 
 
 _quotas: list[Any] = []  # of all clients, to be full again when a history begins
-_make_client: Any = boto3.client
+_new_client = dependencies.new_client
 
 
 class _KnownQuota(quota.RetryQuota):
@@ -284,11 +285,7 @@ class _KnownQuota(quota.RetryQuota):
         _quotas.append(self)
 
 
-def _client(service: str, **options: Any) -> Any:
-    """Make each client once for all histories: they take longer to make than a history lasts."""
-    return _reused(service, options["region_name"], options["config"])
-
-
 @cache
-def _reused(service: str, region: str, config: Any) -> Any:
-    return _make_client(service, region_name=region, config=config)
+def _reused(service: str, region: str, config: Config) -> Any:
+    """Make each client once for all histories: they take longer to make than a history lasts."""
+    return _new_client(service, region, config)

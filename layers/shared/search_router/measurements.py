@@ -6,17 +6,20 @@ one more: each combination is a metric that CloudWatch charges for, so no id is 
 Nothing here holds text of users.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from search_router.domain.errors import ModelUnusableError
-from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.lifecycle.tracking import Tracking
-from search_router.domain.local_tier.tier import LocalTally
-from search_router.domain.logs.query_logs import LogState
-from search_router.domain.logs.results import PartStats, latency_sample
 from search_router.domain.serving.decisions import Decision, Status
+
+if TYPE_CHECKING:  # no function has all of these, and their models take long to make
+    from search_router.domain.lifecycle.runs import Run
+    from search_router.domain.lifecycle.tracking import Tracking
+    from search_router.domain.local_tier.tier import LocalTally
+    from search_router.domain.logs.results import PartStats
 
 LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
 
@@ -114,7 +117,7 @@ def of_split(stats: PartStats) -> Iterator[Measurement]:
     yield Measurement(Metric.INPUT_TOKENS, stats.input_tokens)
     yield Measurement(Metric.OUTPUT_TOKENS, stats.output_tokens)
     yield Measurement(Metric.COST_USD, stats.cost_usd)
-    for milliseconds in latency_sample(stats.latency, LATENCY_VALUES):
+    for milliseconds in stats.latency_sample(LATENCY_VALUES):
         yield Measurement(Metric.MODEL_LATENCY, milliseconds)
 
 
@@ -163,10 +166,8 @@ def of_no_answer() -> Iterator[Measurement]:
 
 def of_tracking(tracking: Tracking) -> Iterator[Measurement]:
     """Measure what a tick of the schedule found; states without a run count zero."""
-    for run_state in RunState:
-        yield Measurement(Metric.RUNS_BY_STATE, tracking.runs[run_state.value], run_state.value)
-    for log_state in LogState:
-        yield Measurement(Metric.LOGS_BY_STATE, tracking.logs[log_state.value], log_state.value)
+    yield from _by(Metric.RUNS_BY_STATE, tracking.runs_by_state)
+    yield from _by(Metric.LOGS_BY_STATE, tracking.logs_by_state)
     yield Measurement(Metric.RUNS_FAILED, tracking.runs_failed)
     yield Measurement(Metric.LOGS_FAILED, tracking.logs_failed)
     yield Measurement(Metric.LOGS_STUCK, len(tracking.logs_stuck))

@@ -4,27 +4,31 @@ Adapters implement them on AWS, tests in memory. Every method raises only the er
 `domain.errors`: PermanentError for what a retry cannot mend, TransientError otherwise.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from search_router.domain.events import RouterEvent
-from search_router.domain.lifecycle.budget import Spending
-from search_router.domain.lifecycle.distillation import (
-    DeploymentView,
-    DistillationJob,
-    JobView,
-    ModelLifecycle,
-)
-from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
-from search_router.domain.lifecycle.runs import Run
-from search_router.domain.local_tier.tier import LocalTier
-from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
-from search_router.domain.logs.results import PartMarker
 from search_router.domain.serving.cascade import AnswerCache, Model
-from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
-from search_router.domain.uploads import ObjectRef, Upload
+
+if TYPE_CHECKING:  # annotations only: each of these models costs every cold start its making
+    from search_router.domain.events import RouterEvent
+    from search_router.domain.lifecycle.budget import Spending
+    from search_router.domain.lifecycle.distillation import (
+        DeploymentView,
+        DistillationJob,
+        JobView,
+        ModelLifecycle,
+    )
+    from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
+    from search_router.domain.lifecycle.runs import Run
+    from search_router.domain.local_tier.tier import LocalTier
+    from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+    from search_router.domain.logs.results import PartMarker
+    from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
+    from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [
     "AnswerCache",

@@ -14,12 +14,13 @@ from search_router.adapters.dynamodb_items import (
     query_items,
     read_document,
 )
-from search_router.adapters.dynamodb_runs import revision_condition, run_item
-from search_router.domain.lifecycle.runs import Run
+from search_router.adapters.run_items import revision_condition, run_item
 from search_router.domain.serving.champions import Champion, ChampionMove
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from search_router.domain.lifecycle.runs import Run
 
 _CHAMPION = "CHAMPION"
 _CURRENT = "CURRENT"
@@ -56,7 +57,7 @@ class DynamoChampionRepository:
         for item in query_items(self._client, self._table, _CHAMPION, _MOVES):
             yield read_document(item, ChampionMove)
 
-    def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
+    def promote(self, champion: Champion, previous: Champion | None, run: "Run") -> None:
         """Store the champion, move the pointer on from `previous`, replace the run; all or none."""
         move = ChampionMove(
             moved_at=champion.promoted_at,

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.dynamodb_items import (
     ABSENT,
-    Item,
-    document_item,
     get_item,
     key,
     put,
@@ -15,13 +13,14 @@ from search_router.adapters.dynamodb_items import (
     read_document,
     settle,
 )
+from search_router.adapters.run_items import RUNS, revision_condition, run_item
 from search_router.domain.errors import ConflictError
 from search_router.domain.lifecycle.runs import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_RUNS, _OPEN = "RUNS", "OPEN"
+_OPEN = "OPEN"
 
 
 class DynamoRunRepository:
@@ -50,7 +49,7 @@ class DynamoRunRepository:
 
     def get(self, run_id: str) -> Run | None:
         """Read a run as it is now."""
-        item = get_item(self._client, self._table, _RUNS, run_id)
+        item = get_item(self._client, self._table, RUNS, run_id)
         return read_document(item, Run) if item else None
 
     def replace(self, run: Run) -> None:
@@ -86,7 +85,7 @@ class DynamoRunRepository:
             self._client,
             self._table,
             _OPEN,
-            key(_RUNS, run.run_id),
+            key(RUNS, run.run_id),
             ConditionExpression="revision = :seen",
             ExpressionAttributeValues={":seen": {"N": str(run.revision)}},
         )
@@ -103,19 +102,6 @@ class DynamoRunRepository:
 
     def all(self) -> Iterator[Run]:
         """Yield every run, oldest first; the ids they are stored by are hashes."""
-        items = query_items(self._client, self._table, _RUNS)
+        items = query_items(self._client, self._table, RUNS)
         runs = [read_document(item, Run) for item in items]
         yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
-
-
-def run_item(run: Run) -> Item:
-    """Return a run as an item."""
-    return document_item(_RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
-
-
-def revision_condition(run: Run) -> Item:
-    """Return the condition that the stored run is the one that `run` was made from."""
-    return {
-        "ConditionExpression": "revision = :before",
-        "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
-    }

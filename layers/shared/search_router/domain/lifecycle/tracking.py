@@ -31,6 +31,16 @@ class Tracking:
     uploads_missed: int = 0
     errors: list[SearchRouterError] = field(default_factory=list)
 
+    @property
+    def runs_by_state(self) -> dict[str, int]:
+        """Every state there is, also those of no run."""
+        return {state.value: self.runs[state.value] for state in RunState}
+
+    @property
+    def logs_by_state(self) -> dict[str, int]:
+        """Every state there is, also those of no log."""
+        return {state.value: self.logs[state.value] for state in LogState}
+
     def count_run(self, run: Run, now: datetime) -> None:
         """Count a run; one that failed a short while ago counts as news."""
         self.runs[run.state.value] += 1

@@ -87,6 +87,10 @@ class PartStats(BaseModel):
         """The mean weight per modality, estimated; empty if no row carries weights."""
         return mean_weights(self.weights)
 
+    def latency_sample(self, size: int) -> list[float]:
+        """Return at most `size` latencies, in milliseconds, evenly spread over all calls' ranks."""
+        return latency_sample(self.latency, size)
+
     def __add__(self, other: "PartStats") -> "PartStats":
         numbers = {
             name: getattr(self, name) + getattr(other, name)
