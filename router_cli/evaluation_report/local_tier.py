@@ -23,6 +23,14 @@ def local_tier_section(local: LocalTierScores) -> Iterator[Markup]:
         class_="quiet",
     )
     yield tag("p", _of_held_out_patterns(local), class_="quiet")
+    if local.answers:
+        yield tag(
+            "p",
+            f"It also holds {local.answers:,} answers of a distilled model, to queries that the "
+            "labels know nothing of. The rows of calibration and held-out patterns are without "
+            "them.",
+            class_="quiet",
+        )
     if local.closed_because:
         yield tag("p", tag("b", "Its gate is closed: "), local.closed_because, class_="note")
     yield tag(

@@ -41,6 +41,7 @@ LOCAL_TIER: dict[str, Any] = {
     "calibrated_coverage": 0.883,
     "calibrated_mae": 0.0318,
     "microseconds": 113.0,
+    "answers": 1_234,
     "held_out_patterns": {
         "patterns": 41,
         "queries": 611,
@@ -292,6 +293,7 @@ def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[D
         "8.3 %",
         "0.0512",
         "found by the wording",
+        "1,234 answers of a distilled model",
     ):
         assert words in section, words
     assert "at most 0.045, at 95 % confidence" in section

@@ -162,9 +162,12 @@ def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() ->
     world.start(run.run_id)
     world.deploy(first.job_arn)
     world.track()
-    world.evaluate(run.run_id)
+    evaluation = ran(world.evaluate(run.run_id)).evaluation
     second = ran(world.promote(run.run_id))
     # THEN the next champion is the same model, and its local tier answers
+    assert evaluation is not None
+    assert evaluation.local_tier is not None
+    assert evaluation.local_tier.answers == len(ANSWERS)
     assert (second.state, second.champion_version) == (RunState.PROMOTED, 2)
     assert second.deployment_arn == first.deployment_arn
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)

@@ -195,7 +195,8 @@ def _local_tier(
         scores = score_local_model(
             run.local_model, model, holdout.labels, run.prior, round(microseconds, 1)
         )
-        return scores.model_copy(update={"held_out_patterns": run.held_out_patterns})
+        trained = {"held_out_patterns": run.held_out_patterns, "answers": run.local_answers}
+        return scores.model_copy(update=trained)
     return None
 
 

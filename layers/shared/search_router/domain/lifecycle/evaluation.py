@@ -115,7 +115,8 @@ class LocalTierScores(_Record):
     The first figures are of all `n` rows as if it answered each; `answered` is the share that its
     gate lets through, `answered_mae` the error on it, both beside what `calibrated_…` says of known
     queries. A closed gate has a reason. Microseconds are per query. `held_out_patterns` is missing
-    if too few were found in the training set.
+    if too few were found in the training set. `answers` of a distilled model are in the local model
+    too; nothing that is said of calibration and of held-out patterns is about these.
     """
 
     version: str
@@ -134,6 +135,7 @@ class LocalTierScores(_Record):
     microseconds: float = 0.0
     risk_coverage: tuple[RiskCoverage, ...] = ()
     held_out_patterns: HeldOutPatterns | None = None
+    answers: int = 0
 
 
 class NoiseCeiling(_Record):
