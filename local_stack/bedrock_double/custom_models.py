@@ -7,7 +7,7 @@ from datetime import datetime
 from local_stack.bedrock_double.api import Operation
 from local_stack.bedrock_double.contract import Params
 from local_stack.bedrock_double.errors import BedrockError
-from local_stack.bedrock_double.listing import one_page
+from local_stack.bedrock_double.listing import is_listed, one_page
 from local_stack.bedrock_double.speech import Speaker
 from local_stack.bedrock_double.tags import Tags
 
@@ -68,7 +68,7 @@ class CustomModels:
 
     def list_models(self, params: Params) -> Params:
         """Answer ListCustomModels."""
-        found = [self._summarise(model) for model in self._all() if _is_listed(model, params)]
+        found = [self._summarise(model) for model in self._all() if self._is_listed(model, params)]
         return one_page(found, params, "modelSummaries")
 
     def get(self, params: Params) -> Params:
@@ -81,6 +81,18 @@ class CustomModels:
             "modelStatus": "Active",
             **model.provenance,
         }
+
+    def _is_listed(self, model: CustomModel, params: Params) -> bool:
+        base = model.provenance["baseModelArn"]
+        return is_listed(
+            params,
+            model.name,
+            model.created_at,
+            modelStatus="Active",
+            isOwned=True,
+            baseModelArnEquals=base,
+            foundationModelArnEquals=base,
+        )
 
     def _summarise(self, model: CustomModel) -> Params:
         base = model.provenance["baseModelArn"]
@@ -97,16 +109,3 @@ class CustomModels:
 
     def _all(self) -> tuple[CustomModel, ...]:
         return tuple(self._models.values())
-
-
-def _is_listed(model: CustomModel, params: Params) -> bool:
-    base = model.provenance["baseModelArn"]
-    return (
-        params.get("nameContains", "") in model.name
-        and params.get("modelStatus", "Active") == "Active"
-        and params.get("isOwned", True)
-        and params.get("baseModelArnEquals", base) == base
-        and params.get("foundationModelArnEquals", base) == base
-        and params.get("creationTimeAfter", model.created_at) <= model.created_at
-        and params.get("creationTimeBefore", model.created_at) >= model.created_at
-    )

@@ -19,7 +19,7 @@ from local_stack.bedrock_double.errors import BedrockError, NotPlayedError
 from local_stack.bedrock_double.foundation_models import FoundationModels
 from local_stack.bedrock_double.idempotency import TokenLedger
 from local_stack.bedrock_double.identifiers import Arns
-from local_stack.bedrock_double.listing import one_page
+from local_stack.bedrock_double.listing import is_listed, one_page
 from local_stack.bedrock_double.settings import LiveSettings
 from local_stack.bedrock_double.state_change_events import StateChangeEvent
 from local_stack.bedrock_double.tags import Tags, check_number
@@ -88,7 +88,11 @@ class CustomizationJobs:
     def list_jobs(self, params: Params) -> Params:
         """Answer ListModelCustomizationJobs."""
         with self._lock:
-            found = [job.summarise() for job in self._jobs.values() if _is_listed(job, params)]
+            found = [
+                job.summarise()
+                for job in self._jobs.values()
+                if is_listed(params, job.name, job.created_at, statusEquals=job.status)
+            ]
         return one_page(found, params, "modelCustomizationJobSummaries")
 
     def stop(self, params: Params) -> Params:
@@ -211,12 +215,3 @@ def _teacher_of(params: Params) -> str:
             "A distillation job needs customizationConfig.distillationConfig.",
         )
     return str(distillation["teacherModelConfig"]["teacherModelIdentifier"])
-
-
-def _is_listed(job: CustomizationJob, params: Params) -> bool:
-    return (
-        params.get("nameContains", "") in job.name
-        and params.get("statusEquals", job.status) == job.status
-        and params.get("creationTimeAfter", job.created_at) <= job.created_at
-        and params.get("creationTimeBefore", job.created_at) >= job.created_at
-    )

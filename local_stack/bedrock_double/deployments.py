@@ -13,7 +13,7 @@ from local_stack.bedrock_double.custom_models import CustomModel, CustomModels
 from local_stack.bedrock_double.errors import BedrockError
 from local_stack.bedrock_double.idempotency import TokenLedger
 from local_stack.bedrock_double.identifiers import Arns
-from local_stack.bedrock_double.listing import one_page
+from local_stack.bedrock_double.listing import is_listed, one_page
 from local_stack.bedrock_double.settings import LiveSettings
 from local_stack.bedrock_double.tags import Tags
 
@@ -166,7 +166,13 @@ class Deployments:
             found = [
                 {**deployment.facts(now), "customModelDeploymentName": deployment.name}
                 for deployment in self._deployments.values()
-                if _is_listed(deployment, params, now)
+                if is_listed(
+                    params,
+                    deployment.name,
+                    deployment.created_at,
+                    statusEquals=deployment.status(now),
+                    modelArnEquals=deployment.model(now).arn,
+                )
             ]
         return one_page(found, params, "modelDeploymentSummaries")
 
@@ -248,17 +254,6 @@ class Deployments:
             if identifier in (deployment.arn, deployment.name):
                 return deployment
         raise _not_found()
-
-
-def _is_listed(deployment: Deployment, params: Params, now: datetime) -> bool:
-    status, model_arn = deployment.status(now), deployment.model(now).arn
-    return (
-        params.get("nameContains", "") in deployment.name
-        and params.get("statusEquals", status) == status
-        and params.get("modelArnEquals", model_arn) == model_arn
-        and params.get("createdAfter", deployment.created_at) <= deployment.created_at
-        and params.get("createdBefore", deployment.created_at) >= deployment.created_at
-    )
 
 
 def _not_found() -> BedrockError:

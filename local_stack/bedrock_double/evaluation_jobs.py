@@ -27,7 +27,7 @@ from local_stack.bedrock_double.evaluation_request import (
 from local_stack.bedrock_double.foundation_models import FoundationModels
 from local_stack.bedrock_double.idempotency import TokenLedger
 from local_stack.bedrock_double.identifiers import Arns
-from local_stack.bedrock_double.listing import one_page
+from local_stack.bedrock_double.listing import is_listed, one_page
 from local_stack.bedrock_double.settings import LiveSettings
 from local_stack.bedrock_double.tags import MAX_TAGS, Tags
 
@@ -164,7 +164,17 @@ class EvaluationJobs:
     def list_jobs(self, params: Params) -> Params:
         """Answer ListEvaluationJobs, five to a page."""
         with self._lock:
-            found = [job.summarise() for job in self._jobs.values() if _is_listed(job, params)]
+            found = [
+                job.summarise()
+                for job in self._jobs.values()
+                if is_listed(
+                    params,
+                    job.name,
+                    job.created_at,
+                    statusEquals=job.status,
+                    applicationTypeEquals="ModelEvaluation",
+                )
+            ]
         size = min(params.get("maxResults", _PAGE), _PAGE)
         page = one_page(found, {**params, "maxResults": size}, "jobSummaries")
         return page if page["jobSummaries"] else {}
@@ -254,13 +264,3 @@ class EvaluationJobs:
                 "ResourceNotFoundException", "The provided job identifier was not found."
             )
         return job
-
-
-def _is_listed(job: EvaluationJob, params: Params) -> bool:
-    return (
-        params.get("nameContains", "") in job.name
-        and params.get("statusEquals", job.status) == job.status
-        and params.get("applicationTypeEquals", "ModelEvaluation") == "ModelEvaluation"
-        and params.get("creationTimeAfter", job.created_at) <= job.created_at
-        and params.get("creationTimeBefore", job.created_at) >= job.created_at
-    )

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from search_router.domain.batches import batched
@@ -54,12 +53,7 @@ class ComparisonStore(AbstractContextManager["ComparisonStore"]):
         self._lock = threading.Lock()
         self._database.executescript(_TABLES)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.commit()
         self._database.close()
 

@@ -4,7 +4,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 from search_router.domain.serving.decisions import query_digest
@@ -23,12 +22,7 @@ class DistinctQueries(AbstractContextManager["DistinctQueries"]):
         self._database = sqlite3.connect(_TEMPORARY)
         self._database.execute(_CREATE)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def __len__(self) -> int:
