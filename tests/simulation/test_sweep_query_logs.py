@@ -17,6 +17,7 @@ from tests.simulation.wiring import golden_event
 from tests.simulation.world import new_world
 
 FUNCTIONS = frozenset({"split_query_log", "route_queries", "finish_query_log"})
+PLANNER = frozenset({"split_query_log"})  # of a packed log: it writes the unpacked copies
 FAULTS = (
     Fault.CRASH_BEFORE,
     Fault.CRASH_AFTER,
@@ -32,22 +33,23 @@ FATAL = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.STALL)  # the caller gets 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("form", "functions"), [(".jsonl", FUNCTIONS), (".csv.gz", PLANNER)])
 def test_a_log_that_is_broken_at_any_call_is_routed_all_the_same(
-    fault: Fault, tell: Callable[[str], None]
+    form: str, functions: frozenset[str], fault: Fault, tell: Callable[[str], None]
 ) -> None:
-    whole = _plan(fault, broken=-1, functions=FUNCTIONS)
-    assert _log_violations(whole) == []
+    whole = _plan(fault, broken=-1, functions=functions)
+    assert _log_violations(whole, form) == []
     calls = list(whole.made)
 
     broken = {
         f"{number}: {call}": found
         for number, call in enumerate(calls)
-        if (found := _log_violations(_plan(fault, number, FUNCTIONS)))
+        if (found := _log_violations(_plan(fault, number, functions), form))
     }
 
-    assert {call.split()[0] for call in calls} == FUNCTIONS
+    assert {call.split()[0] for call in calls} == functions
     assert broken == {}
-    tell(f"{fault}: {len(calls)} calls of {len(FUNCTIONS)} functions, all passed")
+    tell(f"{form}, {fault}: {len(calls)} calls of {', '.join(sorted(functions))}, all passed")
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in FATAL])
@@ -75,13 +77,13 @@ def _plan(fault: Fault, broken: int, functions: frozenset[str]) -> OneFault:
     return OneFault(Steady(), 0.0, 0.0, 0.0, functions=functions, fault=fault, broken=broken)
 
 
-def _log_violations(plan: FaultPlan) -> list[str]:
+def _log_violations(plan: FaultPlan, form: str) -> list[str]:
     """Route one log of a few splits and return what is not as promised."""
     random.seed(1)
     with new_world(plan, plan.chance, split_bytes=400) as world:
         world.promote()
         world.schedule.start()
-        file: LogFile = a_log_file(random.Random(5), "query-logs/log.jsonl", 8)
+        file: LogFile = a_log_file(random.Random(5), f"query-logs/log{form}", 8)
 
         def upload() -> None:
             file.source = world.upload(file.key, file.body)
