@@ -19,6 +19,7 @@ from search_router.dependencies import dependencies, new_client
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
 from tests.integration.double_bench import Bench, serving_bench
+from tests.integration.material import trained_once
 from tests.integration.stack import NewStack, Stack
 from tests.integration.world import (
     ACCOUNT,
@@ -52,6 +53,7 @@ def aws() -> Iterator[World]:
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
             environment.setenv(name, value)
         environment.setattr("search_router.dependencies.new_client", _reusing_clients())
+        environment.setattr("search_router.use_cases.local_training.train", trained_once)
         yield World(s3, dynamodb, sqs, queue_url)
 
 

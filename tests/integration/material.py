@@ -1,8 +1,13 @@
 """Files that users upload: labelled prompts that can be learnt, query logs that ask about them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 
+from search_router.domain.local_tier.indexing import LabelledQuery
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.training import train
+from search_router.domain.weights import Modalities
 from tests.records import MODALITIES
 
 OPENINGS = ("wide shot of", "sound of", "somebody says", "uploaded in 2019 with")
@@ -37,3 +42,17 @@ def lines(rows: Sequence[object]) -> bytes:
 def rows(body: bytes) -> list[dict[str, object]]:
     """Read JSON Lines."""
     return [json.loads(line) for line in body.split(b"\n") if line]
+
+
+def trained_once(
+    examples: Iterable[LabelledQuery], modalities: Modalities, max_error: float
+) -> LocalModel:
+    """Train each local model once for all tests: it is pure, and a third of a model's life."""
+    return _trained(tuple(examples), modalities, max_error)
+
+
+@cache
+def _trained(
+    examples: tuple[LabelledQuery, ...], modalities: Modalities, max_error: float
+) -> LocalModel:
+    return train(examples, modalities, max_error)
