@@ -28,17 +28,28 @@ def a_log(state: LogState) -> QueryLog:
 
 @pytest.mark.parametrize(
     ("minutes", "due"),
-    [(0, False), (19, False), (20, True), (34, True), (35, False), (600, False),
-     (24 * 60 + 19, False), (24 * 60 + 20, True), (24 * 60 + 35, False)],
+    [(0, False), (19, False), (20, True), (39, True), (40, False), (600, False),
+     (24 * 60 + 19, False), (24 * 60 + 20, True), (24 * 60 + 40, False)],
 )  # fmt: skip
 def test_help_comes_when_patience_ends_and_then_once_a_day(minutes: int, due: bool) -> None:
     assert is_due(minutes * MINUTE, 20 * MINUTE) is due
 
 
-def test_even_a_single_tick_of_three_brings_help() -> None:
+def test_help_lasts_for_four_ticks() -> None:
     ticks = [minutes for minutes in range(0, 24 * 60, 5) if is_due(minutes * MINUTE, 20 * MINUTE)]
 
-    assert ticks == [20, 25, 30]
+    assert ticks == [20, 25, 30, 35]
+
+
+@pytest.mark.parametrize("first", range(0, 900, 20))
+def test_even_every_third_tick_a_little_late_brings_help_each_day(first: int) -> None:
+    late = (0, 2, 1)
+    ticks = [first + 900 * n + late[n % 3] for n in range(3 * 96)]
+    helped = {
+        tick // 86_400 for tick in ticks if is_due(timedelta(seconds=tick - 0.5), 20 * MINUTE)
+    }
+
+    assert helped == {0, 1, 2}
 
 
 def test_runs_are_counted_by_state_and_failures_while_they_are_news() -> None:

@@ -10,7 +10,7 @@ from search_router.domain.logs.query_logs import LogState, QueryLog
 
 LOG_DEADLINE = timedelta(hours=12)  # without a new part; longer than a million queries take
 RECENT = timedelta(minutes=15)  # three ticks: a failure is seen even if two ticks are lost
-_HELPING = timedelta(minutes=15)
+_HELPING = timedelta(minutes=20)
 _DAY = timedelta(days=1)
 _UNFINISHED = frozenset({LogState.PLANNED, LogState.ROUTING})
 _ENDED_BADLY = frozenset({RunState.FAILED, RunState.STOPPED})
@@ -63,7 +63,7 @@ def is_unfinished(log: QueryLog) -> bool:
 def is_due(waited: timedelta, patience: timedelta) -> bool:
     """Tell whether to help something that has waited: when patience ends, then once a day.
 
-    Each time lasts a quarter of an hour, which is three ticks, so that a lost tick does not matter
+    Each time lasts twenty minutes, which is four ticks, so that two lost in a row do not matter,
     and a function that cannot do its work is not called for ever.
     """
     return waited >= patience and (waited - patience) % _DAY < _HELPING
