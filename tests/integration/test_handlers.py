@@ -1,6 +1,5 @@
 """Every function on what it was not sent for: bad files, stale and forged events, outages."""
 
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from tests.integration.logs import Logs, captured_logs
 from tests.integration.material import labelled, lines, query, rows, weights
 from tests.integration.stack import Stack, invoke
 from tests.integration.world import ACCOUNT, CACHE, REGION, UPLOADS
-from tests.records import a_run, an_evaluation
+from tests.records import a_run, an_evaluation, gzipped
 
 PROMPTS = labelled(300)
 LOG = lines([{"query": query(n % 10)} for n in range(30)])
@@ -75,10 +74,10 @@ def test_folders_and_what_lies_in_them_are_ignored(
         ("prompts/a.jsonl", b"", "the file has no rows"),
         ("prompts/a.jsonl", b"\n \n\n", "the file has no rows"),
         ("prompts/a.jsonl", b"query\n{}\n[]\n", "none of the 3 rows is valid"),
-        ("prompts/a.jsonl", gzip.compress(PROMPTS), "none of the "),
+        ("prompts/a.jsonl", gzipped(PROMPTS), "none of the "),
         ("prompts/a.jsonl.gz", PROMPTS, "the gzip data is damaged"),
-        ("prompts/a.jsonl.gz", gzip.compress(PROMPTS)[:-50], "the gzip data is truncated"),
-        ("prompts/a.jsonl.gz", gzip.compress(b""), "the file has no rows"),
+        ("prompts/a.jsonl.gz", gzipped(PROMPTS)[:-50], "the gzip data is truncated"),
+        ("prompts/a.jsonl.gz", gzipped(b""), "the file has no rows"),
         ("prompts/a b+c%2B ü.jsonl", labelled(50), "Bedrock needs at least 100"),
     ],
 )
@@ -108,7 +107,7 @@ def test_rejected_lines_of_an_unusable_file_can_be_looked_up(stack: Stack) -> No
 
 def test_a_packed_prompt_file_is_read_like_a_plain_one(stack: Stack) -> None:
     plain = stack.run_of(stack.upload("prompts/a.jsonl", PROMPTS))
-    packed = stack.run_of(stack.upload("prompts/a.jsonl.gz", gzip.compress(PROMPTS)))
+    packed = stack.run_of(stack.upload("prompts/a.jsonl.gz", gzipped(PROMPTS)))
 
     assert packed.state is plain.state is RunState.SHARDED
     assert packed.training_sha256 == plain.training_sha256

@@ -1,6 +1,5 @@
 """`search-router validate`: offline, fast to start, and honest in its exit code."""
 
-import gzip
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from router_cli import synthesis
 from router_cli.__main__ import main
+from tests.records import gzipped
 
 COUNTS = ("rows_in", "accepted", "rejected", "duplicates", "training", "holdout")
 
@@ -48,7 +48,7 @@ def test_rejects_alone_are_no_failure(prompts: Path, capsys: pytest.CaptureFixtu
 
 def test_several_files_are_one_dataset(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     packed = prompts.with_suffix(".jsonl.gz")
-    packed.write_bytes(gzip.compress(prompts.read_bytes()))
+    packed.write_bytes(gzipped(prompts.read_bytes()))
     _, alone = report(capsys, prompts)
     _, both = report(capsys, prompts, packed)
     assert both["rows_in"] == 600

@@ -1,6 +1,5 @@
 """`validate` says of files what the function makes of them when they are uploaded."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -8,14 +7,14 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.synthesis import training_records
-from tests.records import jsonl
+from tests.records import gzipped, jsonl
 from tests.unit.use_cases.world import World, ran
 
 ROWS = list(training_records(3, 400, with_reasoning=True))
 ANSWER = json.dumps({"visual": 1, "audio": 0, "transcription": 0, "metadata": 0})
 FILES = {
     "b.jsonl": b"\xef\xbb\xbf" + jsonl(ROWS[:150]) + b"broken\n\n",
-    "a.jsonl.gz": gzip.compress(jsonl(ROWS[100:300])),
+    "a.jsonl.gz": gzipped(jsonl(ROWS[100:300])),
     "c.jsonl": jsonl(ROWS[300:]).replace(b"\n", b"\r\n") + b'{"query": ""}',
     "d.answers.jsonl": jsonl([{"query": "quite new", "reference": ANSWER}]),
 }

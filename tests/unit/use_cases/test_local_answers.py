@@ -1,6 +1,5 @@
 """A distilled model's answers beside the labels: in the local tier, and nowhere else."""
 
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from search_router.domain.local_tier.artefact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.serving.decisions import Tier
-from tests.records import MODALITIES, jsonl, label
+from tests.records import MODALITIES, gzipped, jsonl, label
 from tests.unit.use_cases.world import World, labelled_rows, ran
 
 LABELS = jsonl(labelled_rows(300))
@@ -93,7 +92,7 @@ def test_the_same_answers_in_any_order_and_packing_are_the_same_model() -> None:
     runs = []
     for body, name in (
         (jsonl(ANSWERS), "a.answers.jsonl"),
-        (gzip.compress(jsonl(ANSWERS[::-1])), "b.answers.jsonl.gz"),
+        (gzipped(jsonl(ANSWERS[::-1])), "b.answers.jsonl.gz"),
     ):
         runs.append(ran((world := World()).shard(dataset(world, body, name))))
 

@@ -1,7 +1,6 @@
 """Splitting a log: one plan, the same messages from every attempt, a reason for what is no log."""
 
 import csv
-import gzip
 import io
 from collections.abc import Callable, Iterable
 
@@ -13,7 +12,7 @@ from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, Sp
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases import log_planning
 from tests.fakes import InMemoryQueue
-from tests.records import JSONL, a_champion, jsonl
+from tests.records import JSONL, a_champion, gzipped, jsonl
 from tests.unit.use_cases.world import World, ignored, routed, truth
 
 SMALL = jsonl([{"query": f"query {n}"} for n in range(100)])
@@ -60,17 +59,17 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.jsonl", b"\n \n\r\n", "the file is empty"),
         ("query-logs/a.jsonl", b'{"text": "dogs"}\n', "no row has a query field"),
         ("query-logs/a.txt", b" \n", "the file is empty"),
-        ("query-logs/a.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("query-logs/a.csv.gz", gzipped(b""), "the file is empty"),
         ("query-logs/a.jsonl", b"\n" * 100 + b'{"text": "dogs"}\n', "no row has a query field"),
         ("query-logs/a.csv", b"dogs,1\n", "the first row, 2 fields, is no header"),
         ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
         (
             "query-logs/a.txt.gz",
-            gzip.compress(SMALL)[:-9],
+            gzipped(SMALL)[:-9],
             "is truncated after 2190 unpacked bytes",
         ),
         ("query-logs/a.txt.gz", b"\x1f\x8b" + SMALL, "is damaged after 0 unpacked bytes"),
-        ("query-logs/a.txt.gz", gzip.compress(bytes(2 * 10**7)), "more than 200 times its size"),
+        ("query-logs/a.txt.gz", gzipped(bytes(2 * 10**7)), "more than 200 times its size"),
         ("query-logs/day/a.jsonl", SMALL, "a file inside a folder"),
     ],
 )
@@ -89,7 +88,7 @@ def test_what_is_no_log_is_a_failed_log_with_a_reason(
 
 def test_a_broken_gzip_costs_its_log_and_writes_no_plan(serving_world: World) -> None:
     """What was unpacked before the break lies there, and nobody reads it."""
-    body = gzip.compress(LARGE * 100)[:-9]
+    body = gzipped(LARGE * 100)[:-9]
 
     log = serving_world.splitted(body, "query-logs/a.jsonl.gz")
 
@@ -127,9 +126,7 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
     rows = [{"query": f"{QUERIES[n % 6]} {n % 700}", "n": str(n)} for n in range(6_000)]
     body = FORMS[form](rows)
 
-    log = world.splitted(
-        gzip.compress(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}"
-    )
+    log = world.splitted(gzipped(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}")
     for message in world.queue.sent:
         world.route(message)
 
@@ -150,7 +147,7 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
 
 def test_a_log_that_is_read_through_has_its_rows_counted(serving_world: World) -> None:
     plain = serving_world.splitted(SMALL)
-    packed = serving_world.splitted(gzip.compress(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
+    packed = serving_world.splitted(gzipped(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
 
     assert (plain.rows, packed.rows) == (100, 100)
     assert packed.hours_if_distinct == pytest.approx(100 / 1_600 / 60, abs=0.005)
@@ -165,8 +162,8 @@ def test_whether_a_log_is_packed_is_in_its_bytes_not_in_its_name(
     other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
     body = b'{"query": "dogs"}\n' if "jsonl" in key else b"query\ndogs\n"
 
-    as_named = serving_world.splitted(gzip.compress(body) if key.endswith(".gz") else body, key)
-    otherwise = serving_world.splitted(gzip.compress(body) if key.endswith(".gz") else body, other)
+    as_named = serving_world.splitted(gzipped(body) if key.endswith(".gz") else body, key)
+    otherwise = serving_world.splitted(gzipped(body) if key.endswith(".gz") else body, other)
 
     assert (as_named.state, as_named.rows) == (otherwise.state, otherwise.rows)
 
@@ -230,9 +227,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
 ) -> None:
     """Killed after n objects; the retry has other settings and another champion."""
     rows = b"query\n" + b'"dogs, cats"\n' * 40_000
-    body = (
-        gzip.compress(jsonl([{"query": f"q {n}"} for n in range(40_000)])) if "gz" in key else rows
-    )
+    body = gzipped(jsonl([{"query": f"q {n}"} for n in range(40_000)])) if "gz" in key else rows
     sent = []
     for writes in (None, *kills):
         world = World()
