@@ -21,9 +21,8 @@ def test_what_it_says_is_near_what_new_patterns_show() -> None:
         for query, label in of_new_patterns(seed=4, count=400)
     ]
     off = [mean(errors(estimate.weights, label)) for estimate, label in tried if estimate]
-    answered = [
-        estimate for estimate, _ in tried if estimate and trained(800).gate.admits(estimate)
-    ]
+    gate = trained(800).gate
+    answered = [estimate for estimate, _ in tried if estimate and gate.admits(estimate)]
     # WHEN patterns are held out of the labelled queries alone
     told = hold_out_patterns(EXAMPLES, MODALITIES, gate)
     # THEN the error is about the same, far above the one on known patterns, and nearly all refused
