@@ -20,12 +20,18 @@ SEEDS ?= 500
 SEED ?=
 ARCH ?= arm64
 STAGE ?= dev
+SHUFFLED ?=
+
+# One file at a time for each process, since tests of a file share what is slow to make.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Without bytecode every process of the tests would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 ROWS ?= 1000000
 DISTINCT ?= 20000
 LOCAL_TIER ?= off
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -49,14 +55,17 @@ notebook: setup ## Run the notebook; its figures are saved in notebooks/figures
 		nbclient.NotebookClient(nbformat.read('distil-and-route.ipynb', 4), timeout=400).execute()"
 	@ls notebooks/figures
 
-test: setup ## Pass all tests: unit, integration, simulated, end to end
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup ## Pass the tests: unit, integration, simulated, end to end
+	$(PYTEST) -m "not sweep"
+
+test-all: setup ## Pass all tests, also the exhaustive sweeps (SHUFFLED=yes or a seed)
+	$(PYTEST) $(if $(SHUFFLED),-p randomly $(if $(SHUFFLED:yes=),--randomly-seed=$(SHUFFLED)))
 
 simulate: setup ## Run simulated histories (SEEDS=500), or tell one of them (SEED=7)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-unit: setup ## Pass the unit tests only, in seconds
-	$(BIN)/python -m pytest tests/unit
+unit: setup ## Pass the unit tests only
+	$(PYTEST) -m "not sweep" tests/unit
 
 lint: setup build/checkov/.complete ## Check format, style, types and the template
 	$(BIN)/ruff format --check .

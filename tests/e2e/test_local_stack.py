@@ -1,9 +1,8 @@
 """The local stack keeps what template.yaml relies on: triggers, retries, roles, isolation."""
 
 import json
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+import threading
+from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -15,22 +14,12 @@ from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStack
 from local_stack.ticking import ticking_track_runs
 from tests.e2e.conftest import AMBIENT
-
-T = TypeVar("T")
+from tests.waiting import eventually
 
 
 @pytest.fixture
 def stack(sample_stack: LocalStack) -> StackConnection:
     return sample_stack.connection
-
-
-def eventually(look: Callable[[], T], *, seconds: float = 15) -> T:
-    """Return the first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := look()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return answer
 
 
 def seen(stack: StackConnection, key: str) -> list[Any]:
@@ -185,19 +174,17 @@ def test_a_schedule_fires_with_its_own_target(stack: StackConnection) -> None:
         },
     )
 
-    # Unpatched, the emulator looks every ten seconds.
-    eventually(lambda: len(seen(stack, "tick")) > ticks, seconds=4)
+    eventually(lambda: len(seen(stack, "tick")) > ticks)
 
 
 def test_track_runs_can_be_ticked_faster_than_its_schedule(stack: StackConnection) -> None:
-    ticks = len(seen(stack, "tick"))
+    ticks, threads = len(seen(stack, "tick")), set(threading.enumerate())
 
     with ticking_track_runs(stack, seconds=0.05):
+        assert set(threading.enumerate()) - threads
         eventually(lambda: len(seen(stack, "tick")) >= ticks + 3)
-    after = len(seen(stack, "tick"))
-    time.sleep(0.3)
 
-    assert len(seen(stack, "tick")) == after
+    eventually(lambda: set(threading.enumerate()) <= threads, "it goes on ticking")
 
 
 def test_properties_that_the_emulator_drops_are_set_all_the_same(stack: StackConnection) -> None:

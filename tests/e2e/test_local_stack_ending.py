@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,13 +19,7 @@ from local_stack.connection import StackConnection
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.processes import FOLDER_PREFIX, LocalStackError
 from local_stack.state_file import running_stacks, runtime_folder
-
-
-def wait_until(done: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def processes() -> dict[int, tuple[int, int]]:
@@ -86,7 +79,7 @@ def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
         [sys.executable, "-m", "local_stack", to_json(options)], env=places, cwd=PROJECT
     )
     runtime = runtime_folder(places)
-    wait_until(lambda: bool(running_stacks(runtime)), "the stack did not start")
+    eventually(lambda: bool(running_stacks(runtime)), "the stack did not start")
     (connection,) = running_stacks(runtime)
 
     connection.client("sqs").send_message(
@@ -94,7 +87,7 @@ def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     )
     table = connection.outputs["RecordsTableName"]
     dynamodb = connection.client("dynamodb")
-    wait_until(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
+    eventually(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
     members = members_of(process.pid)
     assert len(members) == 3  # emulator, double, worker
     yield Owner(process, connection, Path(places["TMPDIR"]), members)
@@ -111,7 +104,7 @@ def test_a_signal_ends_everything_at_once(
 ) -> None:
     owner.process.send_signal(number)
 
-    assert owner.process.wait(timeout=5) == code
+    assert owner.process.wait(PATIENCE_SECONDS) == code
     assert owner.nothing_runs()
     assert list(owner.temp.iterdir()) == []
     assert list(runtime_folder(places).iterdir()) == []
@@ -123,7 +116,7 @@ def test_kill_9_leaves_a_folder_that_the_next_start_removes(
     owner.process.kill()
     owner.process.wait()
 
-    wait_until(owner.nothing_runs, "something outlived its parent", seconds=5)
+    eventually(owner.nothing_runs, "something outlived its parent")
     assert [path.name for path in owner.temp.iterdir()] == [owner.connection.folder.name]
     assert running_stacks(runtime_folder(places)) == []
 

@@ -29,7 +29,7 @@ def test_it_is_kept_without_outputs_and_has_the_posts_four_steps() -> None:
     assert tuple(re.findall(r"^## (\d.*)$", texts, re.MULTILINE)) == STEPS
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.sweep
 def test_it_runs_and_saves_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTEBOOK_FIGURES", str(tmp_path / "figures"))
     notebook = read_notebook()

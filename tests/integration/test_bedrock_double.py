@@ -38,6 +38,7 @@ from tests.integration.double_bench import (
     training_line,
     training_object,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 # --- the chain -----------------------------------------------------------------------------------
 
@@ -737,7 +738,7 @@ def _read_port(process: subprocess.Popen[bytes]) -> int:
 
 def _fetch(url: str, fields: dict[str, Any] | None = None) -> Any:
     body = None if fields is None else json.dumps(fields).encode()
-    with urllib.request.urlopen(url, body, timeout=5) as reply:  # noqa: S310 - loopback
+    with urllib.request.urlopen(url, body, timeout=PATIENCE_SECONDS) as reply:  # noqa: S310 - loopback
         return json.load(reply)
 
 
@@ -757,7 +758,7 @@ def test_the_process_serves_takes_settings_and_ends_with_its_stdin(
     }
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(timeout=5) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(
