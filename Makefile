@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Without bytecode each command would compile all that it imports, again and again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A name, a path or a version; when it differs from the Python in .venv, .venv is made again.
 PYTHON ?=
@@ -38,6 +40,7 @@ setup: $(VENV)/.dev-complete ## Make .venv with everything pinned and the search
 $(VENV)/.run-complete: requirements.txt pyproject.toml $(VENV)/.python
 	@.ci/install $(VENV) --require-hashes -r $<
 	@.ci/install $(VENV) --no-deps --no-build-isolation -e .
+	@$(BIN)/search-router --help >/dev/null  # it starts; what it imports gets its bytecode
 	@touch $@
 
 $(VENV)/.dev-complete: requirements-dev.txt $(VENV)/.run-complete

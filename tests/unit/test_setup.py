@@ -320,8 +320,8 @@ def imported(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
         yield node.module.partition(".")[0]
     elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        for child in node.orelse:
-            yield from imported(child)
+        for otherwise in node.orelse:
+            yield from imported(otherwise)
     else:
         for child in ast.iter_child_nodes(node):
             yield from imported(child)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jinja2
 import pytest
-import six as six_module
 
 from local_stack import packaging
 from local_stack.packaging import build_layer, user_cache_folder, zip_folder
@@ -146,7 +145,8 @@ def test_pinned_packages_are_copied_whole_from_this_environment(tmp_path: Path) 
     built = build_layer(tmp_path / "layer", snapshot=tmp_path / "s", cache=tmp_path / "cache")
 
     archive = zipfile.ZipFile(io.BytesIO(built.content))
-    assert archive.read("python/six.py") == Path(six_module.__file__).read_bytes()
+    module = Path(str(metadata.distribution("six").locate_file("six.py")))
+    assert archive.read("python/six.py") == module.read_bytes()
     package = Path(jinja2.__file__).parent
     assert {name for name in archive.namelist() if name.startswith("python/jinja2/")} == {
         f"python/jinja2/{path.relative_to(package).as_posix()}"
