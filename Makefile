@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Without bytecode each command would compile all that it imports, again and again.
+unexport PYTHONDONTWRITEBYTECODE
 
-PYTHON ?= $(shell .ci/find-python)
+# A name, a path or a version; when it differs from the Python in .venv, .venv is made again.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-STAMP := $(VENV)/.complete
 
 # Tools that would quarrel with the project's own pins have environments of their own.
 SAM := build/sam/bin/sam
@@ -31,22 +32,32 @@ ROWS ?= 1000000
 DISTINCT ?= 20000
 LOCAL_TIER ?= off
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes format build deploy lock clean ci
+LOCKS := layers/shared/requirements requirements requirements-dev \
+	.ci/requirements-uv .ci/requirements-sam .ci/requirements-checkov
+
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes format build deploy lock clean ci FORCE
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-setup: $(STAMP) ## Make .venv with everything pinned and the search-router command
+setup: $(VENV)/.dev-complete ## Make .venv with everything pinned and the search-router command
 
-$(STAMP): requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON): about a minute, once"
-	"$(PYTHON)" -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements-dev.txt
-	$(PIP) --no-deps --no-build-isolation -e .
+# What runs, which is all that `make demo` needs, and the rest: tests, linters, plots.
+$(VENV)/.run-complete: requirements.txt pyproject.toml $(VENV)/.python
+	@.ci/install $(VENV) --require-hashes -r $<
+	@.ci/install $(VENV) --no-deps --no-build-isolation -e .
+	@$(BIN)/search-router --help >/dev/null  # it starts; what it imports gets its bytecode
 	@touch $@
 
-demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
+$(VENV)/.dev-complete: requirements-dev.txt $(VENV)/.run-complete
+	@.ci/install $(VENV) --require-hashes -r $<
+	@touch $@
+
+# Checked each time: a Python that was upgraded or removed leaves a broken .venv behind.
+$(VENV)/.python: FORCE
+	@.ci/venv $(VENV) "$(PYTHON)"
+
+demo: $(VENV)/.run-complete ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
 	@$(BIN)/search-router local demo --out "$(OUT)" \
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
@@ -107,24 +118,22 @@ deploy: ## Deploy what `make build` built, asking before it changes anything (ST
 	@test -f .aws-sam/build/template.yaml || { echo "nothing is built: make build" >&2; exit 1; }
 	SAM_CLI_TELEMETRY=0 $(SAM) deploy --guided --config-env $(STAGE:dev=default)
 
-build/%/.complete: .ci/requirements-%.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
-	@echo "setting up build/$*: about a minute, once"
-	@rm -rf build/$* && "$(PYTHON)" -m venv build/$*
-	@build/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
+	@rm -f build/$*/.python
+	@.ci/venv build/$* $(BIN)/python
+	@.ci/install build/$* --require-hashes -r $<
 	@touch $@
 
-lock: ## Pin and hash all dependencies again (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q layers/shared/requirements.in -o layers/shared/requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q requirements-dev.in -o requirements-dev.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q .ci/requirements-sam.in -o .ci/requirements-sam.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q .ci/requirements-checkov.in -o .ci/requirements-checkov.txt
+lock: $(VENV)/.run-complete ## Pin and hash all dependencies again
+	@.ci/install $(VENV) --require-hashes -r .ci/requirements-uv.txt
+	@for lock in $(LOCKS); do \
+		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+			--no-emit-index-url --no-header --no-config $$lock.in -o $$lock.txt; done
 
-clean: ## Remove what the other commands made
-	rm -rf notebooks/figures $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove what the other commands made, caches too
+	rm -rf $(VENV) build .aws-sam demo-output bench-results notebooks/figures
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/search-router" "$$HOME/Library/Caches/search-router"
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 ci: lint test ## What CI runs

@@ -86,7 +86,7 @@ def require_known_emulator(fingerprints: Mapping[str, str] = FINGERPRINTS) -> No
     if installed != MINISTACK_VERSION:
         raise EmulatorChangedError(
             f"ministack {installed} is installed, the patches are for {MINISTACK_VERSION}; "
-            "install requirements-dev.txt"
+            "run `make setup`"
         )
     found = {name: fingerprint(name) for name in fingerprints}
     changed = [

@@ -15,9 +15,6 @@ CALLER = {
 # Only what a process needs to find programs. Locale, time zone, home and temp folder are set anew.
 _KEPT = ("PATH", "SYSTEMROOT")
 
-# What pip may need to reach a package index; pip never gets an AWS variable.
-_REFUSED_BY_INSTALLER = ("AWS_", "PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_USER")
-
 
 def scrub(environ: Mapping[str, str], *, home: Path) -> dict[str, str]:
     """Return the environment of a child that must not reach anything outside this machine.
@@ -36,12 +33,3 @@ def scrub(environ: Mapping[str, str], *, home: Path) -> dict[str, str]:
         "NO_PROXY": "*",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for pip: the user's own (index, proxy, certificates) without AWS."""
-    kept = {
-        name: value for name, value in environ.items() if not name.startswith(_REFUSED_BY_INSTALLER)
-    }
-    # A user's `pip.conf` may say `user = true`, which pip refuses together with `--target`.
-    return kept | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
-import os
 import platform
+import re
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from local_stack import slimming
-from local_stack.environment import installer_environment
 from local_stack.processes import LocalStackError
 
 REQUIREMENTS = "requirements.txt"
 # Archives hold no times of their own, so equal content gives equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_INSTALL_SECONDS = 300
+_PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ def build_layer(folder: Path, *, snapshot: Path, cache: Path) -> LayerArchive:
     """Return the layer whose sources and `requirements.txt` are in `folder`.
 
     Sources are copied to `snapshot`, so that editing them does not change a running stack.
-    Dependencies come from `cache`, by lock file and interpreter; the first time they are installed
-    from the package index, which takes some 10 s.
+    Dependencies come from `cache`, by lock file and interpreter; the first time they are copied
+    from this environment.
     """
     shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     dependencies = _cached_dependencies(folder / REQUIREMENTS, cache)
@@ -110,24 +108,22 @@ def _cached_dependencies(lock: Path, cache: Path) -> Path:
 
 
 def _install(lock: Path, target: Path) -> None:
-    """Install a hashed lock file with the interpreter that will run the workers."""
-    if importlib.util.find_spec("pip") is None:
-        raise LocalStackError(
-            f"{sys.executable} has no pip, which builds the layer: run `python -m ensurepip`"
-        )
-    command = [sys.executable, "-I", "-m", "pip", "install", "--quiet", "--require-hashes"]
-    command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(lock)]
-    result = subprocess.run(  # noqa: S603 - a fixed command
-        command,
-        env=installer_environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
-    )
-    if result.returncode:
-        raise LocalStackError(
-            f"the dependencies in {lock} could not be installed (first use needs the package "
-            f"index):\n{result.stderr[-2000:]}"
-        )
+    """Copy the pinned packages from this environment, which was installed from the same pins.
+
+    Raises `LocalStackError` if one is missing or has another version.
+    """
+    for name, version in _PIN.findall(lock.read_text("utf-8")):
+        try:
+            installed = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            raise LocalStackError(f"{name} {version} is not installed. Run `make setup`.") from None
+        if installed.version != version:
+            raise LocalStackError(
+                f"{name} {installed.version} is installed, but the layer needs {version}. "
+                "Run `make setup`."
+            )
+        for file in installed.files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                copy = target / file
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file.locate(), copy)
