@@ -82,7 +82,7 @@ lint: setup build/checkov/.complete ## Check format, style, types and the templa
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@.ci/scan $(BIN)/python $(CHECKOV)
 
 bench-local-tier: setup ## Cross-validate the local tier beside its rivals (PROMPTS=file QUERY_LOG=file)

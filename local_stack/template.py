@@ -10,11 +10,41 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
+from local_stack.flattening import (
+    APPLICATION,
+    expand_language_extensions,
+    inline_application,
+)
 from local_stack.processes import LocalStackError
 
 FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
 CODE_PROPERTY = {FUNCTION: "CodeUri", LAYER: "ContentUri"}
+
+
+def load_template(path: Path, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a SAM template as one flat document, in which short intrinsics (`!Ref`) are long.
+
+    Loops (`Fn::ForEach`) are expanded, with `parameters` in place of their defaults. Nested
+    applications with a local `Location` are inlined: the resource `Topic` of the application
+    `Monitoring` is `MonitoringTopic`.
+    """
+    document = expand_language_extensions(
+        yaml_parse(path.read_text(encoding="utf-8")), parameters or {}
+    )
+    applications = [
+        name for name, found in document["Resources"].items() if found["Type"] == APPLICATION
+    ]
+    for name in applications:
+        properties = document["Resources"][name]["Properties"]
+        location = properties["Location"]
+        nested = path.parent / location if isinstance(location, str) else None
+        if nested is None or not nested.is_file():
+            raise LocalStackError(f"{name}: Location must name a template file, not {location!r}")
+        given = properties.get("Parameters", {})
+        constants = {key: value for key, value in given.items() if not isinstance(value, dict)}
+        document = inline_application(document, name, load_template(nested, constants))
+    return document
 
 
 @dataclass(frozen=True)
@@ -26,8 +56,8 @@ class SamTemplate:
 
     @classmethod
     def load(cls, path: Path) -> SamTemplate:
-        """Read a template file; short intrinsics (`!Ref`) become long ones."""
-        return cls(yaml_parse(path.read_text(encoding="utf-8")), path.resolve().parent)
+        """Read a template file as `load_template` does."""
+        return cls(load_template(path), path.resolve().parent)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -40,15 +40,14 @@ REASONS = {
     ("WriteOwnLogs", "logs:PutLogEvents"): "Lambda itself writes logs with the role",
     ("WriteTraces", "xray:PutTraceSegments"): "there is no X-Ray here",
     ("WriteTraces", "xray:PutTelemetryRecords"): "there is no X-Ray here",
-    ("HandOverFailedRuns", "sqs:SendMessage"): "Lambda itself hands over failed runs with the role",
-    ("TakeSplits", "sqs:ReceiveMessage"): "Lambda itself polls with the role",
-    ("TakeSplits", "sqs:DeleteMessage"): "Lambda itself polls with the role",
-    ("TakeSplits", "sqs:GetQueueAttributes"): "Lambda itself polls with the role",
+    ("SendFailedEvents", "sqs:SendMessage"): "Lambda itself hands over failed runs with the role",
+    ("ReceiveSplits", "sqs:ReceiveMessage"): "Lambda itself polls with the role",
+    ("ReceiveSplits", "sqs:DeleteMessage"): "Lambda itself polls with the role",
+    ("ReceiveSplits", "sqs:GetQueueAttributes"): "Lambda itself polls with the role",
     **dict.fromkeys(
         (
-            ("LearnThatAnUploadIsGone", "s3:ListBucket"),
-            ("LearnThatAnObjectIsNotThere", "s3:ListBucket"),
-            ("LearnWhatIsNotThere", "s3:ListBucket"),
+            ("DetectMissingUploads", "s3:ListBucket"),
+            ("DetectMissingObjects", "s3:ListBucket"),
         ),
         "S3 looks at it to answer 404 instead of 403; no call is made",
     ),
@@ -398,9 +397,9 @@ def test_an_extra_grant_is_found(record: Record) -> None:
 @pytest.mark.parametrize(
     ("role", "sid", "call"),
     [
-        ("RouteApiRole", "AskTheStudent", "RouteApiRole: bedrock:InvokeModel on "),
-        ("StartDistillationRole", "LendDistillationRole", "StartDistillationRole: iam:PassRole on"),
-        ("PromoteModelRole", "AnnounceOurEvents", "PromoteModelRole: events:PutEvents on "),
+        ("RouteApiRole", "InvokeStudent", "RouteApiRole: bedrock:InvokeModel on "),
+        ("StartDistillationRole", "PassDistillationRole", "StartDistillationRole: iam:PassRole on"),
+        ("PromoteModelRole", "PublishEvents", "PromoteModelRole: events:PutEvents on "),
         ("RouteQueriesRole", "UseCache", "RouteQueriesRole: dynamodb:Batch"),
     ],
 )
