@@ -33,10 +33,10 @@ from search_router.domain import naming
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.lines import split_lines
-from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.artifact import pack, version_of
 from search_router.domain.local_tier.training import train
 from search_router.domain.serving.champions import Champion, ServingModel
+from search_router.domain.streams import split_lines
 
 PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"

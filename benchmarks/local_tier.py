@@ -38,11 +38,11 @@ from router_cli import synthesis
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.lines import split_lines
-from search_router.domain.local_tier.artefact import pack, unpack
+from search_router.domain.local_tier.artifact import pack, unpack
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
+from search_router.domain.streams import split_lines
 from search_router.domain.weights import Modalities, Weights, mean_weights, parse_modalities
 
 KEPT = (0.95, 0.90, 0.80)  # shares of known queries that the distance lets through

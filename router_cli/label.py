@@ -19,11 +19,11 @@ from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.labels import parse_label
 from search_router.domain.intake.training_records import training_line
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.prices import cost_usd
+from search_router.domain.queries import fingerprint
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import END_TURN, ModelReply
 from search_router.domain.serving.pacing import MAX_IN_FLIGHT, Pace

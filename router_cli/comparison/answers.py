@@ -13,14 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search_router.domain.batches import batched
-from search_router.domain.serving.decisions import (
-    Decision,
-    Status,
-    Tier,
-    normalised_query,
-    query_digest,
-)
+from search_router.domain.queries import normalised_query, query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.streams import batched
 from search_router.domain.weights import Modalities
 
 RECORDED = "recorded"

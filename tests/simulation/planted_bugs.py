@@ -38,8 +38,8 @@ _raw_rows = log_rows.raw_rows_of_range
 _rows = SplitParts.rows
 _put = S3ObjectStore.put
 _handle = lambda_runtime.handle
-_digest = routing.query_digest
-_normalised = routing.normalised_query
+_digest = queries.query_digest
+_normalised = queries.normalised_query
 
 
 def _none_returned() -> Patch:

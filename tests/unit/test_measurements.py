@@ -15,10 +15,10 @@ from search_router.domain.errors import ModelUnusableError, UnavailableError
 from search_router.domain.intake.selection import IntakeCounts
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.tracking import Tracking
-from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats, latency_bucket
 from search_router.domain.serving.decisions import Decision, Status, Tier, prior_decision
+from search_router.domain.serving.local_tier import LocalTally
 from search_router.measurements import Measurement, Metric
 from search_router.observability import measure, metrics
 from tests.conftest import TESTS

@@ -18,8 +18,8 @@ from search_router.domain.serving.decisions import Decision, Status
 if TYPE_CHECKING:  # no function has all of these, and their models take long to make
     from search_router.domain.lifecycle.runs import Run
     from search_router.domain.lifecycle.tracking import Tracking
-    from search_router.domain.local_tier.tier import LocalTally
     from search_router.domain.logs.results import PartStats
+    from search_router.domain.serving.local_tier import LocalTally
 
 LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # annotations only: each of these models costs every cold sta
     )
     from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
     from search_router.domain.lifecycle.runs import Run
-    from search_router.domain.local_tier.tier import LocalTier
     from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
     from search_router.domain.logs.results import PartMarker
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
+    from search_router.domain.serving.local_tier import LocalTier
     from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.compression import gunzip
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.streams import gunzip
 
 LIMIT = 1024**2
 NOISE = random.Random(1).randbytes(100_000)  # noqa: S311 - data to pack

@@ -6,11 +6,11 @@ import pytest
 
 from router_cli.failures import CommandError
 from router_cli.label import refused_queries
-from search_router.domain.local_tier.artefact import unpack, version_of
-from search_router.domain.local_tier.tier import LocalTierMode
+from search_router.domain.local_tier.artifact import unpack, version_of
 from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.decisions import Tier
+from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.use_cases.split_parts import MAX_REFUSED
 from tests.fakes import FakeModel, always
 from tests.records import MODALITIES, conversation, jsonl, label

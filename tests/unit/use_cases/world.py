@@ -12,11 +12,11 @@ from search_router.domain.intake.selection import IntakeRules
 from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import Tracking
-from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.logs.query_logs import QueryLog, SplitMessage
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
 from search_router.ports import Tiers

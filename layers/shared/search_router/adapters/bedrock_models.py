@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.domain.lifecycle.distillation import ModelLifecycle
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.retries import rounds
-from search_router.domain.batches import batched
 from search_router.domain.errors import TransientError
-from search_router.domain.serving.decisions import (
-    Decision,
-    cached_value,
-    decision_from_cache,
-    query_digest,
-)
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, cached_value, decision_from_cache
+from search_router.domain.streams import batched
 from search_router.ports import Clock
 
 if TYPE_CHECKING:

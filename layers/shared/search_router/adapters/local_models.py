@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.errors import PermanentError, SearchRouterError
-from search_router.domain.local_tier.artefact import unpack
+from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.tier import LocalAnswer, LocalTier, LocalTierMode
 from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.local_tier import LocalAnswer, LocalTier, LocalTierMode
 from search_router.ports import Clock, ObjectStore
 
 _KEPT = 2  # the champion's, and its predecessor's for splits that were planned before

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import translated
 from search_router.adapters.retries import rounds
-from search_router.domain.batches import batched
 from search_router.domain.errors import UnavailableError
 from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.streams import batched
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -19,13 +19,12 @@ from search_router.domain.lifecycle.evaluation import (
     CANDIDATE,
     CHAMPION,
     Evaluation,
-    LocalTierScores,
 )
 from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.local_tier.artefact import unpack
-from search_router.domain.local_tier.scores import score_local_model
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.local_tier.artifact import unpack
+from search_router.domain.local_tier.scores import LocalTierScores, score_local_model
+from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.cascade import Model
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, ModelReply

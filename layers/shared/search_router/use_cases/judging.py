@@ -21,7 +21,7 @@ from search_router.domain.lifecycle.judging import (
     read_grades,
 )
 from search_router.domain.lifecycle.runs import Run
-from search_router.domain.lines import split_lines
+from search_router.domain.streams import split_lines
 from search_router.domain.weights import Weights
 from search_router.ports import EvaluationJobs, ObjectStore
 from search_router.use_cases.answers import Answers

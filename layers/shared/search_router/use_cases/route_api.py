@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
-from search_router.domain.local_tier.tier import LocalTally
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Routing, distinct_queries, give_up, route
 from search_router.domain.serving.champions import Champion
-from search_router.domain.serving.decisions import Decision, normalised_query
+from search_router.domain.serving.decisions import Decision
+from search_router.domain.serving.local_tier import LocalTally
 from search_router.ports import CurrentChampion, Tiers
 
 _NOBODY = ""  # the API never asks for the same query again on purpose

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 
 from search_router.domain import naming
-from search_router.domain.bootstrap import Resampling
 from search_router.domain.errors import NotFoundError
+from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
     BASE,
     CANDIDATE,

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError, NotFoundError
-from search_router.domain.lines import Line
 from search_router.domain.logs.dialects import MAX_ROW_BYTES
 from search_router.domain.logs.query_logs import Layout, SplitMessage
 from search_router.domain.logs.results import (
@@ -29,8 +28,9 @@ from search_router.domain.logs.rows import (
     rejected_row,
     rejected_unread,
 )
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Routing
-from search_router.domain.serving.decisions import normalised_query
+from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
 

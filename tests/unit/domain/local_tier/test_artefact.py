@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.local_tier.artefact import pack, unpack, version_of
+from search_router.domain.local_tier.artifact import pack, unpack, version_of
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights

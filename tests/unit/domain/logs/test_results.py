@@ -24,7 +24,8 @@ from search_router.domain.logs.results import (
     unpacked_stats,
 )
 from search_router.domain.logs.rows import LogRow
-from search_router.domain.serving.decisions import Decision, Status, Tier, normalised_query
+from search_router.domain.queries import normalised_query
+from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.weights import Modalities, normalise
 from tests.records import MODALITIES, PRIOR, SIXTEEN, a_decision
 

@@ -14,6 +14,7 @@ from search_router.domain.errors import (
     NotFoundError,
     ThrottledError,
 )
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import (
     MAX_CHUNK,
     MAX_STEP,
@@ -23,7 +24,7 @@ from search_router.domain.serving.cascade import (
     give_up,
     route,
 )
-from search_router.domain.serving.decisions import Status, Tier, normalised_query
+from search_router.domain.serving.decisions import Status, Tier
 from tests.fakes import FakeModel, InMemoryCache, Reply, always, reply
 from tests.records import PRIOR, a_decision, a_serving_model, label
 

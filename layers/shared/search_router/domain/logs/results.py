@@ -20,11 +20,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from search_router.domain.histograms import BINS, mean_weights, weight_bin
-from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.logs.rows import LogRow
-from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
-from search_router.domain.weights import Modalities, dominant
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.serving.local_tier import LocalTally
+from search_router.domain.weights import BINS, Modalities, dominant, histogram_means, weight_bin
 
 _LATENCY_BASE = 1.1  # buckets of 10 %: a percentile read back is off by at most 5 %
 OWN_COLUMNS = (
@@ -85,7 +85,7 @@ class PartStats(BaseModel):
     @property
     def weight_means(self) -> dict[str, float]:
         """The mean weight per modality, estimated; empty if no row carries weights."""
-        return mean_weights(self.weights)
+        return histogram_means(self.weights)
 
     def latency_sample(self, size: int) -> list[float]:
         """Return at most `size` latencies, in milliseconds, evenly spread over all calls' ranks."""

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from search_router.domain.errors import InvalidInputError, TransientError
-from search_router.domain.local_tier.tier import LocalTally, LocalTier
+from search_router.domain.queries import normalised_query, query_digest
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
     ModelReply,
     Status,
     decide,
-    normalised_query,
     prior_decision,
-    query_digest,
 )
+from search_router.domain.serving.local_tier import LocalTally, LocalTier
 
 MAX_CHUNK = 100  # queries looked up at a time, while half of them turn out to be known
 MAX_STEP = 25  # otherwise, and answers remembered at a time

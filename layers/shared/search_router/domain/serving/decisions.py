@@ -5,9 +5,7 @@ counted: text or code fences around the JSON object are cut off, and a sum withi
 scaled. Everything else is invalid, and the query is answered by the champion's prior instead.
 """
 
-import hashlib
 import json
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +21,6 @@ from search_router.domain.weights import (
     weights_from_object,
 )
 
-MAX_QUERY_BYTES = 4_000
 END_TURN = "end_turn"
 
 
@@ -68,16 +65,6 @@ class Decision:
     output_tokens: int = 0
     cost_usd: float = 0.0
     problem: str = ""
-
-
-def normalised_query(query: str) -> str:
-    """Return the form by which equal queries are recognised: NFC, white space collapsed."""
-    return " ".join(unicodedata.normalize("NFC", query).split())
-
-
-def query_digest(query: str) -> str:
-    """Hash a query's normalised form for cache keys and identity checks: 32 hex digits."""
-    return hashlib.sha256(normalised_query(query).encode("utf-8")).hexdigest()[:32]
 
 
 def decide(reply: ModelReply, serving: ServingModel) -> Decision:

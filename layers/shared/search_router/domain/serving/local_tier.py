@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from search_router.domain.grading import agrees, errors, mean
-from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.weights import Weights
 
 _HASH_RANGE = 2**32
