@@ -124,10 +124,10 @@ class Cloud:
             if isinstance(record, PromptRecord) and record.weights is not None
         ]
         max_error = float(self.environment()["LOCAL_TIER_MAX_ERROR"])
-        artefact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
-        version = version_of(artefact)
+        artifact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
+        version = version_of(artifact)
         s3, dynamodb = self.clients.client("s3"), self.clients.client("dynamodb")
-        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artefact)
+        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artifact)
         champion = DynamoChampionRepository(dynamodb, STATE).current()
         if champion is None:
             raise RuntimeError("no model serves")

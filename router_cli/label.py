@@ -60,7 +60,7 @@ def add_parser(verbs: Any) -> None:
         "file", nargs="?", type=Path, metavar="FILE", help="a prompt file; labels are ignored"
     )
     queries.add_argument(
-        "--from-refused", metavar="LOG", help="what the local tier refused of a routed query log"
+        "--from-abstained", metavar="LOG", help="what the local tier refused of a routed query log"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--teacher", default=DEFAULT_TEACHER, help="default: %(default)s")
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Label what is not labelled yet; 1 if something could not be."""
     modalities = parse_modalities(arguments.modalities)
     stack = open_stack(arguments)
-    if arguments.from_refused:
-        queries = refused_queries(stack.objects, arguments.from_refused)
+    if arguments.from_abstained:
+        queries = refused_queries(stack.objects, arguments.from_abstained)
     else:
         queries = _distinct(arguments.file, modalities)
     _drop_torn_line(arguments.out)

@@ -136,12 +136,12 @@ class KeptAnswers:
     store: ComparisonStore
     side: str
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         """Return what this side answered before."""
         found = {query: self.store.answer(self.side, query) for query in queries}
         return {query: decision for query, decision in found.items() if decision is not None}
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Keep answers as they come."""
         self.store.keep(self.side, decisions)
 

@@ -60,7 +60,7 @@ class S3LocalModels:
             return None
         return LocalTier(student, self._mode, self._shadow_fraction)
 
-    def take_failures(self) -> int:
+    def pop_failure_count(self) -> int:
         """Return how many reads failed since this was last asked."""
         failures, self._failures = self._failures, 0
         return failures
@@ -71,8 +71,8 @@ class S3LocalModels:
             return self._loaded[version]
         student = None
         try:
-            artefact = self._objects.get(naming.local_model_key(version))
-            model = unpack(artefact, serving.modalities)
+            artifact = self._objects.get(naming.local_model_key(version))
+            model = unpack(artifact, serving.modalities)
             student = TimedLocalModel(version, model, self._clock)
         except SearchRouterError as error:
             self._failures += 1

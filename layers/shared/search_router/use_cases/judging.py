@@ -86,7 +86,7 @@ def follow_judging(
     if not run.judging:
         return run
     if run.evaluation is None:  # it is being measured anew, and judged then
-        return lifecycle.note(run, judging=())
+        return lifecycle.update(run, judging=())
     current = tuple(_followed(job, jobs) for job in run.judging)
     is_late = lifecycle.clock.now() - run.judging_since >= JUDGE_DEADLINE
     if not is_late and not all(job.has_ended for job in current):
@@ -98,7 +98,7 @@ def follow_judging(
         for job in current
         if job.name in run.evaluation.models
     }
-    return lifecycle.note(run, evaluation=run.evaluation.model_copy(update=scores), judging=())
+    return lifecycle.update(run, evaluation=run.evaluation.model_copy(update=scores), judging=())
 
 
 def _folder_of(name: str, evaluation: Evaluation) -> str:

@@ -46,9 +46,9 @@ def train_local_model(
     by_labels = train(labelled, modalities, max_error)
     others = ((query, given) for query, given in answers if known_key(query) not in holdout)
     model, used = with_answers(by_labels, labelled, others)
-    artefact = pack(model)
-    version = version_of(artefact)
-    objects.put(naming.local_model_key(version), artefact)
+    artifact = pack(model)
+    version = version_of(artifact)
+    objects.put(naming.local_model_key(version), artifact)
     hidden = hold_out_patterns(labelled, modalities, by_labels.gate)
     return LocalTraining(version, used, hidden)
 

@@ -57,7 +57,7 @@ def shard_prompts(
     if run is None:
         intake = _Intake(run_id, source, rules, models, local_tier_max_error, uploads, objects)
         run = runs.create(intake.run(clock.now()))
-    RunLifecycle(runs, events, clock).announce(run)
+    RunLifecycle(runs, events, clock).publish(run)
     return run
 
 

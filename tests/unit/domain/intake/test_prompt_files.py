@@ -13,9 +13,8 @@ from search_router.domain.intake.manifests import manifest
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import RejectedLine
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
-from search_router.domain.lifecycle.estimates import estimate_costs
 from search_router.domain.uploads import ObjectRef
-from tests.records import MODALITIES, STUDENT, TEACHER, conversation, jsonl, label
+from tests.records import MODALITIES, conversation, jsonl, label
 
 BOM = b"\xef\xbb\xbf"
 GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in range(3)])

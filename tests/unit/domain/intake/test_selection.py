@@ -244,7 +244,8 @@ def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) 
 
 
 def test_repetitions_to_the_letter_are_told_from_others() -> None:
-    counts = take_in([record("red dogs"), record("red dogs"), record("red  dogs"), record("cats")]).counts
+    queries = ("red dogs", "red dogs", "red  dogs", "cats")
+    counts = take_in([record(query) for query in queries]).counts
 
     assert (counts.duplicates, counts.exact_duplicates) == (2, 1)
 

@@ -1,4 +1,4 @@
-"""The local model's artefact: small, exact, checked, without text."""
+"""The local model's artifact: small, exact, checked, without text."""
 
 import zlib
 
@@ -15,7 +15,7 @@ from tests.unit.domain.local_examples import MODALITIES, labelled
 
 EXAMPLES = labelled(seed=1, count=400)
 MODEL = train(EXAMPLES, MODALITIES, 0.045)
-ARTEFACT = pack(MODEL)
+ARTIFACT = pack(MODEL)
 
 
 def told(model: LocalModel) -> list[tuple[Weights, float, float]]:
@@ -24,11 +24,11 @@ def told(model: LocalModel) -> list[tuple[Weights, float, float]]:
 
 
 def test_what_is_read_back_is_what_was_trained() -> None:
-    read = unpack(ARTEFACT, MODALITIES)
+    read = unpack(ARTIFACT, MODALITIES)
 
     assert vars(read.gate) == vars(MODEL.gate)
     assert told(read) == told(MODEL)
-    assert pack(read) == ARTEFACT
+    assert pack(read) == ARTIFACT
 
 
 def test_a_closed_gate_stays_closed() -> None:
@@ -38,47 +38,47 @@ def test_a_closed_gate_stays_closed() -> None:
 
 
 def test_the_version_names_the_content() -> None:
-    recompressed = ARTEFACT[:40] + zlib.compress(zlib.decompress(ARTEFACT[40:]), 1)
+    recompressed = ARTIFACT[:40] + zlib.compress(zlib.decompress(ARTIFACT[40:]), 1)
 
-    assert version_of(ARTEFACT) == version_of(recompressed)
+    assert version_of(ARTIFACT) == version_of(recompressed)
     assert vars(unpack(recompressed, MODALITIES).gate) == vars(MODEL.gate)
-    assert version_of(pack(train(EXAMPLES[:-1], MODALITIES, 0.045))) != version_of(ARTEFACT)
+    assert version_of(pack(train(EXAMPLES[:-1], MODALITIES, 0.045))) != version_of(ARTIFACT)
 
 
 @settings(max_examples=40, deadline=None)
-@given(place=st.integers(0, len(ARTEFACT) - 1), bit=st.integers(0, 7))
+@given(place=st.integers(0, len(ARTIFACT) - 1), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_noticed(place: int, bit: int) -> None:
-    damaged = bytearray(ARTEFACT)
+    damaged = bytearray(ARTIFACT)
     damaged[place] ^= 1 << bit
 
-    with pytest.raises(InvalidInputError, match="artefact is"):
+    with pytest.raises(InvalidInputError, match="artifact is"):
         unpack(bytes(damaged), MODALITIES)
 
 
 @pytest.mark.parametrize(
-    ("artefact", "message"),
+    ("artifact", "message"),
     [
         (b"", "no local model"),
         (b"{}", "no local model"),
-        (b"SRLOCAL9" + ARTEFACT[8:], "another format version"),
-        (ARTEFACT[:8], "damaged|cut off"),
-        (ARTEFACT[:-10], "cut off"),
-        (ARTEFACT + b"x", "not alone"),
+        (b"SRLOCAL9" + ARTIFACT[8:], "another format version"),
+        (ARTIFACT[:8], "damaged|cut off"),
+        (ARTIFACT[:-10], "cut off"),
+        (ARTIFACT + b"x", "not alone"),
     ],
 )
-def test_foreign_and_cut_artefacts_are_refused(artefact: bytes, message: str) -> None:
+def test_foreign_and_cut_artifacts_are_refused(artifact: bytes, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        unpack(artefact, MODALITIES)
+        unpack(artifact, MODALITIES)
 
 
 def test_other_modalities_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="other modalities"):
-        unpack(ARTEFACT, (*MODALITIES, "mood"))
+        unpack(ARTIFACT, (*MODALITIES, "mood"))
 
 
-def test_an_artefact_is_small_and_holds_no_text() -> None:
-    payload = zlib.decompress(ARTEFACT[40:])
+def test_an_artifact_is_small_and_holds_no_text() -> None:
+    payload = zlib.decompress(ARTIFACT[40:])
 
-    assert len(ARTEFACT) <= 90 * len(EXAMPLES)  # terms repeat in larger sets: less per row
+    assert len(ARTIFACT) <= 90 * len(EXAMPLES)  # terms repeat in larger sets: less per row
     assert not any(query.encode() in payload for query, _ in EXAMPLES)
     assert b"crowd" not in payload

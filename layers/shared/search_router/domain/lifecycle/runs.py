@@ -195,7 +195,7 @@ class Run(BaseModel):
             raise ConflictError(f"a run cannot go from {self.state} to {state}")
         return self._next(now, {**changes, "state": state, "state_since": now})
 
-    def noted(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
+    def updated(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
         """Return the run with more known about it, one revision on."""
         return self._next(now, {**changes})
 

@@ -120,5 +120,5 @@ def _densities(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Seque
 
 
 def _halves(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Round to the precision that an artefact keeps: what is calibrated is what is served."""
+    """Round to the precision that an artifact keeps: what is calibrated is what is served."""
     return struct.unpack(f"{len(numbers)}e", struct.pack(f"{len(numbers)}e", *numbers))

@@ -115,14 +115,14 @@ def parse_answer(text: str, modalities: Modalities) -> tuple[Weights, bool]:
     return normalise(weights), surrounded or off
 
 
-def cached_value(decision: Decision, asker: str) -> str:
+def cached_value(decision: Decision, owner: str) -> str:
     """Serialise what the cache keeps: the answer, what it cost, and for whom it was asked."""
     return json.dumps(
         {
             "weights": decision.weights,
             "status": decision.status.value,
             "model": decision.model,
-            "asker": asker,
+            "owner": owner,
             "call": [
                 decision.latency_ms,
                 decision.input_tokens,
@@ -133,14 +133,14 @@ def cached_value(decision: Decision, asker: str) -> str:
     )
 
 
-def decision_from_cache(value: str, asker: str) -> Decision:
+def decision_from_cache(value: str, owner: str) -> Decision:
     """Read back what `cached_value` wrote.
 
-    For anybody it costs nothing and took no call. For the asker itself, who lost the answer to a
+    For anybody it costs nothing and took no call. For the owner itself, who lost the answer to a
     crash or a deadline, it is the call that was paid for, so that no attempt's money is forgotten.
     """
     kept = json.loads(value)
     weights, status, model = tuple(kept["weights"]), Status(kept["status"]), kept["model"]
-    if asker and kept["asker"] == asker:
+    if owner and kept["owner"] == owner:
         return Decision(weights, Tier.DISTILLED, status, model, *kept["call"])
     return Decision(weights, Tier.CACHE, status, model)

@@ -59,7 +59,7 @@ class LocalTier:
 
 
 @dataclass(slots=True)
-class LocalTally:
+class LocalTierStats:
     """What the local tier did for one set of distinct queries.
 
     `asked` = served + refused + left to the distilled model; `microseconds` are of all asked. Of
@@ -70,7 +70,7 @@ class LocalTally:
     asked: int = 0
     microseconds: int = 0
     served: int = 0
-    refused: list[str] = field(default_factory=list)
+    abstained: list[str] = field(default_factory=list)
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
@@ -82,7 +82,7 @@ class LocalTally:
         self.asked += 1
         self.microseconds += answer.microseconds
         if answer.weights is None:
-            self.refused.append(key)
+            self.abstained.append(key)
             return None
         if not tier.serves(key):
             self._opinions[key] = answer.weights
