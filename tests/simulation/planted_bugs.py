@@ -64,7 +64,7 @@ def _lost_condition_as_error() -> Patch:
             raise ConflictError("somebody was first")
         return _enter(self, marker, now)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _random_key() -> Patch:
@@ -118,7 +118,7 @@ def _counter_without_marker() -> Patch:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _counted_twice() -> Patch:
@@ -129,7 +129,7 @@ def _counted_twice() -> Patch:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _count(ledger: Any, marker: PartMarker) -> None:

@@ -157,7 +157,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
         raise UnavailableError("enter a part")
 
     with monkeypatch.context() as patch:
-        patch.setattr(InMemoryLedger, "enter", unavailable)
+        patch.setattr(InMemoryLedger, "record_part", unavailable)
         with pytest.raises(UnavailableError):
             world.route(message)
     asked = len(world.model.asked)
