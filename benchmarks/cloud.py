@@ -33,10 +33,10 @@ from search_router.domain import naming
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.lines import split_lines
-from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.artifact import pack, version_of
 from search_router.domain.local_tier.training import train
 from search_router.domain.serving.champions import Champion, ServingModel
+from search_router.domain.streams import split_lines
 
 PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"
@@ -124,10 +124,10 @@ class Cloud:
             if isinstance(record, PromptRecord) and record.weights is not None
         ]
         max_error = float(self.environment()["LOCAL_TIER_MAX_ERROR"])
-        artefact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
-        version = version_of(artefact)
+        artifact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
+        version = version_of(artifact)
         s3, dynamodb = self.clients.client("s3"), self.clients.client("dynamodb")
-        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artefact)
+        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artifact)
         champion = DynamoChampionRepository(dynamodb, STATE).current()
         if champion is None:
             raise RuntimeError("no model serves")

@@ -17,14 +17,14 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 from local_stack.bedrock_double.keyword_rules import weigh
-from search_router.domain.local_tier.artefact import pack
+from search_router.domain.local_tier.artifact import pack
 from search_router.domain.local_tier.indexing import distinct_rows, index_queries
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
 from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights, snap
 
-SERVED = "search_router.domain.local_tier.artefact"
+SERVED = "search_router.domain.local_tier.artifact"
 SERVED_BY_PYTHON = "array, functools, hashlib, json, math, re, struct, unicodedata, zlib"
 MAX_ERROR = 0.045
 Examples = Sequence[tuple[str, Weights]]

@@ -38,11 +38,11 @@ from router_cli import synthesis
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.lines import split_lines
-from search_router.domain.local_tier.artefact import pack, unpack
+from search_router.domain.local_tier.artifact import pack, unpack
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
+from search_router.domain.streams import split_lines
 from search_router.domain.weights import Modalities, Weights, mean_weights, parse_modalities
 
 KEPT = (0.95, 0.90, 0.80)  # shares of known queries that the distance lets through
@@ -144,8 +144,8 @@ def at_size(examples: Examples, queries: Sequence[str]) -> list[Row]:
     """Measure time, size and recall of the student with this many generated rows."""
     hood = index_queries(examples, synthesis.DEFAULT_MODALITIES)
     gate = train(examples[:2_000], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
-    artefact = pack(LocalModel(hood, gate))
-    load_us = cpu_us(lambda: unpack(artefact, synthesis.DEFAULT_MODALITIES), 1)
+    artifact = pack(LocalModel(hood, gate))
+    load_us = cpu_us(lambda: unpack(artifact, synthesis.DEFAULT_MODALITIES), 1)
     single_us = cpu_us(lambda: [hood.estimate(query) for query in queries], len(queries))
     full = unbudgeted(hood, examples)
     few = queries[:_SCANNED]
@@ -154,7 +154,7 @@ def at_size(examples: Examples, queries: Sequence[str]) -> list[Row]:
         {
             "what": f"ours, {len(examples):,} generated rows",
             "µs": single_us,
-            "kB": len(artefact) / 1_000,
+            "kB": len(artifact) / 1_000,
             "load ms": load_us / 1_000,
             "as scan": mean([one is not None and one.weights == two for one, two in same]),
         },
@@ -204,7 +204,7 @@ def main() -> int:
         Goal("one query at 15,000 rows", float(str(sizes[0]["µs"])), 200, "µs"),
         Goal("one query at 200,000 rows", float(str(sizes[2]["µs"])), 400, "µs"),
         Goal("import", float(str(rows[0]["import ms"])), 15, "ms"),
-        Goal("artefact per 15,000 rows", float(str(sizes[0]["kB"])) / 1_000, 1, "MB"),
+        Goal("artifact per 15,000 rows", float(str(sizes[0]["kB"])) / 1_000, 1, "MB"),
     ]
     human: list[Row] = []
     if arguments.query_log:

@@ -16,8 +16,8 @@ import numpy as np
 import search_router
 from benchmarks.local_rivals import Examples, Student
 from router_cli.synthesis.draws import Draw
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.grading import agrees, errors, grade, within
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Weights
 
 FOLDS = 5

@@ -24,15 +24,15 @@ from router_cli.validate import (
 )
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.intake.estimates import BYTES_PER_TOKEN, estimate_costs
 from search_router.domain.intake.prompt_files import select, survey
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+from search_router.domain.lifecycle.estimates import BYTES_PER_TOKEN, estimate_costs
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.dialects import find_dialect
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.rows import LogRow, raw_rows, read_row
 from search_router.domain.prices import cost_usd, price_list
-from search_router.domain.serving.decisions import query_digest
+from search_router.domain.queries import query_digest
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
 WINDOW = timedelta(days=30)

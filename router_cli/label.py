@@ -19,11 +19,11 @@ from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.labels import parse_label
 from search_router.domain.intake.training_records import training_line
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.prices import cost_usd
+from search_router.domain.queries import fingerprint
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import END_TURN, ModelReply
 from search_router.domain.serving.pacing import MAX_IN_FLIGHT, Pace
@@ -60,7 +60,7 @@ def add_parser(verbs: Any) -> None:
         "file", nargs="?", type=Path, metavar="FILE", help="a prompt file; labels are ignored"
     )
     queries.add_argument(
-        "--from-refused", metavar="LOG", help="what the local tier refused of a routed query log"
+        "--from-abstained", metavar="LOG", help="what the local tier refused of a routed query log"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--teacher", default=DEFAULT_TEACHER, help="default: %(default)s")
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Label what is not labelled yet; 1 if something could not be."""
     modalities = parse_modalities(arguments.modalities)
     stack = open_stack(arguments)
-    if arguments.from_refused:
-        queries = refused_queries(stack.objects, arguments.from_refused)
+    if arguments.from_abstained:
+        queries = abstained_queries(stack.objects, arguments.from_abstained)
     else:
         queries = _distinct(arguments.file, modalities)
     _drop_torn_line(arguments.out)
@@ -141,10 +141,10 @@ def _read(reply: ModelReply, modalities: Modalities) -> tuple[tuple[float, ...],
     return parse_label(reply.text[start : end + 1], modalities)
 
 
-def refused_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
+def abstained_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
     """Return the distinct queries of a log that its local tier refused, in a hash's order."""
     queries: dict[bytes, str] = {}
-    for key, _ in objects.list(naming.log_key(log_id, "refused")):
+    for key, _ in objects.list(naming.log_key(log_id, "abstained")):
         for line in objects.get(key).splitlines():
             query = json.loads(line)["query"]
             queries.setdefault(fingerprint(query), query)

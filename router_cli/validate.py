@@ -14,12 +14,12 @@ from router_cli.prompt_sources import prompt_file
 from router_cli.validation_report import Rejects, write_report
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.answer_files import holds_answers, read_answers
-from search_router.domain.intake.estimates import estimate_costs
 from search_router.domain.intake.manifests import described
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.lifecycle.estimates import estimate_costs
 from search_router.domain.weights import Modalities, parse_modalities
 
 DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
@@ -123,7 +123,8 @@ def _report(
         ],
         "rejected_by_reason": dict(rejects.by_reason),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
-        **described(selection, digest.hexdigest(), estimate),
+        **described(selection, digest.hexdigest()),
+        "estimate": estimate.model_dump(),
     }
 
 

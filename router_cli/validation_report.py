@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 
 from router_cli.console import printable
-from search_router.domain.histograms import BINS
 from search_router.domain.intake.prompts import RejectedLine
+from search_router.domain.weights import BINS
 
 SHOWN_REJECTS = 200
 

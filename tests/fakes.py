@@ -36,10 +36,10 @@ from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
 from search_router.domain.lifecycle.runs import DeploymentStatus, JobStatus, Run
 from search_router.domain.logs.query_logs import (
     LOG_PREDECESSORS,
+    Attempts,
     LogState,
     QueryLog,
     SplitMessage,
-    Tries,
 )
 from search_router.domain.logs.results import PartMarker
 from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
@@ -211,7 +211,7 @@ class InMemoryRuns:
         for run_id in sorted(self.listed):
             yield Run.model_validate_json(self._runs[run_id])
 
-    def settle(self, run: Run) -> None:
+    def close(self, run: Run) -> None:
         stored = self.get(run.run_id)
         if stored is not None and stored.revision == run.revision:
             self.listed.pop(run.run_id, None)
@@ -221,7 +221,7 @@ class InMemoryRuns:
         self.replace(run)
         self.listed[run.run_id] = None
 
-    def enter_job(self, job_name: str, run_id: str) -> None:
+    def record_job(self, job_name: str, run_id: str) -> None:
         self._jobs.setdefault(job_name, {})[run_id] = None
 
     def runs_of_job(self, job_name: str) -> Sequence[str]:
@@ -320,7 +320,7 @@ class InMemoryLedger:
     def get(self, log_id: str) -> QueryLog | None:
         return self._logs.get(log_id)
 
-    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
         log = self._logs.get(marker.log_id)
         if log is None:
             raise NotFoundError(f"query log {marker.log_id} is not in the ledger")
@@ -331,13 +331,13 @@ class InMemoryLedger:
             self._logs[marker.log_id] = log.model_copy(update=counted)
         return self._logs[marker.log_id]
 
-    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
         place = (log_id, split)
         counted = self.receives.setdefault(place, set())
         counted.add(receives)
-        return Tries(len(counted), self.known.get(place, 0))
+        return Attempts(len(counted), self.known.get(place, 0))
 
-    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
         place = (log_id, split)
         self.receives.pop(place, None)
         if known is not None:
@@ -359,7 +359,7 @@ class InMemoryLedger:
     def open(self) -> Iterator[QueryLog]:
         yield from [self._logs[log_id] for log_id in sorted(self.listed)]
 
-    def settle(self, log: QueryLog) -> None:
+    def close(self, log: QueryLog) -> None:
         if self._logs[log.log_id].state is log.state:
             self.listed.pop(log.log_id, None)
 
@@ -384,7 +384,7 @@ class InMemoryQueue:
                 raise UnavailableError("send splits: the queue is unreachable")
             self.sent.append(SplitMessage.model_validate_json(message.model_dump_json()))
 
-    def postpone(self, receipt_handle: str, seconds: int) -> None:
+    def set_visibility(self, receipt_handle: str, seconds: int) -> None:
         self.postponed.append((receipt_handle, seconds))
 
 
@@ -513,30 +513,30 @@ class InMemoryJudges:
 class InMemoryCache:
     """The answers of one champion version, kept the way the table keeps them."""
 
-    asker: str = ""
+    owner: str = ""
     values: dict[str, str] = field(default_factory=dict)
     remembered: list[int] = field(default_factory=list)
     recalled: list[int] = field(default_factory=list)
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         self.recalled.append(len(queries))
         known = (query for query in queries if query in self.values)
-        return {query: decision_from_cache(self.values[query], self.asker) for query in known}
+        return {query: decision_from_cache(self.values[query], self.owner) for query in known}
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         self.remembered.append(len(decisions))
         for query, decision in decisions.items():
-            self.values[query] = cached_value(decision, self.asker)
+            self.values[query] = cached_value(decision, self.owner)
 
 
 @dataclass(slots=True)
 class InMemoryCaches:
-    """The values of each champion version, seen by every asker in its own way."""
+    """The values of each champion version, seen by every owner in its own way."""
 
     by_version: dict[int, dict[str, str]] = field(default_factory=dict)
 
-    def of(self, champion_version: int, asker: str) -> InMemoryCache:
-        return InMemoryCache(asker, self.by_version.setdefault(champion_version, {}))
+    def of(self, champion_version: int, owner: str) -> InMemoryCache:
+        return InMemoryCache(owner, self.by_version.setdefault(champion_version, {}))
 
 
 Reply = ModelReply | InvalidInputError | TransientError

@@ -5,19 +5,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from search_router.domain.lifecycle.evaluation import (
-    Comparison,
-    Evaluation,
-    Interval,
-    Latency,
-    Scores,
-)
+from search_router.domain.intervals import Interval
+from search_router.domain.lifecycle.evaluation import Comparison, Evaluation, Latency, Scores
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.lines import Line
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
 from tests.fakes import START, UPLOAD_BUCKET
 

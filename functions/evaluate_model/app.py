@@ -39,7 +39,7 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
         events=deps.events,
         clock=deps.clock,
     )
-    measure(measurements.of_throttles(deps.throttles()))
+    measure(measurements.throttles_metrics(deps.throttles()))
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return

@@ -27,10 +27,10 @@ def route() -> Response[Any]:
     query = requested_query(body_of(app.current_event.raw_event))
     deps = dependencies()
     routed = route_query(query, champions=deps.api_champions, tiers=deps.api_tiers())
-    measure(measurements.of_answer(routed.decision))
-    measure(measurements.of_local_tally(routed.local))
-    measure(measurements.of_local_model_errors(deps.api_local_models.take_failures()))
-    measure(measurements.of_throttles(deps.throttles()))
+    measure(measurements.answer_metrics(routed.decision))
+    measure(measurements.local_tally_metrics(routed.local))
+    measure(measurements.local_model_errors_metrics(deps.api_local_models.pop_failure_count()))
+    measure(measurements.throttles_metrics(deps.throttles()))
     if routed.decision.problem:
         # What is wrong with an answer quotes it, and an answer may echo the query.
         problem = "the answer is not valid" if routed.decision.model else routed.decision.problem
@@ -44,7 +44,7 @@ def refused(error: SearchRouterError) -> Response[Any]:
     if isinstance(error, BadRequestError):
         status, problem = refusal(error)
         return Response(status, APPLICATION_JSON, problem)
-    measure(measurements.of_no_answer())
+    measure(measurements.no_answer_metrics())
     logger.error("query not routed", kind=type(error).__name__, error=str(error))
     return Response(503, APPLICATION_JSON, {"code": "unavailable", "message": UNAVAILABLE})
 

@@ -20,8 +20,8 @@ from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import (
     Delivery,
-    PermanentChoice,
-    postponement,
+    OnPermanentError,
+    retry_delay,
     route_queries,
 )
 
@@ -37,7 +37,7 @@ def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
         logger.append_keys(log_id=split.log_id, split=split.split)
         outcome = route_queries(
             split,
-            delivery=Delivery(receives, PermanentChoice(deps.settings.on_permanent_error)),
+            delivery=Delivery(receives, OnPermanentError(deps.settings.on_permanent_error)),
             uploads=deps.uploads,
             objects=deps.objects,
             champions=deps.champions,
@@ -48,13 +48,13 @@ def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
         )
     except Exception as error:
         with suppress(SearchRouterError):
-            deps.queue.postpone(record.receipt_handle, postponement(receives, error))
+            deps.queue.set_visibility(record.receipt_handle, retry_delay(receives, error))
         raise
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return
-    measure(measurements.of_split(outcome))
-    measure(measurements.of_local_model_errors(deps.local_models.take_failures()))
+    measure(measurements.split_metrics(outcome))
+    measure(measurements.local_model_errors_metrics(deps.local_models.pop_failure_count()))
     logger.info("split routed", **outcome.model_dump(exclude={"latency", "weights"}))
 
 
@@ -71,5 +71,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItem
         text = str(error) if isinstance(error, SearchRouterError) else ""
         logger.error("split failed", kind=kind.__name__ if kind else "", error=text)
     errors = [error for _, error, _ in processor.exceptions]
-    measure(measurements.of_batch(errors, dependencies().throttles()))
+    measure(measurements.batch_metrics(errors, dependencies().throttles()))
     return response

@@ -39,7 +39,7 @@ def lambda_handler(event: UploadEvent | S3TestEvent, context: LambdaContext) -> 
         logger.info("event ignored", reason=outcome.reason)
         return
     logger.append_keys(run_id=outcome.run_id)
-    measure(measurements.of_intake(outcome))
+    measure(measurements.intake_metrics(outcome))
     logger.info(
         "prompts sharded", state=outcome.state, reason=outcome.reason, **outcome.counts.model_dump()
     )

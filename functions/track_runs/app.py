@@ -30,7 +30,7 @@ def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
         events=deps.events,
         clock=deps.clock,
     )
-    measure(measurements.of_tracking(tracking))
+    measure(measurements.tracking_metrics(tracking))
     for error in tracking.errors:
         logger.error("not tracked", kind=type(error).__name__, error=str(error))
     for log_id in tracking.logs_stuck:

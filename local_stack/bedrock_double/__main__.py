@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         threading.Thread(target=_watch_stdin, args=(stdin_closed,), daemon=True).start()
         while not stdin_closed.wait(_TICK_SECONDS):
-            double.settle()
+            double.close()
 
 
 def _watch_stdin(closed: threading.Event) -> None:

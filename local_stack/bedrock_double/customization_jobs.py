@@ -72,13 +72,13 @@ class CustomizationJobs:
     def create(self, params: Params) -> Params:
         """Answer CreateModelCustomizationJob for distillation from one S3 object."""
         with self._lock:
-            answer = self._tokens.recall(params)
+            answer = self._tokens.get_many(params)
             if answer is not None:
                 return answer
             job = self._new_job(params)
             self._tags.attach(job.arn, params.get("jobTags", []))
             self._jobs[job.name] = job
-            return self._tokens.remember(params, {"jobArn": job.arn})
+            return self._tokens.put_many(params, {"jobArn": job.arn})
 
     def get(self, params: Params) -> Params:
         """Answer GetModelCustomizationJob for a job's ARN or name."""

@@ -143,7 +143,7 @@ class Deployments:
     def create(self, params: Params) -> Params:
         """Answer CreateCustomModelDeployment."""
         with self._lock:
-            answer = self._tokens.recall(params)
+            answer = self._tokens.get_many(params)
             if answer is not None:
                 return answer
             model = self._models.find(params["modelArn"])
@@ -151,7 +151,7 @@ class Deployments:
             deployment = self._new_deployment(params, model)
             self._tags.attach(deployment.arn, params.get("tags", []))
             self._deployments[deployment.arn] = deployment
-            return self._tokens.remember(params, {"customModelDeploymentArn": deployment.arn})
+            return self._tokens.put_many(params, {"customModelDeploymentArn": deployment.arn})
 
     def get(self, params: Params) -> Params:
         """Answer GetCustomModelDeployment for an ARN or name."""

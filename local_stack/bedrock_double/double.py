@@ -116,7 +116,7 @@ class BedrockDouble:
         """Names of the operations that are played."""
         return self._api.played
 
-    def settle(self) -> None:
+    def close(self) -> None:
         """Do the work that is due by the clock and publish the events that are."""
         self._advance()
         self._delivery.send(self._jobs.take_events())

@@ -138,7 +138,7 @@ class EvaluationJobs:
     def create(self, params: Params) -> Params:
         """Answer CreateEvaluationJob."""
         with self._lock:
-            answer = self._tokens.recall(params)
+            answer = self._tokens.get_many(params)
             if answer is not None:
                 return answer
             request = read_evaluation_request(params)
@@ -154,7 +154,7 @@ class EvaluationJobs:
             )
             self._tags.attach(job.arn, params.get("jobTags", []))
             self._jobs[job.arn] = job
-            return self._tokens.remember(params, {"jobArn": job.arn})
+            return self._tokens.put_many(params, {"jobArn": job.arn})
 
     def get(self, params: Params) -> Params:
         """Answer GetEvaluationJob."""

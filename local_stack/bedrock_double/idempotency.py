@@ -13,7 +13,7 @@ class TokenLedger:
         self._mismatch_code = mismatch_code
         self._answers: dict[str, tuple[Params, Params]] = {}
 
-    def recall(self, params: Params) -> Params | None:
+    def get_many(self, params: Params) -> Params | None:
         """Return the answer of an earlier request with this token, or None.
 
         Raises `BedrockError` when that request had other parameters.
@@ -29,7 +29,7 @@ class TokenLedger:
             )
         return answer
 
-    def remember(self, params: Params, answer: Params) -> Params:
+    def put_many(self, params: Params, answer: Params) -> Params:
         """Keep the answer for replays and return it."""
         if _TOKEN in params:
             self._answers[params[_TOKEN]] = (params, answer)

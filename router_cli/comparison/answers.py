@@ -13,14 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search_router.domain.batches import batched
-from search_router.domain.serving.decisions import (
-    Decision,
-    Status,
-    Tier,
-    normalised_query,
-    query_digest,
-)
+from search_router.domain.queries import normalised_query, query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.streams import batched
 from search_router.domain.weights import Modalities
 
 RECORDED = "recorded"
@@ -141,12 +136,12 @@ class KeptAnswers:
     store: ComparisonStore
     side: str
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         """Return what this side answered before."""
         found = {query: self.store.answer(self.side, query) for query in queries}
         return {query: decision for query, decision in found.items() if decision is not None}
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Keep answers as they come."""
         self.store.keep(self.side, decisions)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from router_cli.failures import CommandError
 from router_cli.stack import Stack
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.weights import Modalities
 

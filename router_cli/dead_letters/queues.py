@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from search_router.domain.batches import batched
+from search_router.domain.streams import batched
 
 BATCH = 10  # SQS: messages of one receive, entries of one batch
 MOST_SHOWN = 1_000

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from router_cli.markup import Markup, tag, text
-from search_router.domain.lifecycle.evaluation import LocalTierScores
+from search_router.domain.local_tier.scores import LocalTierScores
 
 _DASH = "–"  # noqa: RUF001 - what stands for "not measured"
 _HEADS = ("queries", "answered", "mean absolute error per weight", "right dominant", "rubric")

@@ -7,12 +7,8 @@ from router_cli.evaluation_report.figures import RISK_COVERAGE, Drawing
 from router_cli.evaluation_report.local_tier import local_tier_section
 from router_cli.evaluation_report.palette import NAMES, modality_colour
 from router_cli.markup import Markup, document, tag
-from search_router.domain.lifecycle.evaluation import (
-    Interval,
-    NoiseCeiling,
-    Scores,
-    SideBySideAnswer,
-)
+from search_router.domain.intervals import Interval
+from search_router.domain.lifecycle.evaluation import NoiseCeiling, Scores, SideBySideAnswer
 from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Modalities, Weights
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from router_cli.evaluation_report.palette import COLOURS, LOCAL_COLOUR, NAMES
-from search_router.domain.lifecycle.evaluation import CANDIDATE, LocalTierScores
+from search_router.domain.lifecycle.evaluation import CANDIDATE
+from search_router.domain.local_tier.scores import LocalTierScores
 
 _BOUND, _CALIBRATION = "#222222", "#555555"
 _POINT: Any = {"linestyle": "none", "markersize": 10, "clip_on": False, "zorder": 3}

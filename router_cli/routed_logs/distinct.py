@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from search_router.domain.serving.decisions import query_digest
+from search_router.domain.queries import query_digest
 
 _TEMPORARY = ""  # SQLite's name for a database that disappears with its connection
 _CREATE = "CREATE TABLE distinct_queries (digest BLOB PRIMARY KEY, rows INTEGER, kept TEXT)"

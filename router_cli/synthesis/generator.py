@@ -21,8 +21,8 @@ from router_cli.synthesis.labels import (
 from router_cli.synthesis.sources import Query, QuerySource, Shape, query_shapes
 from router_cli.synthesis.templates import DEFAULT_MODALITIES
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.training_records import SCHEMA_VERSION
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import (
     Modalities,
     default_system_prompt,

@@ -9,7 +9,7 @@ from router_cli.synthesis.draws import Draw, Rotation
 from router_cli.synthesis.labels import Tenths, configured_tenths, stressed
 from router_cli.synthesis.templates import SLOT, Template, cue_templates
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Modalities
 
 ODD_SHARE = 0.05

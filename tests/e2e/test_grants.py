@@ -217,7 +217,7 @@ def the_same_prompts_twice(story: Story) -> None:
 
     # As if promote_model could not delete the deployment.
     last = eventually(torn_down)
-    story.stack.runs.replace(last.noted(last.updated_at, torn_down=False))
+    story.stack.runs.replace(last.updated(last.updated_at, torn_down=False))
     story.tick()
 
 

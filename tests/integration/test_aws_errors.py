@@ -16,7 +16,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -174,7 +174,7 @@ def client_error(code: str, status: int, **more: Any) -> ClientError:
 
 def translation(error: Exception) -> SearchRouterError:
     """Return what an error of AWS becomes."""
-    with pytest.raises(SearchRouterError) as caught, translated("do something"):
+    with pytest.raises(SearchRouterError) as caught, aws_errors("do something"):
         raise error
     assert caught.value.__cause__ is error
     return caught.value
@@ -264,5 +264,5 @@ def test_a_request_that_botocore_refuses_is_our_mistake() -> None:
 
 
 def test_other_errors_pass_as_they_are() -> None:
-    with pytest.raises(ZeroDivisionError), translated("do something"):
+    with pytest.raises(ZeroDivisionError), aws_errors("do something"):
         raise ZeroDivisionError

@@ -191,7 +191,7 @@ def test_a_job_can_be_made_to_fail(bench: Bench) -> None:
     bench.create_job()
 
     bench.clock.advance(60)
-    bench.double.settle()
+    bench.double.close()
 
     assert bench.job("run-1")["failureMessage"] == "Internal training error."
     assert bench.events[0].detail["failureMessage"] == "Internal training error."
@@ -270,13 +270,13 @@ def test_each_end_of_a_job_is_published_once(bench: Bench, end: str) -> None:
     arn = bench.create_job()
     if end == "Stopped":
         bench.bedrock.stop_model_customization_job(jobIdentifier=arn)
-    bench.double.settle()
+    bench.double.close()
     assert not bench.events
 
     # WHEN it has ended and the double settles twice
     bench.clock.advance(60)
-    bench.double.settle()
-    bench.double.settle()
+    bench.double.close()
+    bench.double.close()
 
     # THEN one event tells what Get tells
     [event] = bench.events

@@ -112,7 +112,7 @@ def event_times(bench: Bench) -> list[float]:
     times = []
     for second in range(0, 700, 100):
         seen = len(bench.events)
-        bench.double.settle()
+        bench.double.close()
         times += [float(second)] * (len(bench.events) - seen)
         bench.clock.advance(100)
     return times

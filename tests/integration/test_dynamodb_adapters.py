@@ -14,7 +14,7 @@ from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.domain.errors import AccessDeniedError, ContendedError, UnavailableError
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.logs.query_logs import LogState, QueryLog, Tries
+from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog
 from search_router.domain.logs.results import PartMarker, PartStats
 from tests.aws_calls import AwsCalls, Fault, aws_calls
 from tests.fakes import START, VirtualClock
@@ -54,19 +54,19 @@ def test_an_expired_answer_is_absent_though_dynamodb_still_has_it(
     caches: DynamoAnswerCaches, clock: VirtualClock, world: World
 ) -> None:
     cache = caches.of(1, ASKER)
-    cache.remember({"a query": a_decision()})
+    cache.put_many({"a query": a_decision()})
 
     clock.advance(WEEK - timedelta(seconds=1))
-    assert "a query" in cache.recall(["a query"])
+    assert "a query" in cache.get_many(["a query"])
     clock.advance(timedelta(seconds=1))
-    assert cache.recall(["a query"]) == {}
+    assert cache.get_many(["a query"]) == {}
     assert len(world.items(CACHE)) == 1
 
 
 def test_an_item_says_when_to_delete_it_and_not_what_was_asked(
     caches: DynamoAnswerCaches, world: World
 ) -> None:
-    caches.of(7, ASKER).remember({"the name of a person": a_decision()})
+    caches.of(7, ASKER).put_many({"the name of a person": a_decision()})
 
     (item,) = world.items(CACHE)
     assert item["expires_at"] == {"N": str(int((START + WEEK).timestamp()))}
@@ -79,8 +79,8 @@ def test_requests_keep_to_dynamodbs_batch_sizes(
 ) -> None:
     decisions = {f"query {n}": a_decision() for n in range(201)}
 
-    caches.of(1, ASKER).remember(decisions)
-    caches.of(1, ASKER).recall(list(decisions))
+    caches.of(1, ASKER).put_many(decisions)
+    caches.of(1, ASKER).get_many(list(decisions))
 
     written = [call.parameters["RequestItems"][CACHE] for call in calls.made[:9]]
     read = [call.parameters["RequestItems"][CACHE]["Keys"] for call in calls.made[9:]]
@@ -121,8 +121,8 @@ def test_what_a_batch_leaves_over_is_tried_again(clock: VirtualClock) -> None:
     cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1, ASKER)
     queries = [f"query {n}" for n in range(25)]
 
-    cache.remember(dict.fromkeys(queries, a_decision()))
-    recalled = cache.recall(queries)
+    cache.put_many(dict.fromkeys(queries, a_decision()))
+    recalled = cache.get_many(queries)
 
     assert table.batches == [25, 15, 5, 25, 15, 5]
     assert sorted(recalled) == sorted(queries)
@@ -133,8 +133,8 @@ def test_what_is_left_over_three_times_is_let_go(clock: VirtualClock) -> None:
     cache = DynamoAnswerCaches(table, CACHE, WEEK, clock).of(1, ASKER)
     queries = [f"query {n}" for n in range(25)]
 
-    cache.remember(dict.fromkeys(queries, a_decision()))
-    recalled = cache.recall(queries[:15])
+    cache.put_many(dict.fromkeys(queries, a_decision()))
+    recalled = cache.get_many(queries[:15])
 
     assert table.batches == [25, 20, 15, 15, 10, 5]
     assert sorted(recalled) == sorted(queries[:15])
@@ -147,7 +147,7 @@ def test_an_answer_that_could_not_be_kept_is_no_error(
 ) -> None:
     """Whoever asked has the answer already: losing what is kept of it is harmless."""
     with aws_calls(0, fault) as calls:
-        caches.of(1, ASKER).remember({f"query {n}": a_decision() for n in range(50)})
+        caches.of(1, ASKER).put_many({f"query {n}": a_decision() for n in range(50)})
 
     assert calls.fired == 1
     assert len(calls.made) == 2
@@ -155,16 +155,16 @@ def test_an_answer_that_could_not_be_kept_is_no_error(
 
 def test_a_cache_that_may_not_be_written_is_an_error(caches: DynamoAnswerCaches) -> None:
     with aws_calls(0, Fault.ACCESS_DENIED), pytest.raises(AccessDeniedError):
-        caches.of(1, ASKER).remember({"a query": a_decision()})
+        caches.of(1, ASKER).put_many({"a query": a_decision()})
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.CONNECTION_ERROR])
 def test_a_cache_that_cannot_be_read_knows_nothing(
     caches: DynamoAnswerCaches, fault: Fault
 ) -> None:
-    caches.of(1, ASKER).remember({f"query {n}": a_decision() for n in range(150)})
+    caches.of(1, ASKER).put_many({f"query {n}": a_decision() for n in range(150)})
     with aws_calls(0, fault) as calls:
-        recalled = caches.of(1, ASKER).recall([f"query {n}" for n in range(150)])
+        recalled = caches.of(1, ASKER).get_many([f"query {n}" for n in range(150)])
 
     assert calls.fired == 1
     assert len(recalled) == 50  # of the batch that could be read
@@ -172,7 +172,7 @@ def test_a_cache_that_cannot_be_read_knows_nothing(
 
 def test_a_cache_that_may_not_be_read_is_an_error(caches: DynamoAnswerCaches) -> None:
     with aws_calls(0, Fault.ACCESS_DENIED), pytest.raises(AccessDeniedError):
-        caches.of(1, ASKER).recall(["a query"])
+        caches.of(1, ASKER).get_many(["a query"])
 
 
 # --- the state table -----------------------------------------------------------------------------
@@ -215,14 +215,14 @@ def test_a_write_whose_reply_was_lost_is_repeated_without_harm(world: World) -> 
     runs = DynamoRunRepository(world.dynamodb, STATE)
     ledger = DynamoQueryLogLedger(world.dynamodb, STATE)
     run = a_run(RunState.EVALUATING, evaluation=an_evaluation())
-    noted = run.noted(START, reason="noted")
+    noted = run.updated(START, reason="noted")
     writes: list[tuple[Any, Any]] = [
         (lambda: runs.create(run), run),
         (lambda: runs.replace(noted), None),
-        (lambda: runs.enter_job("search-router-1", run.run_id), None),
+        (lambda: runs.record_job("search-router-1", run.run_id), None),
         (lambda: ledger.create(LOG), LOG),
-        (lambda: ledger.enter(MARKER, START), LOG.model_copy(update={"parts": 1})),
-        (lambda: ledger.count_try(LOG.log_id, 0, receives=2), Tries(1, 0)),
+        (lambda: ledger.record_part(MARKER, START), LOG.model_copy(update={"parts": 1})),
+        (lambda: ledger.record_attempt(LOG.log_id, 0, receives=2), Attempts(1, 0)),
     ]
     for write, result in writes:
         with aws_calls(0, Fault.LOST_REPLY), pytest.raises(UnavailableError):
@@ -263,13 +263,13 @@ def test_workers_that_meet_at_the_counter_try_again_at_once(world: World) -> Non
     ledger = DynamoQueryLogLedger(table, STATE, pauses.append)
     DynamoQueryLogLedger(world.dynamodb, STATE).create(LOG)
 
-    assert ledger.enter(MARKER, START).parts == 1
+    assert ledger.record_part(MARKER, START).parts == 1
     assert len(pauses) == 3
     assert sum(pauses) < 1
 
     table.refusals = 99
     with pytest.raises(ContendedError):
-        ledger.enter(MARKER, START)
+        ledger.record_part(MARKER, START)
     assert len(pauses) == 3 + 5
 
 

@@ -145,7 +145,7 @@ def test_the_whole_story_tells_nobody(stack: Stack, sinks: Sinks) -> None:
 
 
 def _unpacked(key: str, body: bytes) -> bytes:
-    """Look into a local model's artefact too: behind magic and checksum its payload is packed."""
+    """Look into a local model's artifact too: behind magic and checksum its payload is packed."""
     return zlib.decompress(body[40:]) if key.startswith("models/local/") else body
 
 

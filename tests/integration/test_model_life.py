@@ -104,7 +104,7 @@ def test_a_rollback_lets_the_former_model_answer_the_next_query(stack: Stack) ->
 def judged_run(stack: Stack) -> Run:
     run = stack.train("prompts/labels.jsonl", PROMPTS)
     stack.pass_an_hour()
-    stack.bedrock.double.settle()
+    stack.bedrock.double.close()
     stack.tick()
     after = dependencies().runs.get(run.run_id)
     assert after is not None

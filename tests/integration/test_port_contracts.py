@@ -36,7 +36,7 @@ from search_router.domain.events import ModelPromoted, QueryLogRouted, RouterEve
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from search_router.domain.lifecycle.distillation import DistillationJob
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.serving.champions import Champion, ChampionMove
 from search_router.domain.serving.decisions import Decision, Status, Tier
@@ -386,15 +386,15 @@ def test_our_own_repeated_write_is_no_conflict(port: Ports) -> None:
 
 def test_a_run_that_was_never_created_cannot_be_replaced(port: Ports) -> None:
     with pytest.raises(ConflictError):
-        port.runs.replace(a_run().noted(LATER))
+        port.runs.replace(a_run().updated(LATER))
 
     assert port.runs.get(a_run().run_id) is None
 
 
 def test_runs_wait_for_a_job_once_each(port: Ports) -> None:
     for run_id in ("run-00000000000b", "run-00000000000a", "run-00000000000b"):
-        port.runs.enter_job("search-router-1", run_id)
-    port.runs.enter_job("search-router-10", "run-00000000000c")
+        port.runs.record_job("search-router-1", run_id)
+    port.runs.record_job("search-router-10", "run-00000000000c")
 
     assert port.runs.runs_of_job("search-router-1") == ["run-00000000000a", "run-00000000000b"]
     assert port.runs.runs_of_job("search-router-2") == []
@@ -415,15 +415,15 @@ def test_a_run_is_open_from_its_creation_until_it_is_settled(port: Ports) -> Non
     second = port.runs.create(a_run(run_id="run-00000000000b"))
     assert list(port.runs.open()) == [first, second]
 
-    port.runs.settle(first)
-    port.runs.settle(first)
+    port.runs.close(first)
+    port.runs.close(first)
     assert list(port.runs.open()) == [second]
     assert port.runs.get(first.run_id) == first
 
     again = first.moved(RunState.SHARDED, LATER)
     port.runs.reopen(again)
     assert list(port.runs.open()) == [again, second]
-    port.runs.settle(first)
+    port.runs.close(first)
     assert list(port.runs.open()) == [again, second], "it was moved meanwhile"
     with pytest.raises(ConflictError):
         port.runs.reopen(first.moved(RunState.SHARDED, LATER))
@@ -574,8 +574,8 @@ def test_a_log_is_created_once(port: Ports) -> None:
 def test_a_part_entered_twice_counts_once(port: Ports) -> None:
     port.ledger.create(_log())
 
-    entered = port.ledger.enter(_marker(0), LATER)
-    again = port.ledger.enter(_marker(0), LATER + timedelta(hours=1))
+    entered = port.ledger.record_part(_marker(0), LATER)
+    again = port.ledger.record_part(_marker(0), LATER + timedelta(hours=1))
 
     assert entered == again == _log(parts=1, updated_at=LATER)
     assert list(port.ledger.markers("log-0123456789ab")) == [_marker(0)]
@@ -584,7 +584,7 @@ def test_a_part_entered_twice_counts_once(port: Ports) -> None:
 def test_the_last_part_completes_a_log(port: Ports) -> None:
     port.ledger.create(_log())
 
-    heads = [port.ledger.enter(_marker(split), LATER) for split in (2, 0, 1)]
+    heads = [port.ledger.record_part(_marker(split), LATER) for split in (2, 0, 1)]
 
     assert [head.is_complete for head in heads] == [False, False, True]
     assert port.ledger.get("log-0123456789ab") == heads[-1]
@@ -594,15 +594,15 @@ def test_markers_come_by_split(port: Ports) -> None:
     port.ledger.create(_log(splits=200))
     port.ledger.create(_log("log-0123456789ac"))
     for split in (100, 9, 10, 0):
-        port.ledger.enter(_marker(split), LATER)
-    port.ledger.enter(_marker(1, "log-0123456789ac"), LATER)
+        port.ledger.record_part(_marker(split), LATER)
+    port.ledger.record_part(_marker(1, "log-0123456789ac"), LATER)
 
     assert list(port.ledger.markers("log-0123456789ab")) == [_marker(s) for s in (0, 9, 10, 100)]
 
 
 def test_a_part_of_an_unknown_log_is_refused(port: Ports) -> None:
     with pytest.raises(NotFoundError):
-        port.ledger.enter(_marker(0), LATER)
+        port.ledger.record_part(_marker(0), LATER)
 
     assert list(port.ledger.markers("log-0123456789ab")) == []
     assert list(port.ledger.all()) == []
@@ -640,11 +640,11 @@ def test_a_log_may_end_before_it_is_known_to_be_routed(port: Ports, end: LogStat
 def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
     # GIVEN a log of which two parts have come
     planned = port.ledger.create(_log())
-    port.ledger.enter(_marker(0), LATER)
-    port.ledger.enter(_marker(1), LATER)
+    port.ledger.record_part(_marker(0), LATER)
+    port.ledger.record_part(_marker(1), LATER)
     # WHEN it is moved, and then the last part comes
     assert port.ledger.move(planned.log_id, LogState.ROUTING, LATER, "why")
-    head = port.ledger.enter(_marker(2), LATER)
+    head = port.ledger.record_part(_marker(2), LATER)
     # THEN neither has undone the other
     assert head == _log(parts=3, state=LogState.ROUTING, reason="why", updated_at=LATER)
 
@@ -652,12 +652,15 @@ def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
 def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> None:
     log = port.ledger.create(_log()).log_id
 
-    assert [port.ledger.count_try(log, 3, n) for n in (2, 3)] == [Tries(1, 0), Tries(2, 0)]
-    assert port.ledger.count_try(log, 4, 2) == Tries(1, 0)
-    port.ledger.excuse_tries(log, 3, known=70)
-    assert port.ledger.count_try(log, 3, 4) == Tries(1, 70)
-    port.ledger.excuse_tries(log, 3)
-    assert port.ledger.count_try(log, 3, 5) == Tries(1, 70)
+    assert [port.ledger.record_attempt(log, 3, n) for n in (2, 3)] == [
+        Attempts(1, 0),
+        Attempts(2, 0),
+    ]
+    assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 0)
+    port.ledger.reset_attempts(log, 3, known=70)
+    assert port.ledger.record_attempt(log, 3, 4) == Attempts(1, 70)
+    port.ledger.reset_attempts(log, 3)
+    assert port.ledger.record_attempt(log, 3, 5) == Attempts(1, 70)
     assert list(port.ledger.markers(log)) == [], "attempts are no parts"
 
 
@@ -665,7 +668,7 @@ def test_an_attempt_whose_count_is_repeated_is_counted_once(port: Ports) -> None
     """As after a lost reply; and a message that is redriven is counted by SQS from 1 again."""
     log = port.ledger.create(_log()).log_id
 
-    made = [port.ledger.count_try(log, 3, n).made for n in (7, 7, 8, 8, 8, 2, 7)]
+    made = [port.ledger.record_attempt(log, 3, n).made for n in (7, 7, 8, 8, 8, 2, 7)]
 
     assert made == [1, 1, 2, 2, 2, 3, 3]
 
@@ -674,11 +677,11 @@ def test_attempts_that_nobody_counted_are_excused_too(port: Ports) -> None:
     log = port.ledger.create(_log()).log_id
 
     for _ in range(2):  # as after a lost reply
-        port.ledger.excuse_tries(log, 3)
-        port.ledger.excuse_tries(log, 4, known=7)
+        port.ledger.reset_attempts(log, 3)
+        port.ledger.reset_attempts(log, 4, known=7)
 
-    assert port.ledger.count_try(log, 3, 2) == Tries(1, 0)
-    assert port.ledger.count_try(log, 4, 2) == Tries(1, 7)
+    assert port.ledger.record_attempt(log, 3, 2) == Attempts(1, 0)
+    assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 7)
 
 
 def test_an_unknown_log_cannot_be_moved(port: Ports) -> None:
@@ -690,7 +693,7 @@ def test_all_logs_are_yielded(port: Ports) -> None:
     logs = [_log(f"log-00000000000{n}") for n in "abc"]
     for log in reversed(logs):
         port.ledger.create(log)
-    port.ledger.enter(_marker(0, "log-00000000000b"), LATER)
+    port.ledger.record_part(_marker(0, "log-00000000000b"), LATER)
 
     counted = logs[1].model_copy(update={"parts": 1, "updated_at": LATER})
     assert list(port.ledger.all()) == [logs[0], counted, logs[2]]
@@ -744,50 +747,50 @@ def test_events_are_published_with_their_type_and_detail(port: Ports) -> None:
 def test_a_remembered_answer_costs_others_nothing(port: Ports) -> None:
     answer = a_decision((1 / 3, 1 / 3, 1 / 3, 0.0), status=Status.REPAIRED)
 
-    port.caches.of(1, ASKER).remember({"who is “she”?": answer})
+    port.caches.of(1, ASKER).put_many({"who is “she”?": answer})
 
     expected = Decision(answer.weights, Tier.CACHE, Status.REPAIRED, "champion")
-    for asker in ("log-0123456789ab/1", ""):
-        recalled = port.caches.of(1, asker).recall(["who is “she”?", "never asked"])
+    for owner in ("log-0123456789ab/1", ""):
+        recalled = port.caches.of(1, owner).get_many(["who is “she”?", "never asked"])
         assert recalled == {"who is “she”?": expected}
 
 
 def test_whoever_asked_gets_the_call_back_that_was_paid_for(port: Ports) -> None:
     answer = a_decision((0.1, 0.2, 0.3, 0.4))
 
-    port.caches.of(1, ASKER).remember({"a query": answer})
+    port.caches.of(1, ASKER).put_many({"a query": answer})
 
-    assert port.caches.of(1, ASKER).recall(["a query"]) == {"a query": answer}
+    assert port.caches.of(1, ASKER).get_many(["a query"]) == {"a query": answer}
 
 
 def test_nobody_in_particular_gets_no_call_back(port: Ports) -> None:
     """The API asks for nobody: its own answer comes back as a hit."""
-    port.caches.of(1, "").remember({"a query": a_decision()})
+    port.caches.of(1, "").put_many({"a query": a_decision()})
 
-    assert port.caches.of(1, "").recall(["a query"])["a query"].tier is Tier.CACHE
+    assert port.caches.of(1, "").get_many(["a query"])["a query"].tier is Tier.CACHE
 
 
 def test_the_last_answer_is_kept(port: Ports) -> None:
     cache = port.caches.of(1, ASKER)
     for weights in ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)):
-        cache.remember({"a query": a_decision(weights)})
+        cache.put_many({"a query": a_decision(weights)})
 
-    assert cache.recall(["a query"])["a query"].weights == (0.0, 1.0, 0.0, 0.0)
+    assert cache.get_many(["a query"])["a query"].weights == (0.0, 1.0, 0.0, 0.0)
 
 
 def test_champion_versions_do_not_share_answers(port: Ports) -> None:
-    port.caches.of(1, ASKER).remember({"a query": a_decision()})
+    port.caches.of(1, ASKER).put_many({"a query": a_decision()})
 
-    assert port.caches.of(2, ASKER).recall(["a query"]) == {}
-    assert port.caches.of(11, ASKER).recall(["a query"]) == {}
+    assert port.caches.of(2, ASKER).get_many(["a query"]) == {}
+    assert port.caches.of(11, ASKER).get_many(["a query"]) == {}
 
 
 def test_more_than_one_batch_is_remembered_and_recalled(port: Ports) -> None:
     cache = port.caches.of(1, ASKER)
     decisions = {f"query {n}": a_decision((n / 300, 1 - n / 300, 0.0, 0.0)) for n in range(251)}
-    cache.remember(decisions)
+    cache.put_many(decisions)
 
-    recalled = cache.recall([*decisions, "query 251"])
+    recalled = cache.get_many([*decisions, "query 251"])
 
     assert {query: answer.weights for query, answer in recalled.items()} == {
         query: answer.weights for query, answer in decisions.items()
@@ -796,9 +799,9 @@ def test_more_than_one_batch_is_remembered_and_recalled(port: Ports) -> None:
 
 def test_nothing_asked_is_nothing_known(port: Ports) -> None:
     cache = port.caches.of(1, ASKER)
-    cache.remember({})
+    cache.put_many({})
 
-    assert cache.recall([]) == {}
+    assert cache.get_many([]) == {}
 
 
 def test_a_rollback_moves_the_pointer_alone_and_is_noted(port: Ports) -> None:

@@ -106,7 +106,7 @@ def test_a_postponed_message_comes_back_when_it_was_told_to(world: World) -> Non
     (message,) = world.messages()
     assert world.messages() == []
     # WHEN it is postponed by nothing at all
-    queue.postpone(message["ReceiptHandle"], 0)
+    queue.set_visibility(message["ReceiptHandle"], 0)
     # THEN it is there again, counted twice
     (again,) = world.messages()
     assert again["MessageId"] == message["MessageId"]
@@ -115,7 +115,7 @@ def test_a_postponed_message_comes_back_when_it_was_told_to(world: World) -> Non
 
 def test_a_message_that_is_not_in_hand_cannot_be_postponed(world: World) -> None:
     with pytest.raises(InvalidInputError):
-        SqsSplitQueue(world.sqs, world.queue_url).postpone("no receipt", 30)
+        SqsSplitQueue(world.sqs, world.queue_url).set_visibility("no receipt", 30)
 
 
 def test_an_event_names_us_and_the_bus(world: World) -> None:

@@ -188,7 +188,7 @@ def new_life(faults: FaultPlan | None = None, **settings: Any) -> Iterator[Model
             return Reply(reply.status, reply.body, headers)
 
         def settle() -> None:
-            double.settle()
+            double.close()
             world.scheduler.after(_SETTLES_EVERY, settle)
 
         world.services |= {"bedrock": answer, "bedrock-runtime": answer}

@@ -11,18 +11,17 @@ from typing import Any
 from unittest import mock
 
 from search_router.adapters import dynamodb_cache, sqs
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_cache import DynamoAnswerCache
 from search_router.adapters.dynamodb_items import document_item, key
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.s3 import S3ObjectStore
-from search_router.domain import naming
+from search_router.domain import naming, queries
 from search_router.domain.errors import ConflictError, SearchRouterError
 from search_router.domain.logs import rows as log_rows
 from search_router.domain.logs.results import PartMarker, unpacked_stats
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving import cascade
-from search_router.domain.serving import decisions as routing
 from search_router.observability import logger
 from search_router.use_cases import log_planning, split_parts
 from search_router.use_cases import route_queries as use_case
@@ -31,15 +30,15 @@ from search_router.use_cases.split_parts import SplitParts
 from tests.simulation import lambda_runtime
 
 Patch = Any
-_enter = DynamoQueryLogLedger.enter
+_enter = DynamoQueryLogLedger.record_part
 _route_queries = use_case.route_queries
 _raw_rows_of = log_rows.raw_rows
 _raw_rows = log_rows.raw_rows_of_range
 _rows = SplitParts.rows
 _put = S3ObjectStore.put
 _handle = lambda_runtime.handle
-_digest = routing.query_digest
-_normalised = routing.normalised_query
+_digest = queries.query_digest
+_normalised = queries.normalised_query
 
 
 def _none_returned() -> Patch:
@@ -65,7 +64,7 @@ def _lost_condition_as_error() -> Patch:
             raise ConflictError("somebody was first")
         return _enter(self, marker, now)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _random_key() -> Patch:
@@ -92,7 +91,7 @@ def _mark_before_write() -> Patch:
                 identity=metadata["identity"],
                 stats=unpacked_stats(metadata["stats"]),
             )
-            self._ledger.enter(marker, self._clock.now())
+            self._ledger.record_part(marker, self._clock.now())
             return self._objects.put_once(key, body, metadata)
 
     def route_queries(message: Any, **ports: Any) -> Any:
@@ -119,22 +118,22 @@ def _counter_without_marker() -> Patch:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _counted_twice() -> Patch:
     def enter(self: Any, marker: PartMarker, now: Any) -> Any:
         item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        with translated("enter a part"):
+        with aws_errors("enter a part"):
             self._client.put_item(TableName=self._table, Item=item)
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "enter", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
 
 
 def _count(ledger: Any, marker: PartMarker) -> None:
-    with translated("count a part"):
+    with aws_errors("count a part"):
         ledger._client.update_item(
             TableName=ledger._table,
             Key=key("LOGS", marker.log_id),
@@ -148,7 +147,7 @@ def _key_collision() -> Patch:
 
 
 def _postponement_missing() -> Patch:
-    return mock.patch.object(sqs.SqsSplitQueue, "postpone", return_value=None)
+    return mock.patch.object(sqs.SqsSplitQueue, "set_visibility", return_value=None)
 
 
 def _refused_messages_dropped() -> Patch:
@@ -169,7 +168,7 @@ def _fallbacks_cached() -> Patch:
 
 
 def _cache_never_written() -> Patch:
-    return mock.patch.object(DynamoAnswerCache, "remember", return_value=None)
+    return mock.patch.object(DynamoAnswerCache, "put_many", return_value=None)
 
 
 def _first_line_kept() -> Patch:
@@ -245,7 +244,7 @@ PLANTED_BUGS: dict[str, Callable[[], Patch]] = {
     "counter without marker": _counter_without_marker,
     "ledger counted twice": _counted_twice,
     "key collision": _key_collision,
-    "postponement missing": _postponement_missing,
+    "retry_delay missing": _postponement_missing,
     "refused messages dropped": _refused_messages_dropped,
     "fallbacks cached": _fallbacks_cached,
     "cache never written": _cache_never_written,

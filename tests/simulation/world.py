@@ -25,7 +25,7 @@ from search_router.dependencies import Dependencies
 from search_router.domain import naming
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.logs import query_logs
-from search_router.domain.serving.decisions import normalised_query
+from search_router.domain.queries import normalised_query
 from search_router.domain.uploads import ObjectRef
 from search_router.settings import Settings
 from tests.integration.world import ACCOUNT, ENVIRONMENT, REGION, UPLOADS

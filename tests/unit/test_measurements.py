@@ -15,10 +15,10 @@ from search_router.domain.errors import ModelUnusableError, UnavailableError
 from search_router.domain.intake.selection import IntakeCounts
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.tracking import Tracking
-from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats, latency_bucket
 from search_router.domain.serving.decisions import Decision, Status, Tier, prior_decision
+from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.measurements import Measurement, Metric
 from search_router.observability import measure, metrics
 from tests.conftest import TESTS
@@ -57,14 +57,16 @@ def everything() -> list[Measurement]:
     tracking = Tracking(runs=Counter(PROMOTED=1), errors=[UnavailableError("no")])
     run = a_run(RunState.SHARDED)
     return [
-        *measurements.of_intake(run),
-        *measurements.of_split(STATS),
-        *measurements.of_batch([ModelUnusableError()], 2),
-        *measurements.of_answer(a_decision()),
-        *measurements.of_local_tally(LocalTally(asked=1, microseconds=90, compared=1, agreeing=1)),
-        *measurements.of_local_model_errors(1),
-        *measurements.of_no_answer(),
-        *measurements.of_tracking(tracking),
+        *measurements.intake_metrics(run),
+        *measurements.split_metrics(STATS),
+        *measurements.batch_metrics([ModelUnusableError()], 2),
+        *measurements.answer_metrics(a_decision()),
+        *measurements.local_tally_metrics(
+            LocalTierStats(asked=1, microseconds=90, compared=1, agreeing=1)
+        ),
+        *measurements.local_model_errors_metrics(1),
+        *measurements.no_answer_metrics(),
+        *measurements.tracking_metrics(tracking),
     ]
 
 
@@ -86,7 +88,7 @@ def test_a_prompt_file_is_counted_in_rows() -> None:
     counts = IntakeCounts(rows_in=12, accepted=9, rejected=3)
     run = a_run(RunState.SHARDED).model_copy(update={"counts": counts})
 
-    assert values(measurements.of_intake(run)) == {
+    assert values(measurements.intake_metrics(run)) == {
         (Metric.PROMPT_ROWS_IN, ""): [12],
         (Metric.PROMPTS_ACCEPTED, ""): [9],
         (Metric.PROMPTS_REJECTED, ""): [3],
@@ -94,7 +96,7 @@ def test_a_prompt_file_is_counted_in_rows() -> None:
 
 
 def test_a_split_tells_rows_tiers_money_and_means() -> None:
-    found = values(measurements.of_split(STATS))
+    found = values(measurements.split_metrics(STATS))
 
     assert found[Metric.ROWS_IN, ""] == [1_000]
     assert found[Metric.ROWS_BY_TIER, "cache"] == [640]
@@ -105,7 +107,7 @@ def test_a_split_tells_rows_tiers_money_and_means() -> None:
 
 
 def test_a_splits_latencies_keep_their_percentiles_in_few_values() -> None:
-    latencies = sorted(values(measurements.of_split(STATS))[Metric.MODEL_LATENCY, ""])
+    latencies = sorted(values(measurements.split_metrics(STATS))[Metric.MODEL_LATENCY, ""])
 
     assert len(latencies) == measurements.LATENCY_VALUES
     assert latencies[len(latencies) // 2] == pytest.approx(100, rel=0.05)
@@ -115,18 +117,20 @@ def test_a_splits_latencies_keep_their_percentiles_in_few_values() -> None:
 def test_a_few_calls_are_all_told() -> None:
     stats = PartStats(latency={latency_bucket(100): 2, latency_bucket(1_000): 1})
 
-    assert len(values(measurements.of_split(stats))[Metric.MODEL_LATENCY, ""]) == 3
+    assert len(values(measurements.split_metrics(stats))[Metric.MODEL_LATENCY, ""]) == 3
 
 
 def test_a_split_without_any_answer_has_no_share_no_means_and_no_latency() -> None:
-    found = values(measurements.of_split(PartStats(rows_in=3, rejected=3, weights={"a": [0] * 10})))
+    found = values(
+        measurements.split_metrics(PartStats(rows_in=3, rejected=3, weights={"a": [0] * 10}))
+    )
 
     silent = {Metric.BATCH_FALLBACK_SHARE, Metric.WEIGHT_MEAN, Metric.MODEL_LATENCY}
     assert not silent & {metric for metric, _ in found}
 
 
 def test_an_answer_of_the_api_is_counted_with_its_call() -> None:
-    found = values(measurements.of_answer(a_decision(latency_ms=800)))
+    found = values(measurements.answer_metrics(a_decision(latency_ms=800)))
 
     assert found[Metric.QUERIES_BY_TIER, "distilled"] == [1]
     assert found[Metric.API_FALLBACK_SHARE, ""] == [0]
@@ -141,14 +145,14 @@ def test_an_answer_of_the_api_is_counted_with_its_call() -> None:
     ],
 )
 def test_an_answer_without_a_call_adds_no_call(decision: Decision, share: int) -> None:
-    found = values(measurements.of_answer(decision))
+    found = values(measurements.answer_metrics(decision))
 
     assert found[Metric.API_FALLBACK_SHARE, ""] == [share]
     assert Metric.MODEL_CALLS not in {metric for metric, _ in found}
 
 
 def test_a_tick_tells_every_state_also_the_empty_ones() -> None:
-    found = values(measurements.of_tracking(Tracking(runs=Counter(PROMOTED=2))))
+    found = values(measurements.tracking_metrics(Tracking(runs=Counter(PROMOTED=2))))
 
     for metric, states in ((Metric.RUNS_BY_STATE, RunState), (Metric.LOGS_BY_STATE, LogState)):
         assert {place for measured, place in found if measured is metric} == set(states)
@@ -168,7 +172,7 @@ def emitted(printed: str) -> list[dict[str, Any]]:
 def test_measurements_become_lines_of_the_embedded_metric_format(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    measure(measurements.of_split(STATS))
+    measure(measurements.split_metrics(STATS))
     metrics.flush_metrics()
 
     *singles, together = emitted(capsys.readouterr().out)

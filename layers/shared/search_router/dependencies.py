@@ -213,7 +213,7 @@ class Dependencies:
     def throttles(self) -> int:
         """Return how often Bedrock has asked us to slow down since this was last asked."""
         paces = (self._batch_pace, self._evaluation_pace, self._api_pace)
-        return sum(pace.take_refusals() for pace in paces)
+        return sum(pace.pop_throttle_count() for pace in paces)
 
     def _model(self, runtime: Any, pace: Pace, seconds: float) -> ConverseModel:
         in_flight = math.ceil(round(pace.per_second * EXPECTED_LATENCY_SECONDS, 6))

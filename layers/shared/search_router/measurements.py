@@ -18,8 +18,8 @@ from search_router.domain.serving.decisions import Decision, Status
 if TYPE_CHECKING:  # no function has all of these, and their models take long to make
     from search_router.domain.lifecycle.runs import Run
     from search_router.domain.lifecycle.tracking import Tracking
-    from search_router.domain.local_tier.tier import LocalTally
     from search_router.domain.logs.results import PartStats
+    from search_router.domain.serving.local_tier import LocalTierStats
 
 LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
 
@@ -92,14 +92,14 @@ class Measurement(NamedTuple):
     place: str = ""
 
 
-def of_intake(run: Run) -> Iterator[Measurement]:
+def intake_metrics(run: Run) -> Iterator[Measurement]:
     """Measure what a prompt file held."""
     yield Measurement(Metric.PROMPT_ROWS_IN, run.counts.rows_in)
     yield Measurement(Metric.PROMPTS_ACCEPTED, run.counts.accepted)
     yield Measurement(Metric.PROMPTS_REJECTED, run.counts.rejected)
 
 
-def of_split(stats: PartStats) -> Iterator[Measurement]:
+def split_metrics(stats: PartStats) -> Iterator[Measurement]:
     """Measure one routed split."""
     yield Measurement(Metric.ROWS_IN, stats.rows_in)
     yield Measurement(Metric.ROWS_ROUTED, stats.routed)
@@ -110,8 +110,8 @@ def of_split(stats: PartStats) -> Iterator[Measurement]:
     yield from _by(Metric.WEIGHT_MEAN, stats.weight_means)
     if stats.answered:
         yield Measurement(Metric.BATCH_FALLBACK_SHARE, 100 * stats.fallback / stats.answered)
-    yield from _of_local_tier(
-        stats.local_asked, stats.local_refused, stats.local_us, stats.compared, stats.agreeing
+    yield from local_tier_metrics(
+        stats.local_asked, stats.local_abstained, stats.local_us, stats.compared, stats.agreeing
     )
     yield Measurement(Metric.MODEL_CALLS, stats.model_calls)
     yield Measurement(Metric.INPUT_TOKENS, stats.input_tokens)
@@ -121,20 +121,20 @@ def of_split(stats: PartStats) -> Iterator[Measurement]:
         yield Measurement(Metric.MODEL_LATENCY, milliseconds)
 
 
-def of_batch(errors: Sequence[object], throttles: int) -> Iterator[Measurement]:
+def batch_metrics(errors: Sequence[object], throttles: int) -> Iterator[Measurement]:
     """Measure what went wrong while a worker had its batch."""
     unusable = sum(isinstance(error, ModelUnusableError) for error in errors)
     yield Measurement(Metric.SPLITS_FAILED, len(errors))
     yield Measurement(Metric.MODEL_UNUSABLE, unusable)
-    yield from of_throttles(throttles)
+    yield from throttles_metrics(throttles)
 
 
-def of_throttles(throttles: int) -> Iterator[Measurement]:
+def throttles_metrics(throttles: int) -> Iterator[Measurement]:
     """Measure how often Bedrock asked to slow down."""
     yield Measurement(Metric.MODEL_THROTTLES, throttles)
 
 
-def of_answer(decision: Decision) -> Iterator[Measurement]:
+def answer_metrics(decision: Decision) -> Iterator[Measurement]:
     """Measure one query of the API."""
     is_fallback = decision.status is Status.FALLBACK
     yield Measurement(Metric.QUERIES_BY_TIER, 1, decision.tier.value)
@@ -147,24 +147,24 @@ def of_answer(decision: Decision) -> Iterator[Measurement]:
         yield Measurement(Metric.COST_USD, decision.cost_usd)
 
 
-def of_local_tally(tally: LocalTally) -> Iterator[Measurement]:
+def local_tally_metrics(tally: LocalTierStats) -> Iterator[Measurement]:
     """Measure what the local tier did for one query of the API."""
-    yield from _of_local_tier(
-        tally.asked, len(tally.refused), tally.microseconds, tally.compared, tally.agreeing
+    yield from local_tier_metrics(
+        tally.asked, len(tally.abstained), tally.microseconds, tally.compared, tally.agreeing
     )
 
 
-def of_local_model_errors(failures: int) -> Iterator[Measurement]:
+def local_model_errors_metrics(failures: int) -> Iterator[Measurement]:
     """Measure how often a local model could not be read."""
     yield Measurement(Metric.LOCAL_MODEL_ERRORS, failures)
 
 
-def of_no_answer() -> Iterator[Measurement]:
+def no_answer_metrics() -> Iterator[Measurement]:
     """Measure one query of the API that nobody could answer."""
     yield Measurement(Metric.QUERIES_UNANSWERED, 1)
 
 
-def of_tracking(tracking: Tracking) -> Iterator[Measurement]:
+def tracking_metrics(tracking: Tracking) -> Iterator[Measurement]:
     """Measure what a tick of the schedule found; states without a run count zero."""
     yield from _by(Metric.RUNS_BY_STATE, tracking.runs_by_state)
     yield from _by(Metric.LOGS_BY_STATE, tracking.logs_by_state)
@@ -175,7 +175,7 @@ def of_tracking(tracking: Tracking) -> Iterator[Measurement]:
     yield Measurement(Metric.TRACKING_ERRORS, len(tracking.errors))
 
 
-def _of_local_tier(
+def local_tier_metrics(
     asked: int, refused: int, microseconds: int, compared: int, agreeing: int
 ) -> Iterator[Measurement]:
     """Measure the local tier; one that nobody asked says nothing."""

@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # annotations only: each of these models costs every cold sta
     )
     from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
     from search_router.domain.lifecycle.runs import Run
-    from search_router.domain.local_tier.tier import LocalTier
-    from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+    from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
     from search_router.domain.logs.results import PartMarker
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
+    from search_router.domain.serving.local_tier import LocalTier
     from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [
@@ -122,7 +122,7 @@ class RunRepository(Protocol):
     def replace(self, run: Run) -> None:
         """Store a run's next revision; raises ConflictError if somebody else moved it first."""
 
-    def enter_job(self, job_name: str, run_id: str) -> None:
+    def record_job(self, job_name: str, run_id: str) -> None:
         """Note that a run waits for a job; the same bytes uploaded twice share one job."""
 
     def runs_of_job(self, job_name: str) -> Sequence[str]:
@@ -134,7 +134,7 @@ class RunRepository(Protocol):
     def open(self) -> Iterator[Run]:
         """Yield the runs that are not settled: all that the schedule has to look after."""
 
-    def settle(self, run: Run) -> None:
+    def close(self, run: Run) -> None:
         """Take a closed run off the schedule's list, unless it was moved meanwhile."""
 
     def reopen(self, run: Run) -> None:
@@ -188,13 +188,13 @@ class QueryLogLedger(Protocol):
     def get(self, log_id: str) -> QueryLog | None:
         """Read a log's head as it is now."""
 
-    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
         """Enter a part once and count it, in one transaction; return the head after it."""
 
-    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
         """Count an attempt at a split that was received so often; counting it again is harmless."""
 
-    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
         """Forget the attempts at a split; `known` is what it is measured by next time."""
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
@@ -209,7 +209,7 @@ class QueryLogLedger(Protocol):
     def open(self) -> Iterator[QueryLog]:
         """Yield the logs that are not settled: all that the schedule has to look after."""
 
-    def settle(self, log: QueryLog) -> None:
+    def close(self, log: QueryLog) -> None:
         """Take a closed log off the schedule's list, unless it was moved meanwhile."""
 
 
@@ -219,7 +219,7 @@ class SplitQueue(Protocol):
     def send(self, messages: Iterable[SplitMessage]) -> None:
         """Send all messages, completing batches that were only partly accepted."""
 
-    def postpone(self, receipt_handle: str, seconds: int) -> None:
+    def set_visibility(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being handled come back after so many seconds."""
 
 
@@ -291,10 +291,10 @@ class LocalModels(Protocol):
 
 
 class AnswerCaches(Protocol):
-    """Hands out the cache of one champion version, as seen by one asker."""
+    """Hands out the cache of one champion version, as seen by one owner."""
 
-    def of(self, champion_version: int, asker: str) -> AnswerCache:
-        """Return the cache whose keys hold this version; an asker gets its own calls back."""
+    def of(self, champion_version: int, owner: str) -> AnswerCache:
+        """Return the cache whose keys hold this version; an owner gets its own calls back."""
 
 
 class Tiers(NamedTuple):

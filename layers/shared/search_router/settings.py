@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from search_router.domain.lifecycle.promotion import PromotionPolicy
-from search_router.domain.local_tier.tier import LocalTierMode
+from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.serving.pacing import worker_rate
 from search_router.domain.weights import Modalities, parse_modalities
 

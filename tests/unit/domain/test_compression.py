@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.compression import gunzip
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.streams import gunzip
 from tests.records import gzipped
 
 LIMIT = 1024**2

@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.histograms import BINS, mean_weights, weight_bin, weight_histograms
-from search_router.domain.weights import normalise
+from search_router.domain.weights import (
+    BINS,
+    histogram_means,
+    normalise,
+    weight_bin,
+    weight_histograms,
+)
 from tests.records import MODALITIES
 
 
@@ -38,7 +43,7 @@ def test_every_row_is_counted_once_per_modality(rows: list[tuple[float, float]])
 def test_the_mean_of_labels_on_a_grid_is_exact() -> None:
     rows = [(0.6, 0.1, 0.1, 0.2), (0.1, 0.6, 0.2, 0.1), (0.4, 0.3, 0.2, 0.1)]
 
-    means = mean_weights(weight_histograms(rows, MODALITIES))
+    means = histogram_means(weight_histograms(rows, MODALITIES))
 
     assert list(means.values()) == pytest.approx([1.1 / 3, 1.0 / 3, 0.5 / 3, 0.4 / 3], abs=1e-4)
 
@@ -47,7 +52,7 @@ def test_the_mean_of_labels_on_a_grid_is_exact() -> None:
 def test_estimated_means_sum_to_one_and_are_never_a_bin_off(rows: list[list[float]]) -> None:
     scaled = [normalise(tuple(row)) for row in rows]
 
-    means = mean_weights(weight_histograms(scaled, MODALITIES))
+    means = histogram_means(weight_histograms(scaled, MODALITIES))
 
     assert sum(means.values()) == pytest.approx(1.0, abs=0.001)
     for mean, column in zip(means.values(), zip(*scaled, strict=True), strict=True):
@@ -55,5 +60,5 @@ def test_estimated_means_sum_to_one_and_are_never_a_bin_off(rows: list[list[floa
 
 
 def test_without_rows_there_is_no_mean() -> None:
-    assert mean_weights({}) == {}
-    assert mean_weights(weight_histograms([], MODALITIES)) == {}
+    assert histogram_means({}) == {}
+    assert histogram_means(weight_histograms([], MODALITIES)) == {}

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.lines import Line, split_lines
+from search_router.domain.streams import Line, split_lines
 
 LIMIT = 8
 BODIES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"xyz", b"01234567"])).map(b"".join)

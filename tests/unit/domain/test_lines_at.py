@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.lines import lines_at, split_lines
+from search_router.domain.streams import lines_at, split_lines
 
 LIMIT = 12
 BODIES = st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"xyz", b"0123456789ab", b"x" * 20])).map(

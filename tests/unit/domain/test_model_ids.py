@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def routed(world: World, stack: Stack) -> str:
 def route_log(world: World, body: bytes, key: str = "query-logs/searches.jsonl") -> str:
     """Upload, split, route and finish a log."""
     sent = len(world.queue.sent)
-    log = world.splitted(body, key)
+    log = world.split_log(body, key)
     for message in world.queue.sent[sent:]:
         world.route(message)
     world.finish(log.log_id)

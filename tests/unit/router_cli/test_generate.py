@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router_cli.__main__ import main
-from search_router.domain.fingerprints import fingerprint
+from search_router.domain.queries import fingerprint
 
 
 def generated(out: Path, *arguments: object) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def deliver(world: World, clients: Clients) -> None:
 @pytest.fixture
 def given_up(world: World, clients: Clients) -> list[SplitMessage]:
     """A log of two splits, of which none was finished in fifty receives."""
-    world.splitted(jsonl(ROWS) + b"broken\n")
+    world.split_log(jsonl(ROWS) + b"broken\n")
     for message in world.queue.sent:
         clients.sqs.put(DEAD_SPLITS, message.model_dump_json(), receives=50)
     return world.queue.sent

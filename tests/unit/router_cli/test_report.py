@@ -17,8 +17,8 @@ from router_cli.evaluation_report.risk_coverage import risk_coverage
 from router_cli.markup import Markup, tag, text
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.lifecycle.evaluation import LocalTierScores
 from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.local_tier.scores import LocalTierScores
 from tests.fakes import InMemoryObjects
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -135,7 +135,7 @@ def test_what_is_not_finished_is_told_in_numbers(
     world: World, stack: Stack, answer: Answer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # GIVEN a log of which one split is routed
-    log = world.splitted(jsonl([{"query": f"query {n}", "pad": "x" * 9_000} for n in range(900)]))
+    log = world.split_log(jsonl([{"query": f"query {n}", "pad": "x" * 9_000} for n in range(900)]))
     left = log.splits - 1
     assert left >= 3
     told = answer("results", log.log_id, code=1)

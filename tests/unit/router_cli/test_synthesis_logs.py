@@ -18,7 +18,7 @@ from router_cli.synthesis import (
 )
 from router_cli.synthesis.draws import Draw, Rotation, zipf_positions
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
+from search_router.domain.queries import fingerprint
 
 
 @settings(max_examples=40, deadline=None)

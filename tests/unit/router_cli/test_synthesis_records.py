@@ -31,10 +31,10 @@ from router_cli.synthesis.templates import (
     TRAINING_TEMPLATES,
 )
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.prompt_reader import read_record
 from search_router.domain.intake.prompts import PromptRecord
-from search_router.domain.lines import Line
+from search_router.domain.queries import fingerprint
+from search_router.domain.streams import Line
 
 FIVE = (*DEFAULT_MODALITIES, "mood")
 

@@ -501,16 +501,16 @@ def test_of_two_deliveries_at_once_the_second_publishes_nothing(
     assert world.events.of(ModelEvaluated) == []
 
 
-def test_queries_that_differ_only_in_case_are_one_holdout_row(world: World) -> None:
+def test_queries_that_differ_only_in_white_space_are_one_holdout_row(world: World) -> None:
     rows = labelled_rows(300)
-    louder = [
-        {**row, "messages": [{"role": "user", "content": [{"text": text.upper()}]},
+    spaced = [
+        {**row, "messages": [{"role": "user", "content": [{"text": f" {text} "}]},
                              row["messages"][1]]}
         for row in rows
         for text in [row["messages"][0]["content"][0]["text"]]
     ]  # fmt: skip
 
-    run = world.evaluated(jsonl(rows + louder))
+    run = world.evaluated(jsonl(rows + spaced))
 
     assert run.counts.duplicates == 300
     assert run.evaluation is not None

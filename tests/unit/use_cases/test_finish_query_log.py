@@ -20,7 +20,7 @@ BODY = jsonl(ROWS) + b"broken\n"
 @pytest.fixture
 def complete(serving_world: World) -> World:
     """A log whose two parts are in the ledger."""
-    serving_world.splitted(BODY)
+    serving_world.split_log(BODY)
     for message in serving_world.queue.sent:
         serving_world.route(message)
     serving_world.events.published.clear()
@@ -61,7 +61,7 @@ def test_the_answers_are_compared_with_the_training_labels(world: World) -> None
     world.model.answering = lambda serving, query: (
         reply("no idea") if query == "query 7" else student(serving, query + " bark")
     )
-    world.splitted(jsonl([{"query": f"query {n}"} for n in range(40)]))
+    world.split_log(jsonl([{"query": f"query {n}"} for n in range(40)]))
     world.route(world.queue.sent[0])
     world.finish(log_id(world))
     # THEN the summary says so, and the unanswered query is not counted as an answer
@@ -86,7 +86,7 @@ def test_a_champion_without_training_labels_gives_no_drift(complete: World) -> N
 def test_attempts_that_ended_early_are_counted(serving_world: World) -> None:
     # GIVEN a log of one split whose first two attempts reached no model
     world = serving_world
-    world.splitted(jsonl([{"query": "dogs"}]))
+    world.split_log(jsonl([{"query": "dogs"}]))
     [message] = world.queue.sent
     for receives in (1, 2):
         with pytest.raises(UnavailableError):
@@ -129,7 +129,7 @@ def test_a_repeated_event_changes_nothing(complete: World) -> None:
 
 def test_an_early_or_forged_event_closes_nothing(serving_world: World) -> None:
     world = serving_world
-    world.splitted(BODY)
+    world.split_log(BODY)
     world.route(world.queue.sent[1])
 
     assert ignored(world.finish(log_id(world))) == "the log is ROUTING with 1 of 2 parts"
@@ -138,7 +138,7 @@ def test_an_early_or_forged_event_closes_nothing(serving_world: World) -> None:
 
 
 def test_a_failed_log_is_not_closed(world: World) -> None:
-    log = world.splitted(BODY)
+    log = world.split_log(BODY)
 
     assert ignored(world.finish(log.log_id)) == "the log is FAILED with 0 of 0 parts"
 

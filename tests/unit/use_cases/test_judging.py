@@ -173,7 +173,7 @@ def test_grades_outside_the_scale_are_missing_not_rescaled(judged_world: World) 
 def test_a_repeated_evaluation_adopts_its_jobs(judged_world: World) -> None:
     world = judged_world
     run = world.evaluated()
-    world.runs.replace(run.noted(world.clock.now(), evaluation=None))
+    world.runs.replace(run.updated(world.clock.now(), evaluation=None))
 
     again = ran(world.evaluate(run.run_id))
 

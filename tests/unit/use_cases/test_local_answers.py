@@ -9,10 +9,10 @@ from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake import answer_files
 from search_router.domain.intake.prompt_files import PromptFile
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.local_tier.artefact import unpack
+from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.serving.decisions import Tier
+from search_router.domain.serving.local_tier import LocalTierMode
 from tests.records import MODALITIES, gzipped, jsonl, label
 from tests.unit.use_cases.world import World, labelled_rows, ran
 

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from router_cli.failures import CommandError
-from router_cli.label import refused_queries
-from search_router.domain.local_tier.artefact import unpack, version_of
-from search_router.domain.local_tier.tier import LocalTierMode
+from router_cli.label import abstained_queries
+from search_router.domain.local_tier.artifact import unpack, version_of
 from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.decisions import Tier
-from search_router.use_cases.split_parts import MAX_REFUSED
+from search_router.domain.serving.local_tier import LocalTierMode
+from search_router.use_cases.split_parts import MAX_ABSTAINED
 from tests.fakes import FakeModel, always
 from tests.records import MODALITIES, conversation, jsonl, label
 from tests.unit.domain.local_examples import labelled
@@ -30,7 +30,7 @@ def serving(mode: LocalTierMode, shadow_fraction: float = 0.0) -> World:
 
 
 def routed_log(world: World, body: bytes = LOG) -> tuple[SplitMessage, PartStats]:
-    world.splitted(body)
+    world.split_log(body)
     message = world.queue.sent[-1]
     return message, routed(world.route(message))
 
@@ -47,9 +47,9 @@ def test_it_is_trained_with_the_training_set_and_promoted_with_the_model() -> No
     champion = world.champions.current()
     assert champion is not None
     assert champion.serving.local_model == run.local_model
-    artefact = world.objects.get(f"models/local/{run.local_model}")
-    assert version_of(artefact) == run.local_model
-    assert not unpack(artefact, MODALITIES).gate.closed
+    artifact = world.objects.get(f"models/local/{run.local_model}")
+    assert version_of(artifact) == run.local_model
+    assert not unpack(artifact, MODALITIES).gate.closed
 
 
 def test_training_again_writes_the_same_again(world: World) -> None:
@@ -74,7 +74,7 @@ def test_when_on_it_answers_what_it_knows_for_nothing() -> None:
     rows = rows_of(world, message)
     assert stats.tiers == {"local": len(NEW_OF_KNOWN_PATTERNS), "distilled": len(UNLIKE_ANY)}
     assert stats.model_calls == len(UNLIKE_ANY)
-    assert (stats.local_asked, stats.local_refused) == (len(rows), len(UNLIKE_ANY))
+    assert (stats.local_asked, stats.local_abstained) == (len(rows), len(UNLIKE_ANY))
     for row in rows[: len(NEW_OF_KNOWN_PATTERNS)]:
         assert row["audio"] == (AUDIO if "bark" in str(row["query"]) else VISUAL)[1]
         assert row["model"] == f"models/local/{world.run(ran_id(world)).local_model}"
@@ -140,7 +140,7 @@ def test_what_it_refuses_is_kept_for_labelling() -> None:
 
     message, _ = routed_log(world, LOG + jsonl([{"query": UNLIKE_ANY[0] + " "}]))
 
-    kept = world.rows(f"logs/{message.log_id}/refused/part-00000.jsonl")
+    kept = world.rows(f"logs/{message.log_id}/abstained/part-00000.jsonl")
     assert sorted(row["query"] for row in kept) == sorted(UNLIKE_ANY)
 
 
@@ -148,11 +148,11 @@ def test_the_refused_are_a_labelling_queue() -> None:
     world = serving(LocalTierMode.SHADOW)
     message, _ = routed_log(world)
 
-    queue = refused_queries(world.objects, message.log_id)
+    queue = abstained_queries(world.objects, message.log_id)
 
     assert sorted(queue.values()) == sorted(UNLIKE_ANY)
     with pytest.raises(CommandError, match="refused no query"):
-        refused_queries(world.objects, "log-000000000000")
+        abstained_queries(world.objects, "log-000000000000")
 
 
 def test_the_summary_tells_what_it_did() -> None:
@@ -163,19 +163,19 @@ def test_the_summary_tells_what_it_did() -> None:
     told = world.text(f"logs/{message.log_id}/summary.json")["local_tier"]
 
     assert told["asked"] == len(NEW_OF_KNOWN_PATTERNS) + len(UNLIKE_ANY)
-    assert told["served"] + told["compared"] + told["refused"] == told["asked"]
+    assert told["served"] + told["compared"] + told["abstained"] == told["asked"]
     assert (told["agreement"], told["mean_difference"]) == (1.0, 0.0)
 
 
 def test_no_more_than_a_bounded_number_is_kept() -> None:
     world = serving(LocalTierMode.SHADOW)
-    words = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}zz{n}" for n in range(MAX_REFUSED + 50)]
+    words = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}zz{n}" for n in range(MAX_ABSTAINED + 50)]
 
     message, stats = routed_log(world, jsonl([{"query": word} for word in words]))
 
-    assert stats.local_refused == MAX_REFUSED + 50
-    kept = world.objects.get(f"logs/{message.log_id}/refused/part-00000.jsonl")
-    assert kept.count(b"\n") == MAX_REFUSED
+    assert stats.local_abstained == MAX_ABSTAINED + 50
+    kept = world.objects.get(f"logs/{message.log_id}/abstained/part-00000.jsonl")
+    assert kept.count(b"\n") == MAX_ABSTAINED
 
 
 @pytest.mark.parametrize("body", [None, b"", b"SRLOCAL1 damaged"])
@@ -190,9 +190,9 @@ def test_one_that_cannot_be_read_leaves_all_to_the_distilled_model(body: bytes |
     _, stats = routed_log(world)
 
     assert set(stats.tiers) == {"distilled"}
-    assert world.local_models.take_failures() == 1
+    assert world.local_models.pop_failure_count() == 1
     routed_log(world, jsonl([{"query": "once more"}]))
-    assert world.local_models.take_failures() == 0  # what is damaged stays so: not read again
+    assert world.local_models.pop_failure_count() == 0  # what is damaged stays so: not read again
 
 
 def test_a_closed_gate_is_as_none_at_all() -> None:
@@ -211,7 +211,7 @@ def test_a_closed_gate_is_as_none_at_all() -> None:
 
 def test_a_log_planned_before_a_promotion_keeps_its_own_model() -> None:
     world = serving(LocalTierMode.ON)
-    world.splitted(LOG)
+    world.split_log(LOG)
     message = world.queue.sent[-1]
     first = world.run(ran_id(world))
     second = world.promoted(jsonl(labelled_rows(260, "other")), "prompts/other.jsonl")

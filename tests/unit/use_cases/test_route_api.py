@@ -27,7 +27,7 @@ def test_a_query_is_answered_by_the_champion_and_then_by_the_cache(serving_world
 
 def test_batch_and_api_share_their_answers(serving_world: World) -> None:
     world = serving_world
-    world.splitted(jsonl([{"query": "dogs barking"}]))
+    world.split_log(jsonl([{"query": "dogs barking"}]))
     world.route(world.queue.sent[0])
 
     decision = world.ask("dogs barking").decision

@@ -21,12 +21,12 @@ from search_router.domain.errors import (
 )
 from search_router.domain.events import QueryLogPartsComplete
 from search_router.domain.logs.dialects import MAX_ROW_BYTES
-from search_router.domain.logs.query_logs import LogState, SplitMessage, Tries, read_message
+from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage, read_message
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.use_cases import split_parts
-from search_router.use_cases.route_queries import MAX_TRIES, PermanentChoice, postponement
+from search_router.use_cases.route_queries import MAX_SPLIT_ATTEMPTS, OnPermanentError, retry_delay
 from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, Reply, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
@@ -41,7 +41,7 @@ LARGE = jsonl([{"query": f"query {n % 2_000:05d}"} for n in range(3_000)])
 
 
 def the_message(world: World, body: bytes = SMALL) -> SplitMessage:
-    world.splitted(body)
+    world.split_log(body)
     [message] = world.queue.sent
     return message
 
@@ -96,7 +96,7 @@ def test_the_query_reaches_the_model_as_written_and_only_as_the_query(serving_wo
 
 def test_only_the_last_part_completes_the_log_whatever_the_order(serving_world: World) -> None:
     world = serving_world
-    log = world.splitted(LARGE)
+    log = world.split_log(LARGE)
     messages = world.queue.sent
     random.Random(3).shuffle(messages)  # noqa: S311 - a standard queue keeps no order
 
@@ -115,7 +115,7 @@ def test_only_the_last_part_completes_the_log_whatever_the_order(serving_world: 
 
 def test_the_cache_spans_the_splits_of_a_log(serving_world: World) -> None:
     world = serving_world
-    world.splitted(LARGE)
+    world.split_log(LARGE)
 
     for message in world.queue.sent:
         world.route(message)
@@ -157,7 +157,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
         raise UnavailableError("enter a part")
 
     with monkeypatch.context() as patch:
-        patch.setattr(InMemoryLedger, "enter", unavailable)
+        patch.setattr(InMemoryLedger, "record_part", unavailable)
         with pytest.raises(UnavailableError):
             world.route(message)
     asked = len(world.model.asked)
@@ -298,7 +298,7 @@ def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prio
     world.model.calls_left = None
     world.model.refusing[DEPLOYMENT] = refusal
 
-    stats = routed(world.route(message, choice=PermanentChoice.FALLBACK))
+    stats = routed(world.route(message, choice=OnPermanentError.FALLBACK))
 
     assert (stats.rows_in, stats.rejected, stats.routed + stats.fallback) == (5, 2, 3)
     assert (stats.routed > 0, stats.fallback > 0) == (True, True)
@@ -350,7 +350,7 @@ def test_a_log_that_is_unknown_or_failed_is_left_alone(serving_world: World) -> 
 
 def test_an_upload_deleted_under_way_fails_the_log_once(serving_world: World) -> None:
     world = serving_world
-    world.splitted(LARGE)
+    world.split_log(LARGE)
     first, second = world.queue.sent
     world.route(first)
     world.uploads.erase(first.source)
@@ -422,7 +422,7 @@ def test_a_split_reads_to_the_end_of_the_longest_row_that_starts_on_its_last_byt
     world = serving_world
     first, long = b'{"query":"cats"}\n', b'{"query":"dogs","pad":"%s"}'
     body = first + long % (b"x" * (length - len(long) + 2)) + end
-    world.splitted(body)
+    world.split_log(body)
     message = world.queue.sent[0].model_copy(update={"end": len(first) + 1})
 
     stats = routed(world.route(message))
@@ -444,7 +444,7 @@ def test_every_row_is_routed_or_rejected_exactly_once_wherever_the_splits_fall(
     world = World()
     world.champions.install(a_champion())
     body = b'{"query":"first"}\n' + b"".join(pieces)
-    log = world.splitted(body)
+    log = world.split_log(body)
     whole = world.queue.sent[0]
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
 
@@ -487,11 +487,11 @@ def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_
 ) -> None:
     world = serving_world
     message = the_message(world)
-    for receives in range(1, MAX_TRIES + 2):
+    for receives in range(1, MAX_SPLIT_ATTEMPTS + 2):
         with pytest.raises(ZeroDivisionError):
             world.route(message, FakeModel(dying), receives)
 
-    stats = routed(world.route(message, FakeModel(dying), MAX_TRIES + 2))
+    stats = routed(world.route(message, FakeModel(dying), MAX_SPLIT_ATTEMPTS + 2))
 
     assert (stats.rows_in, stats.rejected, stats.routed) == (5, 5, 0)
     rows = rejected(world, message)
@@ -513,10 +513,10 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
     """The replies to the counts get lost, and so do those to the excuses."""
     world = serving_world
     message = the_message(world)
-    count = InMemoryLedger.count_try
+    count = InMemoryLedger.record_attempt
 
-    def lost(ledger: InMemoryLedger, log_id: str, split: int, receives: int) -> Tries:
-        for _ in range(MAX_TRIES):
+    def lost(ledger: InMemoryLedger, log_id: str, split: int, receives: int) -> Attempts:
+        for _ in range(MAX_SPLIT_ATTEMPTS):
             count(ledger, log_id, split, receives)
         raise UnavailableError("no reply")
 
@@ -524,13 +524,13 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
         raise UnavailableError("not excused")
 
     with monkeypatch.context() as patch:
-        patch.setattr(InMemoryLedger, "count_try", lost)
-        patch.setattr(InMemoryLedger, "excuse_tries", refused)
+        patch.setattr(InMemoryLedger, "record_attempt", lost)
+        patch.setattr(InMemoryLedger, "reset_attempts", refused)
         for receives in (2, 3):
             with pytest.raises(UnavailableError, match="no reply"):
                 world.route(message, receives=receives)
 
-    assert world.ledger.count_try(message.log_id, message.split, receives=4).made == 3
+    assert world.ledger.record_attempt(message.log_id, message.split, receives=4).made == 3
     assert routed(world.route(message, receives=5)).routed == 3
 
 
@@ -541,25 +541,25 @@ def test_a_split_whose_attempts_died_of_something_else_is_not_given_up_in_an_out
     world = serving_world
     message = the_message(world)
     for receives in range(2, 8):
-        world.ledger.count_try(message.log_id, message.split, receives)
+        world.ledger.record_attempt(message.log_id, message.split, receives)
 
     with pytest.raises(UnavailableError):
         world.route(message, FakeModel(unreachable(UnavailableError(""))), receives=8)
 
-    assert world.ledger.count_try(message.log_id, message.split, receives=9).made == 1
+    assert world.ledger.record_attempt(message.log_id, message.split, receives=9).made == 1
     assert routed(world.route(message, receives=9)).routed == 3
 
 
 def test_a_split_that_kills_every_attempt_is_given_up_unread(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
-    for receives in range(2, 2 * MAX_TRIES + 2):
-        world.ledger.count_try(message.log_id, message.split, receives)
+    for receives in range(2, 2 * MAX_SPLIT_ATTEMPTS + 2):
+        world.ledger.record_attempt(message.log_id, message.split, receives)
 
     def never(_serving: ServingModel, _query: str) -> ModelReply:
         raise AssertionError("asked once more")
 
-    stats = routed(world.route(message, FakeModel(never), receives=2 * MAX_TRIES + 2))
+    stats = routed(world.route(message, FakeModel(never), receives=2 * MAX_SPLIT_ATTEMPTS + 2))
 
     assert stats.rejected == 5
     assert {row["reason"] for row in rejected(world, message)} == {
@@ -587,7 +587,7 @@ def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world
         break
 
     assert routed(stats).rejected == 0
-    assert receives > MAX_TRIES
+    assert receives > MAX_SPLIT_ATTEMPTS
 
 
 @pytest.mark.parametrize("error", [ThrottledError("slow"), UnavailableError("outage")])
@@ -608,7 +608,7 @@ def test_an_outage_excuses_the_crashes_before_it(serving_world: World) -> None:
     message = the_message(world)
     receives = iter(range(1, 100))
     for _ in range(10):
-        for _ in range(MAX_TRIES - 1):
+        for _ in range(MAX_SPLIT_ATTEMPTS - 1):
             with pytest.raises(ZeroDivisionError):
                 world.route(message, FakeModel(dying), next(receives))
         with pytest.raises(ThrottledError):
@@ -626,27 +626,27 @@ def test_a_split_that_even_measuring_kills_is_given_up_in_the_end(
     world = serving_world
     message = the_message(world)
     monkeypatch.setattr(split_parts, "read_row", deadly)
-    for receives in range(1, 2 * MAX_TRIES + 2):
+    for receives in range(1, 2 * MAX_SPLIT_ATTEMPTS + 2):
         with pytest.raises(MemoryError):
             world.route(message, receives=receives)
 
-    assert routed(world.route(message, receives=2 * MAX_TRIES + 2)).rejected == 5
+    assert routed(world.route(message, receives=2 * MAX_SPLIT_ATTEMPTS + 2)).rejected == 5
 
 
 def test_a_champion_that_nobody_knows_rejects_the_rows_at_last(serving_world: World) -> None:
     world = serving_world
     message = the_message(world).model_copy(update={"champion_version": 9})
 
-    for receives in range(1, 2 * MAX_TRIES + 2):
+    for receives in range(1, 2 * MAX_SPLIT_ATTEMPTS + 2):
         with pytest.raises(NotFoundError, match="champion version 9"):
             world.route(message, receives=receives)
 
-    assert routed(world.route(message, receives=2 * MAX_TRIES + 2)).rejected == 5
+    assert routed(world.route(message, receives=2 * MAX_SPLIT_ATTEMPTS + 2)).rejected == 5
 
 
 def poisoned(world: World, message: SplitMessage) -> PartStats:
-    for receives in range(2, 2 + MAX_TRIES):
-        world.ledger.count_try(message.log_id, message.split, receives)
+    for receives in range(2, 2 + MAX_SPLIT_ATTEMPTS):
+        world.ledger.record_attempt(message.log_id, message.split, receives)
     return routed(world.route(message, FakeModel(dying), 99))
 
 
@@ -698,10 +698,10 @@ def test_a_message_that_is_none_goes_straight_to_the_dead_letters() -> None:
     with pytest.raises(MalformedMessageError):
         read_message("dogs")
 
-    assert 50 * postponement(30, caught.value) < 15 * 60
+    assert 50 * retry_delay(30, caught.value) < 15 * 60
 
 
 def test_an_unfinished_split_comes_back_later_and_later_but_within_15_minutes() -> None:
-    assert [postponement(n) for n in (1, 2, 3, 4, 5, 6, 7, 50, 10**9)] == [
+    assert [retry_delay(n) for n in (1, 2, 3, 4, 5, 6, 7, 50, 10**9)] == [
         30, 60, 120, 240, 480, 900, 900, 900, 900,
     ]  # fmt: skip

@@ -22,7 +22,7 @@ LARGE = jsonl([{"query": f"query {n % 100:04d}", "pad": "x" * 500} for n in rang
 def test_a_small_log_is_one_message_with_everything_fixed(serving_world: World) -> None:
     world = serving_world
 
-    log = world.splitted(SMALL)
+    log = world.split_log(SMALL)
 
     [message] = world.queue.sent
     assert (message.start, message.end, message.split) == (0, len(SMALL), 0)
@@ -37,7 +37,7 @@ def test_a_small_log_is_one_message_with_everything_fixed(serving_world: World) 
 def test_a_large_log_is_cut_for_both_workers_without_being_read(serving_world: World) -> None:
     serving_world.uploads.chunk_bytes = 10**9
 
-    log = serving_world.splitted(LARGE)
+    log = serving_world.split_log(LARGE)
 
     messages = serving_world.queue.sent
     assert [message.split for message in messages] == [0, 1]
@@ -47,7 +47,7 @@ def test_a_large_log_is_cut_for_both_workers_without_being_read(serving_world: W
 
 
 def test_a_text_log_needs_no_field(serving_world: World) -> None:
-    serving_world.splitted(b"dogs barking\nred cars\n", "query-logs/searches.txt")
+    serving_world.split_log(b"dogs barking\nred cars\n", "query-logs/searches.txt")
 
     assert serving_world.queue.sent[0].dialect.format is LogFormat.TEXT
 
@@ -78,7 +78,7 @@ def test_what_is_no_log_is_a_failed_log_with_a_reason(
 ) -> None:
     world = serving_world
 
-    log = world.splitted(body, key)
+    log = world.split_log(body, key)
 
     assert log.state is LogState.FAILED
     assert reason in log.reason
@@ -90,7 +90,7 @@ def test_a_broken_gzip_costs_its_log_and_writes_no_plan(serving_world: World) ->
     """What was unpacked before the break lies there, and nobody reads it."""
     body = gzipped(LARGE * 100)[:-9]
 
-    log = serving_world.splitted(body, "query-logs/a.jsonl.gz")
+    log = serving_world.split_log(body, "query-logs/a.jsonl.gz")
 
     assert log.state is LogState.FAILED
     assert serving_world.queue.sent == []
@@ -126,7 +126,7 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
     rows = [{"query": f"{QUERIES[n % 6]} {n % 700}", "n": str(n)} for n in range(6_000)]
     body = FORMS[form](rows)
 
-    log = world.splitted(gzipped(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}")
+    log = world.split_log(gzipped(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}")
     for message in world.queue.sent:
         world.route(message)
 
@@ -146,8 +146,8 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
 
 
 def test_a_log_that_is_read_through_has_its_rows_counted(serving_world: World) -> None:
-    plain = serving_world.splitted(SMALL)
-    packed = serving_world.splitted(gzipped(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
+    plain = serving_world.split_log(SMALL)
+    packed = serving_world.split_log(gzipped(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
 
     assert (plain.rows, packed.rows) == (100, 100)
     assert packed.hours_if_distinct == pytest.approx(100 / 1_600 / 60, abs=0.005)
@@ -162,8 +162,8 @@ def test_whether_a_log_is_packed_is_in_its_bytes_not_in_its_name(
     other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
     body = b'{"query": "dogs"}\n' if "jsonl" in key else b"query\ndogs\n"
 
-    as_named = serving_world.splitted(gzipped(body) if key.endswith(".gz") else body, key)
-    otherwise = serving_world.splitted(gzipped(body) if key.endswith(".gz") else body, other)
+    as_named = serving_world.split_log(gzipped(body) if key.endswith(".gz") else body, key)
+    otherwise = serving_world.split_log(gzipped(body) if key.endswith(".gz") else body, other)
 
     assert (as_named.state, as_named.rows) == (otherwise.state, otherwise.rows)
 
@@ -199,7 +199,7 @@ def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
     serving_world: World, head: bytes
 ) -> None:
     world = serving_world
-    log = world.splitted(head + LARGE)
+    log = world.split_log(head + LARGE)
 
     assert log.state is LogState.ROUTING
     assert {message.dialect for message in world.queue.sent} == {JSONL}
@@ -214,7 +214,7 @@ def test_so_many_bytes_that_tell_nothing_are_enough(
 ) -> None:
     monkeypatch.setattr(log_planning, "MAX_SAMPLE_BYTES", 2**20)
 
-    log = serving_world.splitted(b"\n" * (2**20 + 1) + SMALL)
+    log = serving_world.split_log(b"\n" * (2**20 + 1) + SMALL)
 
     assert (log.state, log.reason[:27]) == (LogState.FAILED, "no row has a query field; l")
 
@@ -253,7 +253,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
 
 
 def test_without_a_champion_the_log_says_what_to_do(world: World) -> None:
-    log = world.splitted(SMALL)
+    log = world.split_log(SMALL)
 
     assert (log.state, log.reason) == (
         LogState.FAILED,
@@ -304,7 +304,7 @@ def test_a_failed_log_stays_failed_until_it_is_uploaded_again(world: World) -> N
     world.champions.install(a_champion())
 
     assert ignored(world.split(source)) == "the log is FAILED already"
-    assert world.splitted(SMALL, "query-logs/a.jsonl").state is LogState.ROUTING
+    assert world.split_log(SMALL, "query-logs/a.jsonl").state is LogState.ROUTING
 
 
 def test_a_crash_between_two_messages_is_mended_by_the_retry(serving_world: World) -> None:
@@ -370,6 +370,6 @@ def test_workers_may_finish_before_the_planner_says_routing(
         world.finish(queue.sent[0].log_id)
 
     monkeypatch.setattr(InMemoryQueue, "send", send_to_fast_workers)
-    log = world.splitted(LARGE)
+    log = world.split_log(LARGE)
 
     assert world.log(log.log_id).state is LogState.ROUTED

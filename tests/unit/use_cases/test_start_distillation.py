@@ -224,7 +224,7 @@ def _lost(*_: object) -> None:
 def priced(world: World, usd: float, key: str = "prompts/labels.jsonl", rows: int = 300) -> str:
     """Take a prompt file in whose job is estimated at so many dollars."""
     run = world.sharded(jsonl(labelled_rows(rows)), key)
-    dear = run.noted(world.clock.now()).model_copy(update={"estimated_usd": usd})
+    dear = run.updated(world.clock.now()).model_copy(update={"estimated_usd": usd})
     world.runs.replace(dear)
     return run.run_id
 

@@ -21,7 +21,7 @@ from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases.deployment_places import MAX_DEPLOYMENTS
+from search_router.use_cases.deployment_slots import MAX_DEPLOYMENTS
 from search_router.use_cases.evaluate_model import CLAIM
 from search_router.use_cases.open_runs import PATIENCE
 from search_router.use_cases.track_runs import UPLOAD_HORIZON, UPLOAD_PATIENCE
@@ -127,7 +127,7 @@ def test_a_run_that_was_moved_while_it_was_settled_stays_on_the_list(world: Worl
     run = world.runs.create(a_run(RunState.FAILED))
     world.runs.reopen(run.moved(RunState.SHARDED, world.clock.now()))
 
-    world.runs.settle(run)
+    world.runs.close(run)
 
     assert [run.state for run in world.runs.open()] == [RunState.SHARDED]
 
@@ -307,7 +307,7 @@ def test_a_run_that_somebody_else_moved_meanwhile_is_only_reported(
 
 def test_a_losers_deployment_is_torn_down_even_if_the_function_died(world: World) -> None:
     run = world.deploying()
-    rejected = run.noted(START).moved(RunState.EVALUATING, START).moved(RunState.REJECTED, START)
+    rejected = run.updated(START).moved(RunState.EVALUATING, START).moved(RunState.REJECTED, START)
     world.runs = InMemoryRuns()
     world.runs.create(rejected)
 

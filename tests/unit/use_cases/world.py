@@ -12,11 +12,11 @@ from search_router.domain.intake.selection import IntakeRules
 from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import Tracking
-from search_router.domain.local_tier.tier import LocalTierMode
 from search_router.domain.logs.query_logs import QueryLog, SplitMessage
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
 from search_router.ports import Tiers
@@ -27,7 +27,7 @@ from search_router.use_cases.open_runs import Bedrock
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
 from search_router.use_cases.route_api import RoutedQuery, route_query
-from search_router.use_cases.route_queries import Delivery, PermanentChoice, route_queries
+from search_router.use_cases.route_queries import Delivery, OnPermanentError, route_queries
 from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
@@ -205,7 +205,7 @@ class World:
         message: SplitMessage,
         model: FakeModel | None = None,
         receives: int = 1,
-        choice: PermanentChoice = PermanentChoice.WAIT,
+        choice: OnPermanentError = OnPermanentError.WAIT,
     ) -> PartStats | Ignored:
         return route_queries(
             message,
@@ -286,7 +286,7 @@ class World:
         assert run.state is RunState.PROMOTED, run.reason
         return run
 
-    def splitted(self, body: bytes, key: str = "query-logs/searches.jsonl") -> QueryLog:
+    def split_log(self, body: bytes, key: str = "query-logs/searches.jsonl") -> QueryLog:
         """Upload a query log and queue its splits."""
         log = self.split(self.uploads.upload(key, body))
         assert isinstance(log, QueryLog)

@@ -65,7 +65,7 @@ _BY_STATUS: dict[int, type[SearchRouterError]] = {
 
 
 @contextmanager
-def translated(action: str, *, with_query: bool = False) -> Iterator[None]:
+def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
     """Run AWS calls and raise our errors; the message is `action`, AWS's code and its message.
 
     `with_query` tells that the request holds a query: what AWS finds invalid in it is not repeated,

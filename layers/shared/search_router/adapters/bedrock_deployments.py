@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.lifecycle.distillation import DeploymentView
 from search_router.domain.naming import NAME_PREFIX
@@ -27,7 +27,7 @@ class BedrockDeployments:
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         """Deploy a custom model on demand, or adopt the deployment of that name; return its ARN."""
         try:
-            with translated("deploy the model"):
+            with aws_errors("deploy the model"):
                 reply = self._client.create_custom_model_deployment(
                     modelDeploymentName=deployment_name,
                     modelArn=model_arn,
@@ -41,7 +41,7 @@ class BedrockDeployments:
 
     def deployment(self, identifier: str) -> DeploymentView:
         """Read a deployment by name or ARN."""
-        with translated("read the deployment"):
+        with aws_errors("read the deployment"):
             reply = self._client.get_custom_model_deployment(
                 customModelDeploymentIdentifier=identifier
             )
@@ -54,7 +54,7 @@ class BedrockDeployments:
     def arns(self) -> Iterator[str]:
         """Yield the ARN of every deployment of the account, ours or not."""
         pages = self._client.get_paginator("list_custom_model_deployments").paginate()
-        with translated("list the deployments"):
+        with aws_errors("list the deployments"):
             for page in pages:
                 for summary in page.get("modelDeploymentSummaries", []):
                     yield summary["customModelDeploymentArn"]
@@ -62,7 +62,7 @@ class BedrockDeployments:
     def tear_down(self, deployment_arn: str) -> None:
         """Delete a deployment, never the model; one that is gone is fine."""
         try:
-            with translated("delete the deployment"):
+            with aws_errors("delete the deployment"):
                 self._client.delete_custom_model_deployment(
                     customModelDeploymentIdentifier=deployment_arn
                 )

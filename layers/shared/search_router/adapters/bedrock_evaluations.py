@@ -5,7 +5,7 @@ A repeated create call carries the same request token, or finds its name taken a
 
 from typing import TYPE_CHECKING, Any
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import ConflictError, InvalidInputError
 from search_router.domain.lifecycle.judging import METRIC, RATINGS, JudgeRequest, JudgeView
 from search_router.domain.naming import NAME_PREFIX
@@ -27,7 +27,7 @@ class BedrockEvaluationJobs:
     def start(self, request: JudgeRequest) -> str:
         """Start a job, or adopt the one of the same name; return its ARN."""
         try:
-            with translated("start the evaluation job"):
+            with aws_errors("start the evaluation job"):
                 return self._client.create_evaluation_job(**_parameters(request))["jobArn"]
         except (ConflictError, InvalidInputError):
             if (found := self._find(request.job_name)) is None:
@@ -36,12 +36,12 @@ class BedrockEvaluationJobs:
 
     def view(self, job_arn: str) -> JudgeView:
         """Read a job; raises NotFoundError."""
-        with translated("read the evaluation job"):
+        with aws_errors("read the evaluation job"):
             reply = self._client.get_evaluation_job(jobIdentifier=job_arn)
         return JudgeView(reply["status"], " ".join(reply.get("failureMessages", [])))
 
     def _find(self, job_name: str) -> str | None:
-        with translated("list the evaluation jobs"):
+        with aws_errors("list the evaluation jobs"):
             reply = self._client.list_evaluation_jobs(nameContains=job_name)
         found = [job["jobArn"] for job in reply.get("jobSummaries", [])]
         return found[0] if found else None

@@ -7,7 +7,7 @@ name too, so that it is never paid twice.
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.lifecycle.distillation import (
     MAX_TEACHER_RESPONSE_TOKENS,
@@ -30,7 +30,7 @@ class BedrockDistillationJobs:
         """Start a distillation job, or adopt the one of the same name; return its ARN."""
         tags: list[TagTypeDef] = [{"key": key, "value": value} for key, value in job.tags]
         try:
-            with translated("start the distillation job"):
+            with aws_errors("start the distillation job"):
                 reply = self._client.create_model_customization_job(
                     jobName=job.name,
                     customModelName=job.name,
@@ -59,7 +59,7 @@ class BedrockDistillationJobs:
 
     def job(self, identifier: str) -> JobView:
         """Read a job by name or ARN."""
-        with translated("read the distillation job"):
+        with aws_errors("read the distillation job"):
             reply = self._client.get_model_customization_job(jobIdentifier=identifier)
         return JobView(
             name=reply["jobName"],

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.lifecycle.distillation import ModelLifecycle
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -19,7 +19,7 @@ class BedrockFoundationModels:
     def lifecycle(self, model_id: str) -> ModelLifecycle:
         """Read a foundation model's lifecycle; profile ids are looked up by their model."""
         plain_id = foundation_model_id(model_id)
-        with translated(f"look up the model {plain_id}"):
+        with aws_errors(f"look up the model {plain_id}"):
             reply = self._client.get_foundation_model(modelIdentifier=plain_id)
         lifecycle = reply["modelDetails"].get("modelLifecycle")
         return ModelLifecycle(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.retries import jittered
 from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
 from search_router.domain.serving.champions import ServingModel
@@ -118,7 +118,7 @@ class ConverseModel:
 
     def _converse(self, serving: ServingModel, query: str) -> ModelReply:
         started = self.clock.monotonic()
-        with translated("ask the model", with_query=True):
+        with aws_errors("ask the model", with_query=True):
             reply = self.client.converse(
                 modelId=serving.model_id,
                 system=[{"text": serving.system_prompt}],

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.retries import rounds
-from search_router.domain.batches import batched
 from search_router.domain.errors import TransientError
-from search_router.domain.serving.decisions import (
-    Decision,
-    cached_value,
-    decision_from_cache,
-    query_digest,
-)
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, cached_value, decision_from_cache
+from search_router.domain.streams import batched
 from search_router.ports import Clock
 
 if TYPE_CHECKING:
@@ -39,9 +35,9 @@ class DynamoAnswerCaches:
     time_to_live: timedelta
     clock: Clock
 
-    def of(self, champion_version: int, asker: str) -> "DynamoAnswerCache":
-        """Return the cache whose keys hold this version, as seen by one asker."""
-        return DynamoAnswerCache(self, champion_version, asker)
+    def of(self, champion_version: int, owner: str) -> "DynamoAnswerCache":
+        """Return the cache whose keys hold this version, as seen by one owner."""
+        return DynamoAnswerCache(self, champion_version, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +46,9 @@ class DynamoAnswerCache:
 
     caches: DynamoAnswerCaches
     champion_version: int
-    asker: str
+    owner: str
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         """Return what is known of these normalised queries; nothing while it cannot be read."""
         by_key = {self._key(query): query for query in queries}
         now = self.caches.clock.now().timestamp()
@@ -62,10 +58,10 @@ class DynamoAnswerCache:
                 for item in self._get(keys):
                     if float(item["expires_at"]["N"]) > now:
                         query = by_key[item["pk"]["S"]]
-                        known[query] = decision_from_cache(item["answer"]["S"], self.asker)
+                        known[query] = decision_from_cache(item["answer"]["S"], self.owner)
         return known
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Keep these decisions; what cannot be written now is let go: who asked has the answer."""
         expires_at = int((self.caches.clock.now() + self.caches.time_to_live).timestamp())
         puts = [
@@ -73,7 +69,7 @@ class DynamoAnswerCache:
                 "PutRequest": {
                     "Item": {
                         "pk": {"S": self._key(query)},
-                        "answer": {"S": cached_value(decision, self.asker)},
+                        "answer": {"S": cached_value(decision, self.owner)},
                         "expires_at": {"N": str(expires_at)},
                     }
                 }
@@ -90,7 +86,7 @@ class DynamoAnswerCache:
     def _get(self, keys: list[str]) -> Iterator[dict[str, Any]]:
         request: Any = {self.caches.table: {"Keys": [{"pk": {"S": key}} for key in keys]}}
         for _ in rounds(_ROUNDS, self.caches.clock.sleep):
-            with translated("read the cache"):
+            with aws_errors("read the cache"):
                 reply = self.caches.client.batch_get_item(RequestItems=request)
             yield from reply["Responses"].get(self.caches.table, [])
             request = reply.get("UnprocessedKeys")
@@ -100,7 +96,7 @@ class DynamoAnswerCache:
     def _put(self, batch: list[Any]) -> None:
         request: Any = {self.caches.table: batch}
         for _ in rounds(_ROUNDS, self.caches.clock.sleep):
-            with translated("write the cache"):
+            with aws_errors("write the cache"):
                 reply = self.caches.client.batch_write_item(RequestItems=request)
             request = reply.get("UnprocessedItems")
             if not request:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     Item,
@@ -84,7 +84,7 @@ class DynamoChampionRepository:
 
     def _write(self, doing: str, *items: tuple[Item, Item]) -> None:
         puts: Any = [put(self._table, item, **condition) for item, condition in items]
-        with translated(doing):
+        with aws_errors(doing):
             self._client.transact_write_items(TransactItems=puts)
 
     def _read(self, sk: str) -> Champion | None:

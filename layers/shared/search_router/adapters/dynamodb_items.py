@@ -11,7 +11,7 @@
     OPEN#LOG           <log-id>      a query log that the schedule still looks after
     LOGS               <log-id>      a query log's head, with the number of parts entered
     LOG#<log-id>       PART#00000000 one part's marker
-    TRIES#<log-id>     SPLIT#00000000 receives of a split that ended without a word
+    ATTEMPTS#<log-id>     SPLIT#00000000 receives of a split that ended without a word
 
 What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
 numbers are no floats.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def settle(client: "DynamoDBClient", table: str, open_pk: str, owner: Item, **un
     """
     entry = {"pk": {"S": open_pk}, "sk": owner["sk"]}
     check: Any = {"TableName": table, "Key": owner, **unmoved}
-    with suppress(ConflictError), translated("settle what is closed"):
+    with suppress(ConflictError), aws_errors("settle what is closed"):
         client.transact_write_items(
             TransactItems=[
                 {"ConditionCheck": check},
@@ -89,7 +89,7 @@ def number_of(item: Item, name: str) -> int:
 
 def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | None:
     """Read one item consistently."""
-    with translated("read the state table"):
+    with aws_errors("read the state table"):
         reply = client.get_item(TableName=table, Key=key(pk, sk), ConsistentRead=True)
     return reply.get("Item")
 
@@ -99,14 +99,14 @@ def query_items(client: "DynamoDBClient", table: str, pk: str, prefix: str = "")
     pages = client.get_paginator("query").paginate(
         TableName=table, ConsistentRead=True, **_condition(pk, prefix)
     )
-    with translated("query the state table"):
+    with aws_errors("query the state table"):
         for page in pages:
             yield from page["Items"]
 
 
 def last_sort_key(client: "DynamoDBClient", table: str, pk: str, prefix: str) -> str | None:
     """Return a partition's highest sort key with a prefix, read consistently."""
-    with translated("query the state table"):
+    with aws_errors("query the state table"):
         reply = client.query(
             TableName=table,
             ConsistentRead=True,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     Item,
@@ -25,7 +25,7 @@ from search_router.domain.errors import (
     NotFoundError,
     UnavailableError,
 )
-from search_router.domain.logs.query_logs import LOG_PREDECESSORS, LogState, QueryLog, Tries
+from search_router.domain.logs.query_logs import LOG_PREDECESSORS, Attempts, LogState, QueryLog
 from search_router.domain.logs.results import PartMarker
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class DynamoQueryLogLedger:
     def create(self, log: QueryLog) -> QueryLog:
         """Store a new log, or return the one already stored under its id."""
         try:
-            with translated("create a query log"):
+            with aws_errors("create a query log"):
                 self._client.transact_write_items(
                     TransactItems=[
                         put(self._table, _head_item(log), **ABSENT),
@@ -67,7 +67,7 @@ class DynamoQueryLogLedger:
         item = get_item(self._client, self._table, _LOGS, log_id)
         return _head_of(item) if item else None
 
-    def enter(self, marker: PartMarker, now: datetime) -> QueryLog:
+    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
         """Enter a part once and count it; a part that is entered already changes nothing.
 
         Workers that end at the same time meet at the log's counter; who loses tries again at once.
@@ -84,13 +84,13 @@ class DynamoQueryLogLedger:
                 return self._head(marker.log_id)
         raise contended or UnavailableError("enter a part")
 
-    def count_try(self, log_id: str, split: int, receives: int) -> Tries:
+    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
         """Count an attempt at a split that was received so often; counting it again is harmless.
 
         The count is the size of a set, because a number would grow with every lost reply: the SDK
         retries an update, which DynamoDB cannot tell from a second attempt's.
         """
-        with translated("count an attempt"):
+        with aws_errors("count an attempt"):
             reply = self._client.update_item(
                 TableName=self._table,
                 Key=_tries_key(log_id, split),
@@ -100,15 +100,15 @@ class DynamoQueryLogLedger:
             )
         item = reply["Attributes"]
         known = number_of(item, "known") if "known" in item else 0
-        return Tries(len(item["receives"]["NS"]), known)
+        return Attempts(len(item["receives"]["NS"]), known)
 
-    def excuse_tries(self, log_id: str, split: int, known: int | None = None) -> None:
+    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
         """Forget the attempts at a split; `known` is what it is measured by next time."""
         change: Item = {"UpdateExpression": "REMOVE receives"}  # DynamoDB has no empty sets
         if known is not None:
             change["UpdateExpression"] += " SET known = :known"
             change["ExpressionAttributeValues"] = {":known": {"N": str(known)}}
-        with translated("excuse an attempt"):
+        with aws_errors("excuse an attempt"):
             self._client.update_item(TableName=self._table, Key=_tries_key(log_id, split), **change)
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
@@ -123,7 +123,7 @@ class DynamoQueryLogLedger:
             for number, predecessor in enumerate(sorted(LOG_PREDECESSORS[state]))
         }
         try:
-            with translated("move a query log"):
+            with aws_errors("move a query log"):
                 self._client.update_item(
                     TableName=self._table,
                     Key=key(_LOGS, log_id),
@@ -152,7 +152,7 @@ class DynamoQueryLogLedger:
             if (log := self.get(item["sk"]["S"])) is not None:
                 yield log
 
-    def settle(self, log: QueryLog) -> None:
+    def close(self, log: QueryLog) -> None:
         """Take a closed log off the list, unless it was moved meanwhile."""
         settle(
             self._client,
@@ -166,7 +166,7 @@ class DynamoQueryLogLedger:
 
     def _enter(self, marker: PartMarker, now: datetime) -> None:
         item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        with translated("enter a part"):
+        with aws_errors("enter a part"):
             self._client.transact_write_items(
                 TransactItems=[
                     {
@@ -199,7 +199,7 @@ class DynamoQueryLogLedger:
 
 
 def _tries_key(log_id: str, split: int) -> Item:
-    return key(f"TRIES#{log_id}", f"SPLIT#{split:08d}")
+    return key(f"ATTEMPTS#{log_id}", f"SPLIT#{split:08d}")
 
 
 def _head_item(log: QueryLog) -> Item:

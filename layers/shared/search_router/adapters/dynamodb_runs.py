@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     get_item,
@@ -33,7 +33,7 @@ class DynamoRunRepository:
     def create(self, run: Run) -> Run:
         """Store a new run, or return the one already stored under its id."""
         try:
-            with translated("create a run"):
+            with aws_errors("create a run"):
                 self._client.transact_write_items(
                     TransactItems=[
                         put(self._table, run_item(run), **ABSENT),
@@ -55,7 +55,7 @@ class DynamoRunRepository:
     def replace(self, run: Run) -> None:
         """Store a run's next revision; our own repeated write is no conflict."""
         try:
-            with translated("move a run"):
+            with aws_errors("move a run"):
                 self._client.put_item(
                     TableName=self._table, Item=run_item(run), **revision_condition(run)
                 )
@@ -65,7 +65,7 @@ class DynamoRunRepository:
 
     def reopen(self, run: Run) -> None:
         """Store a run's next revision and list it among the open ones, in one write."""
-        with translated("reopen a run"):
+        with aws_errors("reopen a run"):
             self._client.transact_write_items(
                 TransactItems=[
                     put(self._table, run_item(run), **revision_condition(run)),
@@ -79,7 +79,7 @@ class DynamoRunRepository:
             if (run := self.get(item["sk"]["S"])) is not None:
                 yield run
 
-    def settle(self, run: Run) -> None:
+    def close(self, run: Run) -> None:
         """Take a closed run off the list, unless it was moved meanwhile."""
         settle(
             self._client,
@@ -90,9 +90,9 @@ class DynamoRunRepository:
             ExpressionAttributeValues={":seen": {"N": str(run.revision)}},
         )
 
-    def enter_job(self, job_name: str, run_id: str) -> None:
+    def record_job(self, job_name: str, run_id: str) -> None:
         """Note that a run waits for a job."""
-        with translated("enter a job"):
+        with aws_errors("enter a job"):
             self._client.put_item(TableName=self._table, Item=key(f"JOB#{job_name}", run_id))
 
     def runs_of_job(self, job_name: str) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import document_item, get_item, read_document
 from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.lifecycle.budget import Spending
@@ -28,7 +28,7 @@ class DynamoSpendingLedger:
     def replace(self, spending: Spending) -> None:
         """Store the next revision; raises UnavailableError if somebody else was first."""
         try:
-            with translated("note a purchase"):
+            with aws_errors("note a purchase"):
                 self._client.put_item(
                     TableName=self._table,
                     Item=document_item(_PK, _SK, spending, revision=spending.revision),

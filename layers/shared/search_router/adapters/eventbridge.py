@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import UnavailableError
 from search_router.domain.events import SOURCE, RouterEvent
 
@@ -19,7 +19,7 @@ class EventBridgePublisher:
 
     def publish(self, event: RouterEvent) -> None:
         """Put one event."""
-        with translated("publish an event"):
+        with aws_errors("publish an event"):
             reply = self._client.put_events(
                 Entries=[
                     {

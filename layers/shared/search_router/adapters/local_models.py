@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.errors import PermanentError, SearchRouterError
-from search_router.domain.local_tier.artefact import unpack
+from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.tier import LocalAnswer, LocalTier, LocalTierMode
 from search_router.domain.serving.champions import ServingModel
+from search_router.domain.serving.local_tier import LocalAnswer, LocalTier, LocalTierMode
 from search_router.ports import Clock, ObjectStore
 
 _KEPT = 2  # the champion's, and its predecessor's for splits that were planned before
@@ -60,7 +60,7 @@ class S3LocalModels:
             return None
         return LocalTier(student, self._mode, self._shadow_fraction)
 
-    def take_failures(self) -> int:
+    def pop_failure_count(self) -> int:
         """Return how many reads failed since this was last asked."""
         failures, self._failures = self._failures, 0
         return failures
@@ -71,8 +71,8 @@ class S3LocalModels:
             return self._loaded[version]
         student = None
         try:
-            artefact = self._objects.get(naming.local_model_key(version))
-            model = unpack(artefact, serving.modalities)
+            artifact = self._objects.get(naming.local_model_key(version))
+            model = unpack(artifact, serving.modalities)
             student = TimedLocalModel(version, model, self._clock)
         except SearchRouterError as error:
             self._failures += 1

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.domain.errors import ConflictError, SearchRouterError, UnavailableError
 from search_router.domain.uploads import ObjectRef, Upload
 from search_router.ports import ObjectInfo
@@ -32,18 +32,18 @@ class S3UploadStore:
 
     def info(self, source: ObjectRef) -> ObjectInfo:
         """Return size and metadata of one version."""
-        with translated("read the upload's size"):
+        with aws_errors("read the upload's size"):
             head = self._client.head_object(**_address(source))
         return ObjectInfo(head["ContentLength"], head["Metadata"])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Stream [start, end); a body that breaks off is resumed where it stopped."""
-        with translated("read the upload"):  # a checksum may still fail at the last byte
+        with aws_errors("read the upload"):  # a checksum may still fail at the last byte
             yield from self._resumed(source, start, end)
 
     def latest(self, bucket: str, prefix: str) -> Iterator[Upload]:
         """Yield the current version of every object under a prefix, by key."""
-        with translated("list the uploads"):
+        with aws_errors("list the uploads"):
             pages = self._client.get_paginator("list_object_versions").paginate(
                 Bucket=bucket, Prefix=prefix
             )
@@ -75,7 +75,7 @@ class S3UploadStore:
         address = _address(source)
         if start or end is not None:
             address["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        with translated("read the upload"):
+        with aws_errors("read the upload"):
             try:
                 body = self._client.get_object(**address)["Body"]
             except ClientError as error:
@@ -95,7 +95,7 @@ class S3ObjectStore:
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object whose bytes are a function of its key."""
-        with translated("write an object"):
+        with aws_errors("write an object"):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
@@ -116,7 +116,7 @@ class S3ObjectStore:
         After a lost reply the retry finds our own object and reports False, as for anybody else's.
         """
         try:
-            with translated("write an object once"):
+            with aws_errors("write an object once"):
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=key,
@@ -130,18 +130,18 @@ class S3ObjectStore:
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
-        with translated("read an object"):
+        with aws_errors("read an object"):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def info(self, key: str) -> ObjectInfo:
         """Return size and metadata."""
-        with translated("read an object's metadata"):
+        with aws_errors("read an object's metadata"):
             head = self._client.head_object(Bucket=self._bucket, Key=key)
         return ObjectInfo(head["ContentLength"], head["Metadata"])
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield key and size of the objects under a prefix, page by page."""
-        with translated("list objects"):
+        with aws_errors("list objects"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
@@ -150,20 +150,20 @@ class S3ObjectStore:
                     yield entry["Key"], entry["Size"]
 
     def _put_parts(self, key: str, started: Sequence[bytes], rest: Iterator[bytes]) -> None:
-        with translated("start a multipart upload"):
+        with aws_errors("start a multipart upload"):
             upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
         address: Any = {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]}
         try:
             done: Any = []
             for number, part in enumerate(itertools.chain(started, rest), start=1):
-                with translated("upload a part"):
+                with aws_errors("upload a part"):
                     reply = self._client.upload_part(**address, PartNumber=number, Body=part)
                 done.append({"PartNumber": number, "ETag": reply["ETag"]})
-            with translated("complete a multipart upload"):
+            with aws_errors("complete a multipart upload"):
                 self._client.complete_multipart_upload(**address, MultipartUpload={"Parts": done})
         except Exception:
             # What cannot be aborted now, the bucket's lifecycle rule sweeps away.
-            with suppress(SearchRouterError), translated("abort a multipart upload"):
+            with suppress(SearchRouterError), aws_errors("abort a multipart upload"):
                 self._client.abort_multipart_upload(**address)
             raise
 

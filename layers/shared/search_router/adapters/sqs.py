@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from search_router.adapters.aws_errors import translated
+from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.retries import rounds
-from search_router.domain.batches import batched
 from search_router.domain.errors import UnavailableError
 from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.streams import batched
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -42,9 +42,9 @@ class SqsSplitQueue:
                     f"send splits: {len(remaining)} were refused again and again"
                 )
 
-    def postpone(self, receipt_handle: str, seconds: int) -> None:
+    def set_visibility(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being handled come back after so many seconds."""
-        with translated("postpone a split"):
+        with aws_errors("postpone a split"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
                 ReceiptHandle=receipt_handle,
@@ -56,6 +56,6 @@ class SqsSplitQueue:
             {"Id": str(index), "MessageBody": message.model_dump_json()}
             for index, message in enumerate(batch)
         ]
-        with translated("send splits"):
+        with aws_errors("send splits"):
             reply = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return [batch[int(failed["Id"])] for failed in reply.get("Failed", [])]

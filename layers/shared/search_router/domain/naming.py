@@ -92,13 +92,13 @@ def rejected_part_key(log: str, split: int) -> str:
     return log_key(log, "rejected", f"part-{split:05d}.jsonl")
 
 
-def refused_part_key(log: str, split: int) -> str:
+def abstained_part_key(log: str, split: int) -> str:
     """Key of the queries of one split that the local tier refused."""
-    return log_key(log, "refused", f"part-{split:05d}.jsonl")
+    return log_key(log, "abstained", f"part-{split:05d}.jsonl")
 
 
 def local_model_key(version: str) -> str:
-    """Key of a local model's artefact; the version is a hash of its content."""
+    """Key of a local model's artifact; the version is a hash of its content."""
     return _checked_key("models", "local", version)
 
 
@@ -123,3 +123,12 @@ def _checked_name(name: str) -> str:
     if len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise InvalidInputError(f"not a name that Bedrock accepts: {name!r}")
     return name
+
+
+_CONTEXT_SUFFIX = re.compile(r":\d+k$")
+_GEOGRAPHY_PREFIX = re.compile(r"^(us|eu|apac|global)\.")
+
+
+def foundation_model_id(model_id: str) -> str:
+    """Strip what only customization (`:128k`) or inference profiles (`us.`) add to a model id."""
+    return _GEOGRAPHY_PREFIX.sub("", _CONTEXT_SUFFIX.sub("", model_id))

@@ -11,7 +11,7 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 _MILLION = 1_000_000
 

@@ -6,6 +6,7 @@ summing to 1. Nothing here knows how many modalities there are.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -132,3 +133,57 @@ def _difference(names: set[object], modalities: Modalities) -> str:
     extra = sorted(str(name)[:32] for name in names - set(modalities))
     parts = [f"missing {', '.join(missing)}"] if missing else []
     return "; ".join(parts + ([f"unexpected {', '.join(extra[:4])}"] if extra else []))
+
+
+BINS = 10
+
+
+def weight_bin(weight: float) -> int:
+    """Return the bin of a weight; a weight on a bin's lower edge belongs to it, 1 to the last."""
+    return min(int(weight * BINS + 1e-9), BINS - 1)
+
+
+def weight_histograms(rows: Iterable[Weights], modalities: Modalities) -> dict[str, list[int]]:
+    """Count rows per modality and bin."""
+    histograms = {name: [0] * BINS for name in modalities}
+    for weights in rows:
+        for name, weight in zip(modalities, weights, strict=True):
+            histograms[name][weight_bin(weight)] += 1
+    return histograms
+
+
+def histogram_means(histograms: Mapping[str, list[int]]) -> dict[str, float]:
+    """Estimate the mean weight per modality, to about 0.03; empty if nothing was counted.
+
+    A bin stands for its middle. Labels on a grid lie at the lower edges, which would make all means
+    too large by the same amount; as the weights of a row sum to 1, that amount is known.
+    """
+    totals = {name: sum(bins) for name, bins in histograms.items()}
+    if not all(totals.values()) or not totals:
+        return {}
+    raw = {
+        name: sum((place + 0.5) * count for place, count in enumerate(bins)) / BINS / totals[name]
+        for name, bins in histograms.items()
+    }
+    excess = (sum(raw.values()) - 1) / len(raw)
+    return {name: round(mean - excess, 4) for name, mean in raw.items()}
+
+
+def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
+    """Return what several labels of one query agree on: the component-wise median, on their grid.
+
+    Labels with no common ground, such as three that each name another modality alone, have the
+    median 0 throughout; their consensus is the mean.
+    """
+    if not labels:
+        return None
+    if len(labels) == 1:
+        return next(iter(labels))
+    rows = list(labels.elements())
+    medians = tuple(map(_median, zip(*rows, strict=True)))
+    return snap(medians if any(medians) else mean_weights(rows), step)
+
+
+def _median(values: tuple[float, ...]) -> float:
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pydantic import TypeAdapter
 
 from search_router.domain import naming
-from search_router.domain.batches import batched
 from search_router.domain.errors import InvalidInputError, NotFoundError, TransientError
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import Decision, ModelReply, normalised_query
+from search_router.domain.serving.decisions import Decision, ModelReply
+from search_router.domain.streams import batched
 from search_router.ports import ObjectStore
 
 ANSWERS_PER_OBJECT = 100

@@ -31,7 +31,7 @@ def promote(
     )
     promoted = run.moved(RunState.PROMOTED, now, reason=reason, champion_version=champion.version)
     champions.promote(champion, current, promoted)
-    lifecycle.announce(promoted)
+    lifecycle.publish(promoted)
     return promoted
 
 

@@ -19,13 +19,12 @@ from search_router.domain.lifecycle.evaluation import (
     CANDIDATE,
     CHAMPION,
     Evaluation,
-    LocalTierScores,
 )
 from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.local_tier.artefact import unpack
-from search_router.domain.local_tier.scores import score_local_model
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.local_tier.artifact import unpack
+from search_router.domain.local_tier.scores import LocalTierScores, score_local_model
+from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.cascade import Model
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, ModelReply
@@ -81,7 +80,7 @@ def evaluate_model(
     if refusal := _refusal(run, clock.now()):
         return Ignored(refusal)
     if run.evaluation is not None:
-        lifecycle.announce(run)
+        lifecycle.publish(run)
         return run
     claim = _Claim(run, lifecycle)
     claim.renew()
@@ -136,14 +135,14 @@ def _refusal(run: Run, now: datetime) -> str | None:
 
 def _conclude(claim: "_Claim", evaluation: Evaluation, judging: tuple[JudgeJob, ...]) -> Run:
     """Record the evaluation, and which jobs judge it."""
-    evaluated = claim.lifecycle.note(
+    evaluated = claim.lifecycle.update(
         claim.run,
         evaluation=evaluation,
         judging=judging,
         judging_since=claim.lifecycle.clock.now(),
         evaluating_until=None,
     )
-    claim.lifecycle.announce(evaluated)
+    claim.lifecycle.publish(evaluated)
     return evaluated
 
 
@@ -152,7 +151,7 @@ def _go_on_later(claim: "_Claim", answers: Answers) -> Run:
     run = claim.release()
     if not answers.kept:
         raise TimeIsUpError("the time was too short for a hundred answers")
-    claim.lifecycle.announce(run)
+    claim.lifecycle.publish(run)
     return run
 
 
@@ -168,13 +167,13 @@ def _evaluate(
     base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
     rival = _rival(run, champion)
     card = Scorecard(run, holdout, objects)
-    card.enter(CANDIDATE, run.serving, answers.of(CANDIDATE, run.serving, holdout.labels))
-    card.enter(BASE, base, answers.of(BASE, base, holdout.labels))
+    card.add(CANDIDATE, run.serving, answers.of(CANDIDATE, run.serving, holdout.labels))
+    card.add(BASE, base, answers.of(BASE, base, holdout.labels))
     if rival is not None and (found := _champions_answers(rival, holdout, answers)) is not None:
-        card.enter(CHAMPION, rival.serving, found)
+        card.add(CHAMPION, rival.serving, found)
     if plan.baseline:
         large = detailed(plan.baseline, run)
-        card.enter(BASELINE, large, answers.of(BASELINE, large, holdout.labels))
+        card.add(BASELINE, large, answers.of(BASELINE, large, holdout.labels))
     evaluation = card.evaluation(rival.version if rival else None)
     return evaluation.model_copy(update={"local_tier": _local_tier(run, holdout, objects, clock)})
 
@@ -186,8 +185,8 @@ def _local_tier(
     if not run.local_model:
         return None
     with suppress(PermanentError):
-        artefact = objects.get(naming.local_model_key(run.local_model))
-        model = unpack(artefact, run.modalities)
+        artifact = objects.get(naming.local_model_key(run.local_model))
+        model = unpack(artifact, run.modalities)
         start = clock.monotonic()
         for query in holdout.labels:
             model.answer(query)
@@ -226,7 +225,7 @@ class _Claim:
     def renew(self) -> None:
         """Begin or prolong the claim; raises ConflictError when somebody else moved the run."""
         until = self.lifecycle.clock.now() + CLAIM
-        self.run = self.lifecycle.note(self.run, evaluating_until=until)
+        self.run = self.lifecycle.update(self.run, evaluating_until=until)
 
     def renew_if_due(self) -> None:
         """Prolong the claim at most once a minute."""
@@ -236,7 +235,7 @@ class _Claim:
 
     def release(self) -> Run:
         """Let the next attempt begin at once."""
-        self.run = self.lifecycle.note(self.run, evaluating_until=None)
+        self.run = self.lifecycle.update(self.run, evaluating_until=None)
         return self.run
 
 

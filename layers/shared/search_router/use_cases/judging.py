@@ -21,7 +21,7 @@ from search_router.domain.lifecycle.judging import (
     read_grades,
 )
 from search_router.domain.lifecycle.runs import Run
-from search_router.domain.lines import split_lines
+from search_router.domain.streams import split_lines
 from search_router.domain.weights import Weights
 from search_router.ports import EvaluationJobs, ObjectStore
 from search_router.use_cases.answers import Answers
@@ -86,7 +86,7 @@ def follow_judging(
     if not run.judging:
         return run
     if run.evaluation is None:  # it is being measured anew, and judged then
-        return lifecycle.note(run, judging=())
+        return lifecycle.update(run, judging=())
     current = tuple(_followed(job, jobs) for job in run.judging)
     is_late = lifecycle.clock.now() - run.judging_since >= JUDGE_DEADLINE
     if not is_late and not all(job.has_ended for job in current):
@@ -98,7 +98,7 @@ def follow_judging(
         for job in current
         if job.name in run.evaluation.models
     }
-    return lifecycle.note(run, evaluation=run.evaluation.model_copy(update=scores), judging=())
+    return lifecycle.update(run, evaluation=run.evaluation.model_copy(update=scores), judging=())
 
 
 def _folder_of(name: str, evaluation: Evaluation) -> str:

@@ -7,11 +7,11 @@ from search_router.domain import naming
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_sets import TrainingSet
-from search_router.domain.lifecycle.evaluation import HeldOutPatterns
-from search_router.domain.local_tier.artefact import pack, version_of
+from search_router.domain.local_tier.artifact import pack, version_of
 from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
 from search_router.domain.local_tier.indexing import LabelledQuery
 from search_router.domain.local_tier.neighbours import known_key
+from search_router.domain.local_tier.scores import HeldOutPatterns
 from search_router.domain.local_tier.training import train, with_answers
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore
@@ -46,9 +46,9 @@ def train_local_model(
     by_labels = train(labelled, modalities, max_error)
     others = ((query, given) for query, given in answers if known_key(query) not in holdout)
     model, used = with_answers(by_labels, labelled, others)
-    artefact = pack(model)
-    version = version_of(artefact)
-    objects.put(naming.local_model_key(version), artefact)
+    artifact = pack(model)
+    version = version_of(artifact)
+    objects.put(naming.local_model_key(version), artifact)
     hidden = hold_out_patterns(labelled, modalities, by_labels.gate)
     return LocalTraining(version, used, hidden)
 

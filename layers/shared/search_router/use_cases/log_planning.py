@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from search_router.domain import naming
-from search_router.domain.compression import gunzip, is_gzip
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.cuts import Cut, cut_rows
 from search_router.domain.logs.dialects import Dialect, find_dialect, no_query_field
@@ -22,6 +21,7 @@ from search_router.domain.logs.query_logs import (
     plan_splits,
     split_rows,
 )
+from search_router.domain.streams import gunzip, is_gzip
 from search_router.domain.uploads import QUERY_FIELD_METADATA, ObjectRef
 from search_router.ports import ObjectStore, UploadStore
 

@@ -74,8 +74,8 @@ class RunTracker:
         is_abandoned = run.evaluating_until is not None and run.evaluating_until <= self._now
         if not is_abandoned and self._now - run.updated_at < PATIENCE:
             return run
-        waiting = self.lifecycle.note(run, evaluating_until=None)  # the next one waits as long
-        self.lifecycle.announce(waiting)
+        waiting = self.lifecycle.update(run, evaluating_until=None)  # the next one waits as long
+        self.lifecycle.publish(waiting)
         return waiting
 
     def _expired(self, run: Run) -> Run:

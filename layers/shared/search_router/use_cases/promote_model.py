@@ -39,7 +39,7 @@ def promote_model(
         return Ignored("unknown run")
     lifecycle = RunLifecycle(runs, events, clock)
     if run.state in (RunState.PROMOTED, RunState.REJECTED):
-        lifecycle.announce(run)
+        lifecycle.publish(run)
         return lifecycle.tear_down_ended(run, deployments)
     if run.state is not RunState.EVALUATING or run.evaluation is None:
         return Ignored(f"the run is {run.state}, not evaluated")
@@ -47,8 +47,8 @@ def promote_model(
     if current is not None and current.serving.model_id == run.deployment_arn:
         return _already_champion(run, current, rules, champions, lifecycle)
     if is_stale(run, current):
-        again = lifecycle.note(run, evaluation=None)
-        lifecycle.announce(again)
+        again = lifecycle.update(run, evaluation=None)
+        lifecycle.publish(again)
         return again
     decision = decide_promotion(run.evaluation, rules)
     if decision.verdict is Verdict.ASK:

@@ -22,7 +22,7 @@ def restart_run(
     if run is None:
         raise NotFoundError(f"there is no run {run_id}")
     if run.state is RunState.SHARDED:
-        lifecycle.announce(run)
+        lifecycle.publish(run)
         return run
     _refuse_the_rest(run, again)
     tidy = lifecycle.tear_down_ended(run, deployments)
@@ -43,7 +43,7 @@ def restart_run(
         evaluation=None,
     )
     lifecycle.runs.reopen(restarted)
-    lifecycle.announce(restarted)
+    lifecycle.publish(restarted)
     return restarted
 
 

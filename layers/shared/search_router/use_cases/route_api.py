@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
-from search_router.domain.local_tier.tier import LocalTally
-from search_router.domain.serving.cascade import Routing, distinct_queries, give_up, route
+from search_router.domain.queries import normalised_query
+from search_router.domain.serving.cascade import Routing, distinct_queries, route, serve_prior
 from search_router.domain.serving.champions import Champion
-from search_router.domain.serving.decisions import Decision, normalised_query
+from search_router.domain.serving.decisions import Decision
+from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.ports import CurrentChampion, Tiers
 
 _NOBODY = ""  # the API never asks for the same query again on purpose
@@ -18,7 +19,7 @@ class RoutedQuery:
 
     decision: Decision
     champion: Champion
-    local: LocalTally
+    local: LocalTierStats
 
 
 def route_query(query: str, *, champions: CurrentChampion, tiers: Tiers) -> RoutedQuery:
@@ -37,6 +38,6 @@ def route_query(query: str, *, champions: CurrentChampion, tiers: Tiers) -> Rout
         routing = route(queries, serving, tiers.model, cache, local=local)
     except (PermanentError, OperatorError) as error:
         routing = Routing(pending=list(queries))
-        give_up(routing, serving, f"the model cannot be asked: {type(error).__name__}")
-    give_up(routing, serving, "the model could not be reached in time")
+        serve_prior(routing, serving, f"the model cannot be asked: {type(error).__name__}")
+    serve_prior(routing, serving, "the model could not be reached in time")
     return RoutedQuery(routing.decisions[normalised_query(query)], champion, routing.local)

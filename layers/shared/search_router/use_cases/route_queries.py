@@ -13,7 +13,7 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage, Tries
+from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow, RejectedRow
 from search_router.domain.serving.cascade import (
@@ -21,8 +21,8 @@ from search_router.domain.serving.cascade import (
     NoModel,
     Routing,
     distinct_queries,
-    give_up,
     route,
+    serve_prior,
 )
 from search_router.domain.serving.champions import Champion
 from search_router.ports import (
@@ -37,13 +37,13 @@ from search_router.ports import (
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.split_parts import SplitParts
 
-MAX_TRIES = 5  # attempts in a row that end without a word, after the first
-_FIRST_POSTPONEMENT = 30
-_MAX_POSTPONEMENT = 900
-_MALFORMED_POSTPONEMENT = 1
+MAX_SPLIT_ATTEMPTS = 5  # attempts in a row that end without a word, after the first
+_FIRST_RETRY_DELAY = 30
+_MAX_RETRY_DELAY = 900
+_MALFORMED_RETRY_DELAY = 1
 
 
-class PermanentChoice(StrEnum):
+class OnPermanentError(StrEnum):
     """What to do while the model cannot be asked: wait for a repair, or serve the prior."""
 
     WAIT = "wait"
@@ -54,7 +54,7 @@ class Delivery(NamedTuple):
     """How often SQS has handed the split out, this time included, and what to do at worst."""
 
     receives: int = 1
-    choice: PermanentChoice = PermanentChoice.WAIT
+    choice: OnPermanentError = OnPermanentError.WAIT
 
 
 def route_queries(
@@ -90,14 +90,14 @@ def route_queries(
     return marker.stats
 
 
-def postponement(receive_count: int, problem: Exception | None = None) -> int:
+def retry_delay(receive_count: int, problem: Exception | None = None) -> int:
     """Return the seconds after which an unfinished split comes back: 30, 60, … at most 900.
 
     What is no split's message at all goes straight through to the dead-letter queue.
     """
     if isinstance(problem, MalformedMessageError):
-        return _MALFORMED_POSTPONEMENT
-    return min(_MAX_POSTPONEMENT, _FIRST_POSTPONEMENT << min(receive_count - 1, 10))
+        return _MALFORMED_RETRY_DELAY
+    return min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY << min(receive_count - 1, 10))
 
 
 class _UploadGoneError(Exception):
@@ -129,7 +129,7 @@ class _Attempt:
         if stored is None:
             return self._tried()
         self._parts.check(stored)
-        if self._delivery.receives > MAX_TRIES:
+        if self._delivery.receives > MAX_SPLIT_ATTEMPTS:
             self._parts.mend(stored)
         return stored.marker
 
@@ -140,22 +140,22 @@ class _Attempt:
         try:
             # Inside, because a count whose reply gets lost ends an attempt that it has counted.
             tries = self._counted()
-            if tries.made > 2 * MAX_TRIES:
+            if tries.made > 2 * MAX_SPLIT_ATTEMPTS:
                 return self._given_up(tries)
-            if tries.made <= MAX_TRIES or self._progress(tries.known):
+            if tries.made <= MAX_SPLIT_ATTEMPTS or self._progress(tries.known):
                 return self._routed()
             return self._tried_for_the_last_time(tries)
         except (TransientError, OperatorError):
             with suppress(TransientError, OperatorError):
-                self._ledger.excuse_tries(self._message.log_id, self._message.split)
+                self._ledger.reset_attempts(self._message.log_id, self._message.split)
             raise
 
-    def _counted(self) -> Tries:
+    def _counted(self) -> Attempts:
         """Count this attempt: SQS counts a message's receives, so they tell its attempts apart."""
         receives = self._delivery.receives
-        return self._ledger.count_try(self._message.log_id, self._message.split, receives)
+        return self._ledger.record_attempt(self._message.log_id, self._message.split, receives)
 
-    def _tried_for_the_last_time(self, tries: Tries) -> PartMarker:
+    def _tried_for_the_last_time(self, tries: Attempts) -> PartMarker:
         """Give the split up if this attempt, too, ends in an error that no waiting mends.
 
         So poison is told from bad luck, and from attempts that were counted and are not over. One
@@ -168,7 +168,7 @@ class _Attempt:
         except Exception:  # noqa: BLE001 - a bug is what it looks for; those before were logged
             return self._given_up(tries)
 
-    def _given_up(self, tries: Tries) -> PartMarker:
+    def _given_up(self, tries: Attempts) -> PartMarker:
         return self._parts.give_up(f"no progress in {tries.made - 1} attempts at its split")
 
     def _progress(self, known_before: int) -> bool:
@@ -180,7 +180,7 @@ class _Attempt:
         queries = self._queries(self._rows())
         known = len(route(queries, champion.serving, NoModel(), self._cache(champion)).decisions)
         if known > known_before:
-            self._ledger.excuse_tries(self._message.log_id, self._message.split, known)
+            self._ledger.reset_attempts(self._message.log_id, self._message.split, known)
             return True
         return False
 
@@ -198,10 +198,10 @@ class _Attempt:
         try:
             return route(queries, serving, self._tiers.model, cache, self._message.split, local)
         except (NotFoundError, OperatorError) as error:
-            if self._delivery.choice is PermanentChoice.WAIT:
+            if self._delivery.choice is OnPermanentError.WAIT:
                 raise ModelUnusableError(str(error)) from error
             routing = route(queries, serving, NoModel(), cache, local=local)
-            give_up(routing, serving, "the model cannot be asked")
+            serve_prior(routing, serving, "the model cannot be asked")
             return routing
 
     def _rows(self) -> list[LogRow | RejectedRow]:
@@ -221,13 +221,13 @@ class _Attempt:
         return champion
 
     def _cache(self, champion: Champion) -> AnswerCache:
-        asker = f"{self._message.log_id}/{self._message.split}"
-        return self._tiers.caches.of(champion.version, asker)
+        owner = f"{self._message.log_id}/{self._message.split}"
+        return self._tiers.caches.of(champion.version, owner)
 
 
 def _enter(
     marker: PartMarker, ledger: QueryLogLedger, events: EventPublisher, clock: Clock
 ) -> None:
-    log: QueryLog = ledger.enter(marker, clock.now())
+    log: QueryLog = ledger.record_part(marker, clock.now())
     if log.is_complete:
         events.publish(QueryLogPartsComplete(log_id=log.log_id))

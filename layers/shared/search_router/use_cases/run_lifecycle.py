@@ -47,16 +47,16 @@ class RunLifecycle:
         """Store the run in another state and announce it."""
         moved = run.moved(state, self.clock.now(), **changes)
         self.runs.replace(moved)
-        self.announce(moved)
+        self.publish(moved)
         return moved
 
-    def note(self, run: Run, **changes: Unpack[RunChanges]) -> Run:
+    def update(self, run: Run, **changes: Unpack[RunChanges]) -> Run:
         """Store more about the run in the state it is in."""
-        noted = run.noted(self.clock.now(), **changes)
+        noted = run.updated(self.clock.now(), **changes)
         self.runs.replace(noted)
         return noted
 
-    def announce(self, run: Run) -> None:
+    def publish(self, run: Run) -> None:
         """Publish what the run's state means to others, if anything."""
         event = announcement(run)
         if event is not None:
@@ -65,7 +65,7 @@ class RunLifecycle:
     def follow_job(self, run: Run, job: JobView, deployments: Deployments) -> Run:
         """Move a TRAINING run to where its job is; an unknown status changes nothing."""
         if run.state in (RunState.FAILED, RunState.STOPPED):
-            self.announce(run)
+            self.publish(run)
         if run.state is not RunState.TRAINING:
             return run
         if job.status == JobStatus.COMPLETED:
@@ -73,7 +73,7 @@ class RunLifecycle:
         if job.status in _ENDED_JOBS:
             reason = job.failure or f"the distillation job is {job.status}"
             return self.move(run, _ENDED_JOBS[job.status], reason=reason, job_status=job.status)
-        return run if job.status == run.job_status else self.note(run, job_status=job.status)
+        return run if job.status == run.job_status else self.update(run, job_status=job.status)
 
     def follow_deployment(self, run: Run, deployment: DeploymentView) -> Run:
         """Move a DEPLOYING run to where its deployment is; any other run stays."""
@@ -100,14 +100,14 @@ class RunLifecycle:
         if any(_may_need(other, run.deployment_arn) for other in others if other is not None):
             return run
         deployments.tear_down(run.deployment_arn)
-        return self.note(run, torn_down=True)
+        return self.update(run, torn_down=True)
 
     def _deploy(self, run: Run, job: JobView, deployments: Deployments) -> Run:
         name = naming.deployment_name(job.name)
         try:
             arn = deployments.deploy(name, job.model_arn)
         except QuotaExceededError as error:  # track_runs tries again until a place is free
-            return self.note(run, reason=str(error), job_status=job.status)
+            return self.update(run, reason=str(error), job_status=job.status)
         return self.move(
             run,
             RunState.DEPLOYING,

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 
 from search_router.domain import naming
-from search_router.domain.bootstrap import Resampling
 from search_router.domain.errors import NotFoundError
+from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
     BASE,
     CANDIDATE,
@@ -36,7 +36,7 @@ class Scorecard:
     def __post_init__(self) -> None:
         self._resampling = Resampling(len(self.holdout.labels))
 
-    def enter(self, name: str, serving: ServingModel, answers: dict[str, Decision]) -> None:
+    def add(self, name: str, serving: ServingModel, answers: dict[str, Decision]) -> None:
         """Score one model."""
         self._answers[name] = list(answers.values())
         self._scores[name] = score(

@@ -10,12 +10,12 @@ from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
 from search_router.domain.intake.answer_files import read_answers
 from search_router.domain.intake.datasets import DatasetFile, DatasetFiles, check_files, files_of
-from search_router.domain.intake.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake.manifests import manifest
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.lifecycle.estimates import CostEstimate, estimate_costs
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.indexing import LabelledQuery
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
@@ -57,7 +57,7 @@ def shard_prompts(
     if run is None:
         intake = _Intake(run_id, source, rules, models, local_tier_max_error, uploads, objects)
         run = runs.create(intake.run(clock.now()))
-    RunLifecycle(runs, events, clock).announce(run)
+    RunLifecycle(runs, events, clock).publish(run)
     return run
 
 
@@ -168,6 +168,9 @@ class _Intake:
         training_sha256: str,
         estimate: CostEstimate,
     ) -> None:
-        described = manifest(selection, self.source, files, training_sha256, estimate)
+        described = {
+            **manifest(selection, self.source, files, training_sha256),
+            "estimate": estimate.model_dump(),
+        }
         text = json.dumps(described, indent=2, ensure_ascii=False)
         self.objects.put(naming.run_key(self.run_id, "manifest.json"), text.encode("utf-8") + b"\n")

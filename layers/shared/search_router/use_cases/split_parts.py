@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError, NotFoundError
-from search_router.domain.lines import Line
 from search_router.domain.logs.dialects import MAX_ROW_BYTES
 from search_router.domain.logs.query_logs import Layout, SplitMessage
 from search_router.domain.logs.results import (
@@ -29,12 +28,13 @@ from search_router.domain.logs.rows import (
     rejected_row,
     rejected_unread,
 )
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Routing
-from search_router.domain.serving.decisions import normalised_query
+from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
 
-MAX_REFUSED = 500  # kept of one split; they come in the order of their hashes, a fair sample
+MAX_ABSTAINED = 500  # kept of one split; they come in the order of their hashes, a fair sample
 _STATS = "stats"
 _UNROUTED = "unrouted"
 
@@ -97,7 +97,7 @@ class SplitParts:
     ) -> PartMarker:
         """Write the rejected rows and the part; a part that is there already wins."""
         part = PartBuilder(self._message.log_id, modalities, self._interrupted)
-        part.note_local(routing.local)
+        part.add_local_tier(routing.local)
         written: dict[str, str] = {}  # normalised → as first written
         for row in rows:
             if isinstance(row, RejectedRow):
@@ -107,7 +107,7 @@ class SplitParts:
                 written.setdefault(key, row.query)
                 part.add(row, key, routing.decisions[key])
         self._put_rejections(row for row in rows if isinstance(row, RejectedRow))
-        self._put_refused(written, routing.local.refused)
+        self._put_refused(written, routing.local.abstained)
         return self._written(part, unrouted="")
 
     def give_up(self, reason: str) -> PartMarker:
@@ -171,14 +171,16 @@ class SplitParts:
         """
         if not refused:
             return
-        kept = set(refused[:MAX_REFUSED])
+        kept = set(refused[:MAX_ABSTAINED])
         lines = (
             json.dumps({"query": query}, ensure_ascii=False)
             for key, query in written.items()
             if key in kept
         )
         body = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        self._objects.put(naming.refused_part_key(self._message.log_id, self._message.split), body)
+        self._objects.put(
+            naming.abstained_part_key(self._message.log_id, self._message.split), body
+        )
 
     def _written(self, part: PartBuilder, unrouted: str) -> PartMarker:
         ours = part.marker(self._message.split)

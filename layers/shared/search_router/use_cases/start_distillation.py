@@ -55,7 +55,7 @@ def start_distillation(
         return Ignored("unknown run")
     lifecycle = RunLifecycle(runs, events, clock)
     if run.state is RunState.FAILED:
-        lifecycle.announce(run)
+        lifecycle.publish(run)
     if run.state is not RunState.SHARDED:
         return Ignored(f"the run is {run.state} already")
     try:
@@ -71,7 +71,7 @@ def start_distillation(
     except PermanentError as error:
         return lifecycle.move(run, RunState.FAILED, reason=str(error))
     except QuotaExceededError as error:  # track_runs tries again until a place is free
-        return lifecycle.note(run, reason=str(error))
+        return lifecycle.update(run, reason=str(error))
     return lifecycle.move(
         run,
         RunState.TRAINING,
@@ -108,7 +108,7 @@ def _bought(
     """Start the job or adopt it; return its ARN. Raises PermanentError if it cannot start."""
     for model_id in (job.teacher, job.student):
         check_lifecycle(models.lifecycle(model_id), clock.now())
-    runs.enter_job(job.name, run.run_id)
+    runs.record_job(job.name, run.run_id)
     return jobs.start_job(job)
 
 

@@ -29,7 +29,7 @@ from search_router.ports import (
     RunRepository,
     UploadStore,
 )
-from search_router.use_cases.deployment_places import free_places
+from search_router.use_cases.deployment_slots import free_deployment_slots
 from search_router.use_cases.open_runs import PATIENCE, Bedrock, RunTracker
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -61,7 +61,7 @@ def track_runs(
     try:
         versions = _track_logs(ledger, events, clock.now(), tracking)
         if tracking.runs[RunState.TRAINING.value]:
-            free_places(champions, bedrock.deployments, versions)
+            free_deployment_slots(champions, bedrock.deployments, versions)
         for source, uploaded in _missed(upload_bucket, uploads, runs, ledger, clock.now()):
             tracking.uploads_missed += 1
             if is_due(clock.now() - uploaded, UPLOAD_PATIENCE):
@@ -77,7 +77,7 @@ def _track_run(run: Run, tracker: RunTracker, runs: RunRepository, tracking: Tra
     try:
         after = tracker.track(run)
         if after.is_closed and not after.judging and now - after.updated_at >= RECENT:
-            runs.settle(after)
+            runs.close(after)
     except SearchRouterError as error:
         tracking.errors.append(error)
     tracking.count_run(after, now)
@@ -93,7 +93,7 @@ def _track_logs(
         if is_unfinished(log):
             versions.add(log.champion_version)
         elif now - log.updated_at >= RECENT:
-            ledger.settle(log)
+            ledger.close(log)
         if (event := _repeated(log, now)) is not None:
             events.publish(event)
     return versions

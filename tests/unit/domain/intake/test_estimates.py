@@ -2,9 +2,9 @@
 
 import pytest
 
-from search_router.domain.intake.estimates import estimate_costs
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
+from search_router.domain.lifecycle.estimates import estimate_costs
 from tests.records import MODALITIES, STUDENT, TEACHER
 
 LABEL = (0.4, 0.3, 0.2, 0.1)

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.datasets import DatasetFile
-from search_router.domain.intake.estimates import estimate_costs
 from search_router.domain.intake.manifests import manifest
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import RejectedLine
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.uploads import ObjectRef
-from tests.records import MODALITIES, STUDENT, TEACHER, conversation, gzipped, jsonl, label
+from tests.records import MODALITIES, conversation, gzipped, jsonl, label
 
 BOM = b"\xef\xbb\xbf"
 GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in range(3)])
@@ -70,17 +69,13 @@ def test_damage_far_into_a_file_refuses_the_file_after_its_good_lines() -> None:
 def test_the_manifest_adds_up_and_is_json() -> None:
     intake, _ = read(a_file([GOOD + b"broken\n"]))
     file = DatasetFile(key="k", version_id="v", size=7)
-    estimate = estimate_costs(intake, TEACHER, STUDENT)
 
-    described = json.loads(
-        json.dumps(manifest(intake, ObjectRef("b", "k", "v"), [file], "0" * 64, estimate))
-    )
+    described = json.loads(json.dumps(manifest(intake, ObjectRef("b", "k", "v"), [file], "0" * 64)))
 
     assert described["source"] == {"bucket": "b", "key": "k", "version_id": "v"}
     assert described["files"] == [
         {"key": "k", "version_id": "v", "size": 7, "rows_in": 4, "rejected": 1}
     ]
-    assert described["estimate"] == estimate.model_dump()
     assert (described["counts"]["rows_in"], described["counts"]["accepted"]) == (4, 3)
     assert "Bedrock needs at least 100" in described["refusal"]
     assert described["modalities"] == list(MODALITIES)

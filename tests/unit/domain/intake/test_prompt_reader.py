@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from search_router.domain.intake import prompt_reader
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord, read_strictly
-from search_router.domain.lines import Line
+from search_router.domain.streams import Line
 from tests.records import MODALITIES, conversation, label
 
 LABELS = [

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake.prompt_reader import read_record
 from search_router.domain.intake.prompts import (
     PromptRecord,
@@ -16,7 +15,8 @@ from search_router.domain.intake.prompts import (
     rejected_line,
 )
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES, training_line
-from search_router.domain.lines import Line, split_lines
+from search_router.domain.queries import fingerprint
+from search_router.domain.streams import Line, split_lines
 from search_router.domain.weights import normalise
 from tests.records import MODALITIES, SYSTEM_PROMPT, conversation, label
 
@@ -199,15 +199,12 @@ def test_no_accepted_line_makes_a_training_line_over_the_limit(text: str, filler
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("Dogs  barking", " dogs barking "),
-        ("STRASSE", "straße"),
+        ("dogs  barking", " dogs barking "),
         ("café", "cafe\u0301"),
-        ("\ufb01nal", "FINAL"),
         ("a\u00a0b", "a b"),
-        ("\uff21", "a"),
     ],
 )
-def test_a_fingerprint_sees_through_case_form_and_white_space(one: str, other: str) -> None:
+def test_a_fingerprint_ignores_composition_and_white_space(one: str, other: str) -> None:
     assert fingerprint(one) == fingerprint(other)
 
 
@@ -216,8 +213,12 @@ def test_the_ascii_short_cut_agrees_with_the_long_way(text: str) -> None:
     assert fingerprint(text) == fingerprint(f"{text}\u00a0")
 
 
+def test_a_fingerprint_keeps_case() -> None:
+    assert fingerprint("Friends") != fingerprint("friends")
+
+
 @given(TEXTS, TEXTS)
 def test_different_words_have_different_fingerprints(one: str, other: str) -> None:
-    if one.casefold().split() != other.casefold().split() and one.isascii() and other.isascii():
+    if one.split() != other.split() and one.isascii() and other.isascii():
         assert fingerprint(one) != fingerprint(other)
     assert len(fingerprint(one)) == 16

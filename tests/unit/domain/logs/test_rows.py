@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.lines import Line
 from search_router.domain.logs import rows as log_rows
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import (
@@ -19,6 +18,7 @@ from search_router.domain.logs.rows import (
     rejected_row,
     rejected_unread,
 )
+from search_router.domain.streams import Line
 from tests.records import JSONL, TEXT, jsonl, rows_in
 
 ROW_LIMIT = 40

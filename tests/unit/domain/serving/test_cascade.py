@@ -14,16 +14,17 @@ from search_router.domain.errors import (
     NotFoundError,
     ThrottledError,
 )
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import (
     MAX_CHUNK,
     MAX_STEP,
     NoCache,
     Routing,
     distinct_queries,
-    give_up,
     route,
+    serve_prior,
 )
-from search_router.domain.serving.decisions import Status, Tier, normalised_query
+from search_router.domain.serving.decisions import Status, Tier
 from tests.fakes import FakeModel, InMemoryCache, Reply, always, reply
 from tests.records import PRIOR, a_decision, a_serving_model, label
 
@@ -94,7 +95,7 @@ def test_a_repaired_answer_is_cached_as_repaired() -> None:
 
     route({"dogs": "dogs"}, SERVING, model, cache)
 
-    assert cache.recall(["dogs"])["dogs"].status is Status.REPAIRED
+    assert cache.get_many(["dogs"])["dogs"].status is Status.REPAIRED
 
 
 def test_without_a_cache_every_query_is_asked_every_time() -> None:
@@ -298,7 +299,7 @@ def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:
 def test_giving_up_answers_the_rest_with_the_prior() -> None:
     routing = Routing(decisions={"b": a_decision()}, pending=["a"])
 
-    give_up(routing, SERVING, "outage")
+    serve_prior(routing, SERVING, "outage")
 
     assert routing.pending == []
     assert (routing.decisions["a"].weights, routing.decisions["a"].problem) == (PRIOR, "outage")

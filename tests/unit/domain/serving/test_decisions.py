@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.queries import normalised_query, query_digest
 from search_router.domain.serving.decisions import (
     Decision,
     Status,
@@ -15,10 +16,8 @@ from search_router.domain.serving.decisions import (
     cached_value,
     decide,
     decision_from_cache,
-    normalised_query,
     parse_answer,
     prior_decision,
-    query_digest,
 )
 from tests.fakes import reply
 from tests.records import MODALITIES, PRIOR, SIXTEEN, a_decision, a_serving_model, label

@@ -104,7 +104,7 @@ def test_refusals_are_counted_until_somebody_takes_the_count() -> None:
     for now in (0.0, 0.1, 5.0):
         pace.throttled(now)
 
-    assert (pace.take_refusals(), pace.take_refusals()) == (3, 0)
+    assert (pace.pop_throttle_count(), pace.pop_throttle_count()) == (3, 0)
 
 
 def test_throttling_takes_away_what_was_saved_up() -> None:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import BadRequestError, TooLargeError
-from search_router.domain.serving.decisions import normalised_query
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.search_requests import MAX_BODY_BYTES, body_of, requested_query
 
 

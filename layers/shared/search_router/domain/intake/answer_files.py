@@ -12,7 +12,7 @@ from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.uploads import ANSWERS_SUFFIXES
 from search_router.domain.weights import Modalities, Weights
 
-MAX_ANSWERS = 15_000  # as many as a job has labels at most: the artefact stays below 3 MB
+MAX_ANSWERS = 15_000  # as many as a job has labels at most: the artifact stays below 3 MB
 
 
 def holds_answers(name: str) -> bool:

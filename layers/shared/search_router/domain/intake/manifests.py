@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from search_router.domain.intake.datasets import DatasetFile
-from search_router.domain.intake.estimates import CostEstimate
 from search_router.domain.intake.selection import Selection
 from search_router.domain.uploads import ObjectRef
 
@@ -13,7 +12,6 @@ def manifest(
     source: ObjectRef,
     files: Sequence[DatasetFile],
     training_sha256: str,
-    estimate: CostEstimate,
 ) -> dict[str, object]:
     """Describe a run's dataset: every file by its version, and what became of all rows."""
     prompts = [file for file in files if not file.holds_answers]
@@ -26,13 +24,11 @@ def manifest(
         ],
         "counts": selection.counts.model_dump(),
         "prior": selection.prior(),
-        **described(selection, training_sha256, estimate),
+        **described(selection, training_sha256),
     }
 
 
-def described(
-    selection: Selection, training_sha256: str, estimate: CostEstimate
-) -> dict[str, object]:
+def described(selection: Selection, training_sha256: str) -> dict[str, object]:
     """Say what the manifest and validate's report both say, in the same words."""
     return {
         "refusal": selection.refusal,
@@ -43,5 +39,4 @@ def described(
         "weight_histograms": selection.histograms(),
         "label_noise": dict(selection.noise),
         "training_sha256": training_sha256,
-        "estimate": estimate.model_dump(),
     }

@@ -8,14 +8,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from search_router.domain.compression import gunzip
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord, RejectedLine
 from search_router.domain.intake.selection import FILE_SPACE, IntakeBuilder, Selection
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
 from search_router.domain.intake.training_sets import TrainingSet
-from search_router.domain.lines import Line, lines_at, split_lines
+from search_router.domain.streams import Line, gunzip, lines_at, split_lines
 from search_router.domain.weights import Modalities
 
 MAX_DATASET_BYTES = 1024**3  # AWS's own dataset validator: 1 GiB in all

@@ -16,7 +16,7 @@ from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.labels import parse_label, plain_weights
 from search_router.domain.intake.prompts import PromptRecord, RejectedLine, read_strictly
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES, SCHEMA_VERSION
-from search_router.domain.lines import Line
+from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights
 
 _MAX_QUICK_BYTES = MAX_RECORD_BYTES // 2  # its training record cannot exceed the limit

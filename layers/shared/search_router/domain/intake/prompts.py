@@ -19,7 +19,7 @@ from search_router.domain.intake.training_records import (
     SCHEMA_VERSION,
     training_line,
 )
-from search_router.domain.lines import Line
+from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
 
 _RECORD_KEYS = {"schemaVersion", "system", "messages"}

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.errors import UnavailableError
-from search_router.domain.histograms import weight_histograms
 from search_router.domain.intake.prompts import PromptRecord, RejectedLine
 from search_router.domain.intake.sides import UNLABELLED, Chosen, Sides, stratum
 from search_router.domain.intake.survey import Survey
 from search_router.domain.intake.system_prompts import SystemPrompts
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES, training_line
 from search_router.domain.intake.training_sets import TrainingSet
-from search_router.domain.weights import Modalities, Weights, mean_weights
+from search_router.domain.weights import Modalities, Weights, mean_weights, weight_histograms
 
 MIN_TRAINING_ROWS = 100  # Bedrock quota: prompts per distillation job
 FILE_SPACE = 2**32  # a row's place is its file's number times this, plus its byte offset

@@ -19,9 +19,8 @@ from search_router.domain.intake.survey import LabelNoise, Sighting
 from search_router.domain.weights import (
     Modalities,
     Weights,
+    consensus,
     dominant,
-    mean_weights,
-    snap,
 )
 
 MAX_TRAINING_ROWS = 15_000  # Bedrock quota: prompts per distillation job
@@ -91,21 +90,6 @@ class Sides:
         return sorted((chosen for _, chosen in kept), key=lambda chosen: chosen.rank)
 
 
-def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
-    """Return what several labels of one query agree on: the component-wise median, on their grid.
-
-    Labels with no common ground, such as three that each name another modality alone, have the
-    median 0 throughout; their consensus is the mean.
-    """
-    if not labels:
-        return None
-    if len(labels) == 1:
-        return next(iter(labels))
-    rows = list(labels.elements())
-    medians = tuple(map(_median, zip(*rows, strict=True)))
-    return snap(medians if any(medians) else mean_weights(rows), step)
-
-
 def in_holdout(rank: bytes, fraction: float) -> bool:
     """Decide by the query's fingerprint alone on which side a query lies, for ever."""
     return _is_held_out(holdout_rank(rank), fraction)
@@ -130,11 +114,6 @@ def _choose(rank: bytes, sightings: list[Sighting], label: Weights | None) -> Ch
     """
     best = next((seen for seen in sightings if seen.label == label), sightings[0])
     return Chosen(rank, best.place, label, best.label == label)
-
-
-def _median(values: tuple[float, ...]) -> float:
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _is_held_out(second_rank: bytes, fraction: float) -> bool:

@@ -17,8 +17,8 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.grading import agrees, errors, grade, within
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Weights, grid_step
 
 _BUCKETS = 256

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.model_ids import foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 MAX_TEACHER_RESPONSE_TOKENS = 1_000
 DISTILLATION_REGION = "us-east-1"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from search_router.domain.intervals import Interval
+from search_router.domain.local_tier.scores import LocalTierScores
 from search_router.domain.weights import Modalities, Weights
 
 CANDIDATE, CHAMPION, BASE, BASELINE = "candidate", "champion", "base", "baseline"
@@ -16,13 +18,6 @@ CANDIDATE, CHAMPION, BASE, BASELINE = "candidate", "champion", "base", "baseline
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Interval(_Record):
-    """Where a figure lies with 95 % confidence."""
-
-    low: float
-    high: float
 
 
 class Latency(_Record):
@@ -86,56 +81,6 @@ class Scores(_Record):
     mae_by_modality: Mapping[str, float] = {}
     by_category: Mapping[str, CategoryScores] = {}
     judge: JudgeScores | None = None
-
-
-class RiskCoverage(_Record):
-    """The mean error on the share of the holdout that the local model is surest of."""
-
-    coverage: float
-    mae: float
-
-
-class HeldOutPatterns(_Record):
-    """How the local model did on patterns that were kept from its training, found by wording.
-
-    `mae` is of all `queries` as if it answered each; `answered` is the share that its gate lets
-    through, with the error `answered_mae`: the less, the better.
-    """
-
-    patterns: int
-    queries: int
-    mae: float
-    answered: float
-    answered_mae: float | None
-
-
-class LocalTierScores(_Record):
-    """How the local model did on the holdout; it never decides a promotion.
-
-    The first figures are of all `n` rows as if it answered each; `answered` is the share that its
-    gate lets through, `answered_mae` the error on it, both beside what `calibrated_…` says of known
-    queries. A closed gate has a reason. Microseconds are per query. `held_out_patterns` is missing
-    if too few were found in the training set. `answers` of a distilled model are in the local model
-    too; nothing that is said of calibration and of held-out patterns is about these.
-    """
-
-    version: str
-    n: int
-    mae: float
-    mae_interval: Interval
-    dominant_agreement: float
-    rubric: float
-    answered: float
-    answered_mae: float | None
-    max_error: float
-    confidence: float
-    calibrated_coverage: float
-    calibrated_mae: float | None
-    closed_because: str = ""
-    microseconds: float = 0.0
-    risk_coverage: tuple[RiskCoverage, ...] = ()
-    held_out_patterns: HeldOutPatterns | None = None
-    answers: int = 0
 
 
 class NoiseCeiling(_Record):

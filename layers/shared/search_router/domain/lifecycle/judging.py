@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from search_router.domain.bootstrap import Resampling
+from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import JudgeScores
 from search_router.domain.weights import REASONING_KEY, Modalities, Weights
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.errors import ConflictError
 from search_router.domain.intake.selection import IntakeCounts
-from search_router.domain.lifecycle.evaluation import Evaluation, HeldOutPatterns
+from search_router.domain.lifecycle.evaluation import Evaluation
 from search_router.domain.lifecycle.judging import JudgeJob
+from search_router.domain.local_tier.scores import HeldOutPatterns
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.weights import Modalities, Weights
 
@@ -194,7 +195,7 @@ class Run(BaseModel):
             raise ConflictError(f"a run cannot go from {self.state} to {state}")
         return self._next(now, {**changes, "state": state, "state_since": now})
 
-    def noted(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
+    def updated(self, now: datetime, **changes: Unpack[RunChanges]) -> "Run":
         """Return the run with more known about it, one revision on."""
         return self._next(now, {**changes})
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import NamedTuple
 
-from search_router.domain.bootstrap import Resampling, share_interval
 from search_router.domain.grading import agrees, errors, grade, mean, within
+from search_router.domain.intervals import Resampling, share_interval
 from search_router.domain.lifecycle.evaluation import (
     CategoryScores,
     Comparison,

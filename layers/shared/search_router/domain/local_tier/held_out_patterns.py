@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from search_router.domain.grading import errors, mean
-from search_router.domain.lifecycle.evaluation import HeldOutPatterns
 from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.indexing import LabelledQuery, distinct_rows, index_queries
 from search_router.domain.local_tier.neighbours import Estimate
 from search_router.domain.local_tier.patterns import patterns_of
+from search_router.domain.local_tier.scores import HeldOutPatterns
 from search_router.domain.weights import Modalities, mean_weights
 
 SAMPLE = 2_000  # distinct queries; more would only cost time

@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake.sides import consensus
 from search_router.domain.local_tier.neighbours import (
     POSTINGS_KEPT,
     Neighbourhood,
@@ -25,7 +24,7 @@ from search_router.domain.local_tier.neighbours import (
     known_key,
 )
 from search_router.domain.local_tier.terms import terms_of
-from search_router.domain.weights import Modalities, Weights, grid_step, mean_weights
+from search_router.domain.weights import Modalities, Weights, consensus, grid_step, mean_weights
 
 TRUST = 0.6
 _SHRINKAGE = 2.0  # labels at the overall dispersion that every term begins with
@@ -123,5 +122,5 @@ def _densities(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Seque
 
 
 def _halves(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Round to the precision that an artefact keeps: what is calibrated is what is served."""
+    """Round to the precision that an artifact keeps: what is calibrated is what is served."""
     return struct.unpack(f"{len(numbers)}e", struct.pack(f"{len(numbers)}e", *numbers))

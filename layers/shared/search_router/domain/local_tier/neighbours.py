@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from operator import sub
 
-from search_router.domain.fingerprints import fingerprint
 from search_router.domain.local_tier.terms import terms_of
+from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Modalities, Weights
 
 BUDGET = 300

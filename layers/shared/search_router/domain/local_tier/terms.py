@@ -2,7 +2,7 @@
 
 In scripts that set no spaces between words (Chinese, Japanese, Thai, Khmer, …) every character is
 a word, so that the pairs are character bigrams. Beginning and end of a query count as words in
-pairs. Terms are known by their CRC-32 alone: an artefact holds no text.
+pairs. Terms are known by their CRC-32 alone: an artifact holds no text.
 """
 
 import re

@@ -6,9 +6,9 @@ The text streams through: what is held is one split, never more than about its s
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from search_router.domain.lines import Line
 from search_router.domain.logs.dialects import MAX_ROW_BYTES, Dialect
 from search_router.domain.logs.rows import is_blank, raw_rows
+from search_router.domain.streams import Line
 
 
 class Cut(NamedTuple):

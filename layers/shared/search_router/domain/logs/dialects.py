@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.lines import Line, split_lines
 from search_router.domain.logs.quoted_rows import join_quoted
+from search_router.domain.streams import Line, split_lines
 
 MAX_ROW_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # it is in every message: ten of them must fit into one SQS batch

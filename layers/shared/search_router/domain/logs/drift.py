@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from search_router.domain.histograms import mean_weights, weight_bin
-from search_router.domain.weights import Modalities, Weights
+from search_router.domain.weights import Modalities, Weights, histogram_means, weight_bin
 
 MEASURE = "Jensen-Shannon divergence in bits, ten bins of weight"
 
@@ -49,7 +48,7 @@ def weight_drift(
     both = [*answers.values(), *training.values()]
     if not both or set(answers) != set(training) or not all(map(any, both)):
         return None
-    answered, trained = mean_weights(answers), mean_weights(training)
+    answered, trained = histogram_means(answers), histogram_means(training)
     modalities = {
         name: ModalityDrift(
             divergence=round(jensen_shannon(bins, training[name]), 4),

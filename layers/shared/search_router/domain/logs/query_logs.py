@@ -145,7 +145,7 @@ class QueryLog(BaseModel):
         )
 
 
-class Tries(NamedTuple):
+class Attempts(NamedTuple):
     """Attempts at one split, after its first, that did not say why they ended.
 
     `known` is how many of its queries were answered when it was last found to make progress.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from search_router.domain.lines import Line
+from search_router.domain.streams import Line
 
 _BOM = b"\xef\xbb\xbf"
 

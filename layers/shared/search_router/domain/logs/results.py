@@ -20,11 +20,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from search_router.domain.histograms import BINS, mean_weights, weight_bin
-from search_router.domain.local_tier.tier import LocalTally
 from search_router.domain.logs.rows import LogRow
-from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
-from search_router.domain.weights import Modalities, dominant
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.serving.local_tier import LocalTierStats
+from search_router.domain.weights import BINS, Modalities, dominant, histogram_means, weight_bin
 
 _LATENCY_BASE = 1.1  # buckets of 10 %: a percentile read back is off by at most 5 %
 OWN_COLUMNS = (
@@ -69,7 +69,7 @@ class PartStats(BaseModel):
     interrupted: int = 0
     local_asked: int = 0
     local_us: int = 0
-    local_refused: int = 0
+    local_abstained: int = 0
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
@@ -85,7 +85,7 @@ class PartStats(BaseModel):
     @property
     def weight_means(self) -> dict[str, float]:
         """The mean weight per modality, estimated; empty if no row carries weights."""
-        return mean_weights(self.weights)
+        return histogram_means(self.weights)
 
     def latency_sample(self, size: int) -> list[float]:
         """Return at most `size` latencies, in milliseconds, evenly spread over all calls' ranks."""
@@ -151,7 +151,7 @@ class PartBuilder:
         self._identity = hashlib.sha256()
         self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and what repetitions get
         self._rejected = 0
-        self._local = LocalTally()
+        self._local = LocalTierStats()
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
@@ -174,7 +174,7 @@ class PartBuilder:
         """Return the part's bytes."""
         return b"".join(self._lines)
 
-    def note_local(self, local: LocalTally) -> None:
+    def add_local_tier(self, local: LocalTierStats) -> None:
         """Note what the local tier did for the split."""
         self._local = local
 
@@ -296,7 +296,9 @@ class _Tally:
             self._output_tokens += decision.output_tokens
             self._cost += decision.cost_usd
 
-    def stats(self, rejected: int, distinct: int, interrupted: int, local: LocalTally) -> PartStats:
+    def stats(
+        self, rejected: int, distinct: int, interrupted: int, local: LocalTierStats
+    ) -> PartStats:
         fallback = self._statuses[Status.FALLBACK]
         repaired = self._statuses[Status.REPAIRED]
         rows = sum(self._statuses.values())
@@ -314,7 +316,7 @@ class _Tally:
             interrupted=interrupted,
             local_asked=local.asked,
             local_us=local.microseconds,
-            local_refused=len(local.refused),
+            local_abstained=len(local.abstained),
             compared=local.compared,
             agreeing=local.agreeing,
             difference=round(local.difference, 6),

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.lines import Line, split_lines
 from search_router.domain.logs.dialects import (
     BOM,
     MAX_ROW_BYTES,
@@ -22,7 +21,8 @@ from search_router.domain.logs.dialects import (
     value_at,
 )
 from search_router.domain.logs.quoted_rows import join_quoted
-from search_router.domain.serving.decisions import MAX_QUERY_BYTES, normalised_query
+from search_router.domain.queries import MAX_QUERY_BYTES, normalised_query
+from search_router.domain.streams import Line, split_lines
 
 
 class LogRow(NamedTuple):

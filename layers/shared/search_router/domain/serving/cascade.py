@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from search_router.domain.errors import InvalidInputError, TransientError
-from search_router.domain.local_tier.tier import LocalTally, LocalTier
+from search_router.domain.queries import normalised_query, query_digest
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
     ModelReply,
     Status,
     decide,
-    normalised_query,
     prior_decision,
-    query_digest,
 )
+from search_router.domain.serving.local_tier import LocalTier, LocalTierStats
 
 MAX_CHUNK = 100  # queries looked up at a time, while half of them turn out to be known
 MAX_STEP = 25  # otherwise, and answers remembered at a time
@@ -31,12 +30,12 @@ _GOLDEN_RATIO = 0.618
 
 
 class AnswerCache(Protocol):
-    """Remembers decisions by normalised query, for one champion version and one asker."""
+    """Remembers decisions by normalised query, for one champion version and one owner."""
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         """Return what is known of these normalised queries; nothing while it cannot be read."""
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Keep these decisions; losing some is harmless."""
 
 
@@ -60,7 +59,7 @@ class Routing:
     decisions: dict[str, Decision] = field(default_factory=dict)
     pending: list[str] = field(default_factory=list)
     problem: TransientError | None = None
-    local: LocalTally = field(default_factory=LocalTally)
+    local: LocalTierStats = field(default_factory=LocalTierStats)
 
 
 def distinct_queries(queries: Sequence[str]) -> dict[str, str]:
@@ -106,7 +105,7 @@ def route(
     return routing
 
 
-def give_up(routing: Routing, serving: ServingModel, problem: str) -> None:
+def serve_prior(routing: Routing, serving: ServingModel, problem: str) -> None:
     """Answer what is still pending with the prior."""
     for key in routing.pending:
         routing.decisions[key] = prior_decision(serving.prior, problem)
@@ -121,7 +120,7 @@ def _unknown(
     forward, size = True, step
     while left:
         chunk = [left.popleft() if forward else left.pop() for _ in range(min(size, len(left)))]
-        known = cache.recall(chunk)
+        known = cache.get_many(chunk)
         routing.decisions.update(known)
         yield from ((key, queries[key]) for key in chunk if key not in known)
         met = 2 * len(known) >= len(chunk)
@@ -170,7 +169,7 @@ class _Memory:
 
     def flush(self) -> None:
         if self._learnt:
-            self._cache.remember(self._learnt)
+            self._cache.put_many(self._learnt)
         self._learnt = {}
 
 
@@ -190,9 +189,9 @@ class NoModel:
 class NoCache:
     """Knows nothing and keeps nothing: an evaluation measures the model itself."""
 
-    def recall(self, queries: Sequence[str]) -> Mapping[str, Decision]:  # noqa: ARG002
+    def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:  # noqa: ARG002
         """Return nothing."""
         return {}
 
-    def remember(self, decisions: Mapping[str, Decision]) -> None:
+    def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Forget them."""

@@ -18,7 +18,7 @@ class ServingModel(BaseModel):
     `model_id` is a deployment ARN or a foundation model's id, `priced_as` the foundation model that
     its tokens are billed as, `prior` the mean training label. Answers are compared with
     `training_histograms`, the labels per modality and bin; a record of an older version has none.
-    `local_model` is the version of the local tier's artefact that was trained on the same labels.
+    `local_model` is the version of the local tier's artifact that was trained on the same labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -5,9 +5,7 @@ counted: text or code fences around the JSON object are cut off, and a sum withi
 scaled. Everything else is invalid, and the query is answered by the champion's prior instead.
 """
 
-import hashlib
 import json
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +21,6 @@ from search_router.domain.weights import (
     weights_from_object,
 )
 
-MAX_QUERY_BYTES = 4_000
 END_TURN = "end_turn"
 
 
@@ -68,16 +65,6 @@ class Decision:
     output_tokens: int = 0
     cost_usd: float = 0.0
     problem: str = ""
-
-
-def normalised_query(query: str) -> str:
-    """Return the form by which equal queries are recognised: NFC, white space collapsed."""
-    return " ".join(unicodedata.normalize("NFC", query).split())
-
-
-def query_digest(query: str) -> str:
-    """Hash a query's normalised form for cache keys and identity checks: 32 hex digits."""
-    return hashlib.sha256(normalised_query(query).encode("utf-8")).hexdigest()[:32]
 
 
 def decide(reply: ModelReply, serving: ServingModel) -> Decision:
@@ -128,14 +115,14 @@ def parse_answer(text: str, modalities: Modalities) -> tuple[Weights, bool]:
     return normalise(weights), surrounded or off
 
 
-def cached_value(decision: Decision, asker: str) -> str:
+def cached_value(decision: Decision, owner: str) -> str:
     """Serialise what the cache keeps: the answer, what it cost, and for whom it was asked."""
     return json.dumps(
         {
             "weights": decision.weights,
             "status": decision.status.value,
             "model": decision.model,
-            "asker": asker,
+            "owner": owner,
             "call": [
                 decision.latency_ms,
                 decision.input_tokens,
@@ -146,14 +133,14 @@ def cached_value(decision: Decision, asker: str) -> str:
     )
 
 
-def decision_from_cache(value: str, asker: str) -> Decision:
+def decision_from_cache(value: str, owner: str) -> Decision:
     """Read back what `cached_value` wrote.
 
-    For anybody it costs nothing and took no call. For the asker itself, who lost the answer to a
+    For anybody it costs nothing and took no call. For the owner itself, who lost the answer to a
     crash or a deadline, it is the call that was paid for, so that no attempt's money is forgotten.
     """
     kept = json.loads(value)
     weights, status, model = tuple(kept["weights"]), Status(kept["status"]), kept["model"]
-    if asker and kept["asker"] == asker:
+    if owner and kept["owner"] == owner:
         return Decision(weights, Tier.DISTILLED, status, model, *kept["call"])
     return Decision(weights, Tier.CACHE, status, model)

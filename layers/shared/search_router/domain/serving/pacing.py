@@ -65,7 +65,7 @@ class Pace:
                 self._lowered = now
                 self._next = now if self._next is None else max(self._next, now)
 
-    def take_refusals(self) -> int:
+    def pop_throttle_count(self) -> int:
         """Return how often it was throttled since this was last asked."""
         with self._lock:
             refusals, self._refusals = self._refusals, 0

@@ -9,8 +9,9 @@ from typing import Any
 
 from search_router.domain import strict_json
 from search_router.domain.errors import BadRequestError, InvalidInputError, TooLargeError
+from search_router.domain.queries import normalised_query
 from search_router.domain.serving.champions import Champion
-from search_router.domain.serving.decisions import Decision, normalised_query
+from search_router.domain.serving.decisions import Decision
 from search_router.domain.weights import dominant
 
 MAX_BODY_BYTES = 16 * 1024  # a thousand characters, each escaped as a pair of surrogates, and room

@@ -11,12 +11,21 @@ from collections.abc import Sequence
 from operator import itemgetter
 from random import Random
 
-from search_router.domain.lifecycle.evaluation import Interval
+from pydantic import BaseModel, ConfigDict
 
 RESAMPLES = 2_000
 _SEED = 6
 _TAIL = 0.025
 _Z = 1.959964  # the normal distribution's 97.5 % point
+
+
+class Interval(BaseModel):
+    """Where a figure lies with 95 % confidence."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    low: float
+    high: float
 
 
 class Resampling:

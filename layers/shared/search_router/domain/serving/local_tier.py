@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from search_router.domain.grading import agrees, errors, mean
-from search_router.domain.serving.decisions import Decision, Status, Tier, query_digest
+from search_router.domain.queries import query_digest
+from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.weights import Weights
 
 _HASH_RANGE = 2**32
@@ -58,7 +59,7 @@ class LocalTier:
 
 
 @dataclass(slots=True)
-class LocalTally:
+class LocalTierStats:
     """What the local tier did for one set of distinct queries.
 
     `asked` = served + refused + left to the distilled model; `microseconds` are of all asked. Of
@@ -69,7 +70,7 @@ class LocalTally:
     asked: int = 0
     microseconds: int = 0
     served: int = 0
-    refused: list[str] = field(default_factory=list)
+    abstained: list[str] = field(default_factory=list)
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
@@ -81,7 +82,7 @@ class LocalTally:
         self.asked += 1
         self.microseconds += answer.microseconds
         if answer.weights is None:
-            self.refused.append(key)
+            self.abstained.append(key)
             return None
         if not tier.serves(key):
             self._opinions[key] = answer.weights

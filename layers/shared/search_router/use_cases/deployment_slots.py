@@ -6,10 +6,10 @@ from search_router.domain.serving.champions import Champion
 from search_router.ports import ChampionRepository, Deployments
 
 MAX_DEPLOYMENTS = 10  # Bedrock quota: custom model deployments per account
-FREE_PLACES = 2  # Bedrock makes two at a time
+FREE_SLOTS = 2  # Bedrock makes two at a time
 
 
-def free_places(
+def free_deployment_slots(
     champions: ChampionRepository, deployments: Deployments, versions_in_use: Collection[int]
 ) -> int:
     """Delete deployments of former champions, oldest first, until two places are free.
@@ -18,7 +18,7 @@ def free_places(
     which unfinished query logs are routed by. Models are kept; return how many deployments went.
     """
     deployed = set(deployments.arns())
-    surplus = len(deployed) - (MAX_DEPLOYMENTS - FREE_PLACES)
+    surplus = len(deployed) - (MAX_DEPLOYMENTS - FREE_SLOTS)
     if surplus <= 0:
         return 0
     history = list(champions.history())

@@ -72,14 +72,14 @@ def pack(model: LocalModel) -> bytes:
     return _MAGIC + hashlib.sha256(payload).digest() + zlib.compress(payload, 9)
 
 
-def version_of(artefact: bytes) -> str:
-    """Name an artefact by its content: 32 hex digits, the same whatever zlib made of it."""
-    return artefact[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES].hex()[:32]
+def version_of(artifact: bytes) -> str:
+    """Name an artifact by its content: 32 hex digits, the same whatever zlib made of it."""
+    return artifact[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES].hex()[:32]
 
 
-def unpack(artefact: bytes, modalities: Modalities) -> LocalModel:
+def unpack(artifact: bytes, modalities: Modalities) -> LocalModel:
     """Read a model back; raises InvalidInputError for anything but what `pack` wrote for these."""
-    payload = _payload(artefact)
+    payload = _payload(artifact)
     (length,) = _LENGTH.unpack_from(payload)
     header = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
     if tuple(header["modalities"]) != modalities:
@@ -106,20 +106,20 @@ def unpack(artefact: bytes, modalities: Modalities) -> LocalModel:
     return LocalModel(neighbourhood, Gate(**gate))
 
 
-def _payload(artefact: bytes) -> bytes:
+def _payload(artifact: bytes) -> bytes:
     start = len(_MAGIC) + _DIGEST_BYTES
-    if artefact[: len(_MAGIC)] != _MAGIC:
-        kind = "of another format version" if artefact.startswith(_MAGIC[:-1]) else "no local model"
-        raise InvalidInputError(f"the artefact is {kind}")
+    if artifact[: len(_MAGIC)] != _MAGIC:
+        kind = "of another format version" if artifact.startswith(_MAGIC[:-1]) else "no local model"
+        raise InvalidInputError(f"the artifact is {kind}")
     unpacker = zlib.decompressobj()
     try:
-        payload = unpacker.decompress(artefact[start:], _MAX_PAYLOAD)
+        payload = unpacker.decompress(artifact[start:], _MAX_PAYLOAD)
     except zlib.error:
-        raise InvalidInputError("the local model's artefact is damaged") from None
+        raise InvalidInputError("the local model's artifact is damaged") from None
     if not unpacker.eof or unpacker.unused_data:
-        raise InvalidInputError("the local model's artefact is cut off, or not alone")
-    if hashlib.sha256(payload).digest() != artefact[len(_MAGIC) : start]:
-        raise InvalidInputError("the local model's artefact is damaged: the checksum differs")
+        raise InvalidInputError("the local model's artifact is cut off, or not alone")
+    if hashlib.sha256(payload).digest() != artifact[len(_MAGIC) : start]:
+        raise InvalidInputError("the local model's artifact is damaged: the checksum differs")
     return payload
 
 

@@ -1,11 +1,57 @@
-r"""Cut a stream of bytes into lines, with bounded memory and exact byte offsets.
+"""Process byte streams piece by piece: decompress, split into lines, batch."""
 
-Only `\n` ends a line (JSON strings may hold U+2028 and friends), one trailing `\r` is dropped, and
-a line over the limit is reported without ever being held whole.
-"""
-
+import zlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from search_router.domain.errors import InvalidInputError
+
+MAX_RATIO = 200
+_STEP_BYTES = 64 * 1024
+_GZIP_WINDOW = 31  # zlib's code for "gzip header and trailer, 32 KiB window"
+_FREE_BYTES = 16 * 1024 * 1024  # small files may compress as well as they like
+
+
+def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield the unpacked bytes of one or more gzip members.
+
+    Raises InvalidInputError for damaged or truncated input, more than `max_bytes` unpacked, or a
+    ratio over 200:1 beyond the first 16 MiB.
+    """
+    packed = unpacked = 0
+    member = zlib.decompressobj(_GZIP_WINDOW)
+    open_member = False
+    for chunk in chunks:
+        packed += len(chunk)
+        data = chunk
+        while data:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP_WINDOW)
+            piece = _unpack(member, data, unpacked)
+            open_member = not member.eof
+            unpacked += len(piece)
+            if unpacked > max_bytes:
+                raise InvalidInputError(f"more than {max_bytes} bytes when unpacked")
+            if unpacked > max(_FREE_BYTES, packed * MAX_RATIO):
+                raise InvalidInputError(f"unpacks to more than {MAX_RATIO} times its size")
+            yield piece
+            data = member.unused_data if member.eof else member.unconsumed_tail
+    if open_member:
+        raise InvalidInputError(f"the gzip data is truncated after {unpacked} unpacked bytes")
+
+
+def is_gzip(start: bytes) -> bool:
+    """Tell gzip data by its first two bytes; names and headers may lie (RFC 1952)."""
+    return start.startswith(b"\x1f\x8b")
+
+
+def _unpack(member: "zlib._Decompress", data: bytes, unpacked: int) -> bytes:
+    try:
+        return member.decompress(data, _STEP_BYTES)
+    except zlib.error:
+        place = f"after {unpacked} unpacked bytes"
+        raise InvalidInputError(f"the gzip data is damaged {place}") from None
 
 
 class Line(NamedTuple):
@@ -88,3 +134,13 @@ def _line(number: int, offset: int, data: bytes | None, size: int, max_bytes: in
     if data is None or len(data) > max_bytes:
         return Line(number, offset, None, size)
     return Line(number, offset, data, len(data))
+
+
+ItemT = TypeVar("ItemT")
+
+
+def batched(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
+    """Yield lists of `size` items, drawn only as they are asked for; the last may be shorter."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
