@@ -79,7 +79,7 @@ def pytest_terminal_summary(
 ) -> None:
     """Show what ran, what did not, and what tests measured, whichever process they ran in."""
     folders = Counter(
-        report.nodeid.split("/")[1]
+        Path(report.nodeid.split("::")[0]).parts[1].removeprefix("test_").removesuffix(".py")
         for outcome in ("passed", "failed")
         for report in terminalreporter.getreports(outcome)
         if report.when == "call"
