@@ -40,7 +40,7 @@ LOCKS := layers/shared/requirements requirements requirements-dev \
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-setup: $(VENV)/.dev-complete ## Make .venv with everything pinned and the search-router command
+setup: $(VENV)/.dev-complete ## Install everything into .venv (PYTHON=python3.12 chooses the Python)
 
 # What runs, which is all that `make demo` needs, and the rest: tests, linters, plots.
 $(VENV)/.run-complete: requirements.txt pyproject.toml $(VENV)/.python
@@ -61,7 +61,7 @@ demo: $(VENV)/.run-complete ## Run the main job on this machine (PROMPTS=file QU
 	@$(BIN)/search-router local demo --out "$(OUT)" \
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
-notebook: setup ## Run the notebook; its figures are saved in notebooks/figures
+notebook: setup ## Run the notebook and save its figures in notebooks/figures
 	@cd notebooks && ../$(BIN)/python -c "import nbformat, nbclient; \
 		nbclient.NotebookClient(nbformat.read('distil-and-route.ipynb', 4), timeout=400).execute()"
 	@ls notebooks/figures
@@ -124,13 +124,13 @@ build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
 	@.ci/install build/$* --require-hashes -r $<
 	@touch $@
 
-lock: $(VENV)/.run-complete ## Pin and hash all dependencies again
+lock: $(VENV)/.run-complete ## Compile the pinned and hashed requirements from the .in files
 	@.ci/install $(VENV) --require-hashes -r .ci/requirements-uv.txt
 	@for lock in $(LOCKS); do \
 		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
 			--no-emit-index-url --no-header --no-config $$lock.in -o $$lock.txt; done
 
-clean: ## Remove what the other commands made, caches too
+clean: ## Remove what the other commands made, with their caches
 	rm -rf $(VENV) build .aws-sam demo-output bench-results notebooks/figures
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/search-router" "$$HOME/Library/Caches/search-router"
