@@ -90,7 +90,7 @@ class Cloud:
         address = urlsplit(self.bedrock_endpoint)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", "/_double/health")
+            connection.request("GET", "/_fake/health")
             calls = json.loads(connection.getresponse().read())["calls"]
         by_name = {name.partition(" ")[2]: n for name, n in calls.items() if "Converse" in name}
         return {"200": 0, "429": 0, **by_name}
@@ -175,9 +175,9 @@ def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
         emulator, endpoint = _emulator(folder)
         cleanup.callback(emulator.stop)
         double = ChildProcess(
-            "bedrock-double",
+            "bedrock-fake",
             [
-                *(sys.executable, "-m", "local_stack.bedrock_double"),
+                *(sys.executable, "-m", "local_stack.bedrock_fake"),
                 *("--s3-endpoint", endpoint, "--events-endpoint", endpoint),
                 *("--requests-per-minute", str(quota.requests_per_minute)),
                 *("--mean-latency-ms", str(mean_latency_ms)),

@@ -34,7 +34,7 @@ from local_stack.ticking import ticking_track_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "search-router"
-BEDROCK_DOUBLE = "local_stack.bedrock_double"
+BEDROCK_FAKE = "local_stack.bedrock_fake"
 AUTHORIZATIONS, BEDROCK_CALLS = "authorizations.jsonl", "bedrock-calls.jsonl"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -191,7 +191,7 @@ class LocalStack:
         arguments = [text for name, value in values.items() for text in (name, str(value))]
         environment = scrub(os.environ, home=folder) | CALLER
         return self._spawn(
-            "bedrock-double", [BEDROCK_DOUBLE, *arguments], folder=folder, env=environment
+            "bedrock-fake", [BEDROCK_FAKE, *arguments], folder=folder, env=environment
         )
 
     def _spawn(

@@ -1,6 +1,6 @@
 """What each role allows against what its function called: needed = granted.
 
-Calls of ministack's services come from its authorizations, Bedrock's from the double's record. The
+Calls of ministack's services come from its authorizations, Bedrock's from the fake's record. The
 two are joined by the access key of the worker's session.
 """
 

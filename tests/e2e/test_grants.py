@@ -146,9 +146,9 @@ class Story:
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:
-        """Change the double while it runs."""
+        """Change the fake while it runs."""
         request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.local.connection.bedrock_endpoint}/_double/settings",
+            f"{self.local.connection.bedrock_endpoint}/_fake/settings",
             json.dumps(settings).encode(),
             method="POST",
         )

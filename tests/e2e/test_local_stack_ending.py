@@ -96,7 +96,7 @@ def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     dynamodb = connection.client("dynamodb")
     wait_until(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
     members = members_of(process.pid)
-    assert len(members) == 3  # emulator, double, worker
+    assert len(members) == 3  # emulator, fake, worker
     yield Owner(process, connection, Path(places["TMPDIR"]), members)
     process.kill()
     process.wait()
@@ -142,12 +142,12 @@ def test_a_start_that_fails_leaves_nothing(
     sample_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(launcher, "BEDROCK_DOUBLE", "local_stack.no_such_module")
+    monkeypatch.setattr(launcher, "BEDROCK_FAKE", "local_stack.no_such_module")
     before = signal.getsignal(signal.SIGTERM)
     children = members_of(os.getpid())
     stack = LocalStack(LocalStackOptions(template=sample_template))
 
-    with pytest.raises(LocalStackError, match=r"bedrock-double ended(.|\n)*no_such_module"):
+    with pytest.raises(LocalStackError, match=r"bedrock-fake ended(.|\n)*no_such_module"):
         stack.__enter__()
 
     assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == []

@@ -1,7 +1,7 @@
-"""What the published sample does wrong, one test each: the double refuses it as Bedrock would.
+"""What the published sample does wrong, one test each: the fake refuses it as Bedrock would.
 
 The sample is the AWS blog post of 2026-04-17 on distilling a video-search router; where it only
-reads a reply wrongly, the test holds that the double's reply is the one that breaks it.
+reads a reply wrongly, the test holds that the fake's reply is the one that breaks it.
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoRegionError
 
-from local_stack.bedrock_double import BedrockDouble, DoubleSettings
-from tests.integration.double_bench import (
+from local_stack.bedrock_fake import FakeBedrock, FakeSettings
+from tests.integration.fake_bench import (
     BASE,
     NO_RETRIES,
     SESSION,
@@ -22,7 +22,7 @@ from tests.integration.double_bench import (
     teacher,
     text_of,
 )
-from tests.integration.test_bedrock_double_evaluation import JOB, METRIC, changed
+from tests.integration.test_bedrock_fake_evaluation import JOB, METRIC, changed
 
 # Printed in the post as one training record: the quotes inside the label are not escaped.
 SAMPLE_RECORD = (
@@ -102,7 +102,7 @@ def test_9a_the_rating_scale_has_another_name(bench: Bench) -> None:
     scale = [{"definition": "Excellent", "value": {"floatValue": 5}}]
     job = changed(f"{METRIC}/rating_scale", scale)  # boto3 would not even send it
 
-    reply = bench.double.answer("POST", "/evaluation-jobs", json.dumps(job).encode())
+    reply = bench.fake.answer("POST", "/evaluation-jobs", json.dumps(job).encode())
 
     assert (reply.status, reply.error_type) == (400, "ValidationException")
     assert b"Unknown parameter" in reply.body
@@ -150,8 +150,8 @@ def test_11d_a_client_needs_a_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_11e_nova_is_distilled_in_one_region_only() -> None:
-    with BedrockDouble(DoubleSettings(region="us-west-2")) as double:
-        client = SESSION.client("bedrock", endpoint_url=double.url, config=NO_RETRIES)
+    with FakeBedrock(FakeSettings(region="us-west-2")) as fake:
+        client = SESSION.client("bedrock", endpoint_url=fake.url, config=NO_RETRIES)
         with invalid("us-east-1 only"):
             client.create_model_customization_job(
                 jobName="run-1",
