@@ -21,10 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local_stack.connection import answers
-from local_stack.environment import CALLER, scrub
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
-from local_stack.processes import ChildProcess, LocalStackError, own_folder
+from local_stack.processes import CALLER, ChildProcess, LocalStackError, own_folder, scrub
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository

@@ -1,4 +1,4 @@
-"""The SAM template as data: what to package, and the same template pointing at the packages."""
+"""Reads the SAM template and points its code at uploaded archives."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def load_template(path: Path, parameters: Mapping[str, Any] | None = None) -> di
 
 @dataclass(frozen=True)
 class SamTemplate:
-    """An untranslated SAM template and the folder its paths are relative to."""
+    """A flat, untranslated SAM template and the folder of its relative paths."""
 
     document: Mapping[str, Any]
     folder: Path
@@ -61,11 +61,11 @@ class SamTemplate:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The declared parameters by name."""
+        """The parameters by name."""
         return dict(self.document.get("Parameters", {}))
 
     def resources(self, *types: str) -> dict[str, dict[str, Any]]:
-        """Return the properties, by logical id, of the resources of these types."""
+        """Return the properties of all resources of these types, by logical id."""
         return {
             name: resource.get("Properties", {})
             for name, resource in self.document["Resources"].items()
@@ -73,7 +73,7 @@ class SamTemplate:
         }
 
     def code_folders(self, resource_type: str) -> dict[str, Path]:
-        """Return the folder of code, by logical id, of every function or layer."""
+        """Return the code folder of every function or layer, by logical id."""
         key = CODE_PROPERTY[resource_type]
         default = self.document.get("Globals", {}).get("Function", {}).get(key)
         folders = {}
@@ -84,8 +84,8 @@ class SamTemplate:
             folders[name] = self.folder / relative
         return folders
 
-    def pointing_at(self, code: Mapping[str, str]) -> dict[str, Any]:
-        """Return the template with the code of each logical id replaced by an S3 address."""
+    def with_code(self, code: Mapping[str, str]) -> dict[str, Any]:
+        """Return a copy whose functions and layers have these S3 addresses, by logical id."""
         document: dict[str, Any] = copy.deepcopy(dict(self.document))
         for name, address in code.items():
             resource = document["Resources"][name]

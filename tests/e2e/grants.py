@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_stack.environment import CALLER
-from local_stack.expansion import ACCOUNT, REGION, Resolver
 from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS
+from local_stack.processes import CALLER
+from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, listed, matches
 
 _BEDROCK = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:"

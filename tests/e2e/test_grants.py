@@ -17,9 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from local_stack.drift import expected
-from local_stack.expansion import ACCOUNT, REGION, Resolver
-from local_stack.launcher import PROJECT, STACK_NAME, LocalStack, LocalStackOptions
+from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
@@ -29,6 +27,7 @@ from search_router.domain import naming
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.logs.query_logs import LogState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
+from tests.expanded_template import ACCOUNT, REGION, Resolver, expected
 from tests.policies import Request
 
 # Too few for a holdout of 20 rows: such a run is rejected.
@@ -335,7 +334,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
         story = Story(local, local_stack_of(connection), tmp_path_factory.mktemp("story"))
         for chapter in CHAPTERS:
             chapter(story)
-        resolver = expected(connection, template, local.parameters, stack_name=STACK_NAME)
+        resolver = expected(connection, template, local.parameters)
 
         def settled() -> list[Call] | None:
             """Return the calls once what was started last has made its own."""

@@ -200,31 +200,6 @@ def test_track_runs_can_be_ticked_faster_than_its_schedule(stack: StackConnectio
     assert len(seen(stack, "tick")) == after
 
 
-def test_properties_that_the_emulator_drops_are_set_all_the_same(stack: StackConnection) -> None:
-    dynamodb, table = stack.client("dynamodb"), stack.outputs["RecordsTableName"]
-    rules = stack.client("s3").get_bucket_lifecycle_configuration(
-        Bucket=stack.outputs["UploadBucketName"]
-    )["Rules"]
-
-    ttl = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
-    limit = stack.client("lambda").get_function_concurrency(
-        FunctionName=stack.outputs["TrackRunsFunctionName"]
-    )
-    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
-    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    assert limit["ReservedConcurrentExecutions"] == 2
-    assert rules == [
-        {
-            "ID": "expire-overwritten-versions",
-            "Status": "Enabled",
-            "Filter": {"Prefix": ""},
-            "Expiration": {"ExpiredObjectDeleteMarker": True},
-            "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
-        }
-    ]
-
-
 def test_what_is_not_emulated_is_said(sample_stack: LocalStack) -> None:
     said = {item.what: item.how for item in sample_stack.not_emulated}
 

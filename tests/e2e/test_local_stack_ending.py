@@ -83,7 +83,7 @@ def places(tmp_path: Path) -> dict[str, str]:
 def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     options = LocalStackOptions(template=sample_template)
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_stack", to_json(options)], env=places, cwd=PROJECT
+        [sys.executable, "-m", "local_stack.background", to_json(options)], env=places, cwd=PROJECT
     )
     runtime = runtime_folder(places)
     wait_until(lambda: bool(running_stacks(runtime)), "the stack did not start")

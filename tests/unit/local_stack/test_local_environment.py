@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from local_stack.environment import installer_environment, scrub
 from local_stack.ministack_server import server_environment
+from local_stack.processes import installer_environment, scrub
 
 HOSTILE = {
     "PATH": "/bin",

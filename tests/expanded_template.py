@@ -1,7 +1,6 @@
-"""What a template asks for, resource by resource, without help from the emulator.
+"""The template as plain CloudFormation, with its intrinsics resolved for one deployed stack.
 
-The SAM template is translated here and its intrinsics are resolved here, from the parameters and
-the physical names only, so that a mistake of the emulator's CloudFormation shows as a difference.
+It uses SAM's translator and the physical ids only, not the emulator's CloudFormation.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-from local_stack.environment import CALLER
-from local_stack.processes import LocalStackError
-from local_stack.template import SamTemplate
+from local_stack.connection import StackConnection
+from local_stack.processes import CALLER, LocalStackError
+from local_stack.state_file import STACK_NAME
+from local_stack.template import CODE_PROPERTY, SamTemplate
 
 ACCOUNT = "000000000000"
 REGION = CALLER["AWS_DEFAULT_REGION"]
@@ -30,23 +30,23 @@ _SUB_VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")
 
 
 def expand(template: SamTemplate, addresses: Mapping[str, str]) -> Document:
-    """Translate into plain CloudFormation; `addresses` are where the code of each id lies."""
+    """Translate to plain CloudFormation, with the S3 addresses of the code by logical id."""
     session = boto3.Session(
         region_name=REGION,
         aws_access_key_id=CALLER["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CALLER["AWS_SECRET_ACCESS_KEY"],
     )
     translator = Translator(None, Parser(), boto_session=session)
-    document: Document = translator.translate(template.pointing_at(addresses), parameter_values={})
+    document: Document = translator.translate(template.with_code(addresses), parameter_values={})
     return document
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Replaces every intrinsic of an expanded template by its value in one deployed stack.
+    """Replaces the intrinsics of an expanded template by their values in one deployed stack.
 
-    `attributes` holds what cannot be told from a physical id, by (logical id, attribute).
-    Raises `LocalStackError` for an intrinsic, name or attribute that it does not know.
+    `attributes` holds values that do not follow from a physical id, by (logical id, attribute).
+    Raises `LocalStackError` for an unknown intrinsic, name or attribute.
     """
 
     document: Document
@@ -56,7 +56,7 @@ class Resolver:
     attributes: Mapping[tuple[str, str], str]
 
     def resolve(self, value: Any) -> Any:
-        """Return `value` with intrinsics replaced; what is `AWS::NoValue` is left out."""
+        """Return `value` without intrinsics and without `AWS::NoValue`."""
         if isinstance(value, list):
             parts = [self.resolve(part) for part in value]
             return [part for part in parts if part is not _NO_VALUE]
@@ -72,7 +72,7 @@ class Resolver:
         return {key: part for key, part in resolved.items() if part is not _NO_VALUE}
 
     def holds(self, condition: str | None) -> bool:
-        """Evaluate a named condition of the template; no name is always true."""
+        """Return the value of a named condition, or True for None."""
         return condition is None or self._is_true(self.document["Conditions"][condition])
 
     @property
@@ -113,7 +113,7 @@ class Resolver:
             return self.attributes[name, attribute]
         type_ = self.document["Resources"][name]["Type"]
         if (type_, attribute) not in _ATTRIBUTES or name not in self.physical_ids:
-            raise LocalStackError(f"cannot tell {attribute} of {name} ({type_})")
+            raise LocalStackError(f"cannot resolve {attribute} of {name} ({type_})")
         id_ = self.physical_ids[name]
         return _ATTRIBUTES[type_, attribute].format(id=id_, last=re.split("[/:]", id_)[-1])
 
@@ -150,7 +150,7 @@ class Resolver:
                 return all(self._is_true(part) for part in argument)
             case "Fn::Or":
                 return any(self._is_true(part) for part in argument)
-        raise LocalStackError(f"cannot decide {json.dumps(condition)}")
+        raise LocalStackError(f"cannot evaluate {json.dumps(condition)}")
 
 
 _HERE = f"{REGION}:{ACCOUNT}"
@@ -168,3 +168,30 @@ _ATTRIBUTES = {
     ("AWS::SQS::Queue", "QueueName"): "{last}",
     ("AWS::SQS::Queue", "QueueUrl"): "{id}",
 }
+
+
+def expected(
+    connection: StackConnection, template: SamTemplate, parameters: Mapping[str, str]
+) -> Resolver:
+    """Return the expanded template, ready to be resolved for a running stack."""
+    cloudformation = connection.client("cloudformation")
+    reply = cloudformation.get_template(StackName=STACK_NAME, TemplateStage="Original")
+    body = reply["TemplateBody"]
+    deployed = (json.loads(body) if isinstance(body, str) else body)["Resources"]
+    # The logical id of a layer contains a hash of the address of its code.
+    addresses = {
+        name: resource["Properties"][CODE_PROPERTY[resource["Type"]]]
+        for name, resource in deployed.items()
+        if resource["Type"] in CODE_PROPERTY
+    }
+    document = expand(template, addresses)
+    listed = cloudformation.describe_stack_resources(StackName=STACK_NAME)["StackResources"]
+    physical_ids = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in listed}
+    urls = {
+        (name, "FunctionUrl"): connection.client("lambda").get_function_url_config(
+            FunctionName=physical_ids[name]
+        )["FunctionUrl"]
+        for name, resource in document["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Url" and name in physical_ids
+    }
+    return Resolver(document, parameters, physical_ids, STACK_NAME, urls)

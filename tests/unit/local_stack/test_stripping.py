@@ -1,9 +1,9 @@
-"""The layer is slimmed of what no function needs, and of nothing else."""
+"""The layer is stripped of what no function needs, and of nothing else."""
 
 import re
 from pathlib import Path
 
-from local_stack.slimming import SERVICES, size_of, slim
+from local_stack.stripping import SERVICES, size_of, strip
 from tests.conftest import TESTS
 
 DEPENDENCIES = TESTS.parent / "layers/shared/search_router/dependencies.py"
@@ -33,8 +33,8 @@ def test_only_the_data_of_other_services_goes(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"12345")
 
-    # WHEN they are slimmed
-    removed = slim(tmp_path)
+    # WHEN they are stripped
+    removed = strip(tmp_path)
 
     # THEN only the second is gone
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
