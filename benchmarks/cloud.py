@@ -177,7 +177,7 @@ def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
             "bedrock-fake",
             [
                 *(sys.executable, "-m", "local_stack.bedrock_fake"),
-                *("--s3-endpoint", endpoint, "--events-endpoint", endpoint),
+                *("--aws-endpoint", endpoint),
                 *("--requests-per-minute", str(quota.requests_per_minute)),
                 *("--mean-latency-ms", str(mean_latency_ms)),
                 *("--job-seconds", "0", "--deployment-seconds", "0"),

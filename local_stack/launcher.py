@@ -184,8 +184,7 @@ class LocalStack:
         options = self._options
         values = {
             "--port": 0,
-            "--s3-endpoint": emulator,
-            "--events-endpoint": emulator,
+            "--aws-endpoint": emulator,
             "--mean-latency-ms": options.mean_latency_ms,
             "--requests-per-minute": options.requests_per_minute,
             "--malformed-rate": options.malformed_rate,

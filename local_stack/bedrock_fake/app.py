@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -36,6 +35,7 @@ from local_stack.bedrock_fake.foundation_models import FoundationModels
 from local_stack.bedrock_fake.resources import Account, ReadObject, WriteObject
 from local_stack.bedrock_fake.server import CallRecorder, HttpReply, LoopbackServer
 from local_stack.bedrock_fake.settings import FakeSettings, LiveSettings
+from local_stack.loopback import LoopbackClients
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ class FakeBedrock:
 
     `read_object` takes an S3 URI and returns bytes or raises LookupError; `write_object` takes a
     URI and bytes; `publish` takes each `StateChangeEvent` that `process_due` finds due. They
-    default to the endpoints of the settings. Without an events endpoint, events are dropped.
+    default to S3 and EventBridge at the settings' `aws_endpoint`. Without one, objects cannot be
+    read or written and events are dropped.
     """
 
     def __init__(
@@ -133,11 +134,12 @@ class FakeBedrock:
         settings = settings or FakeSettings()
         self._live = LiveSettings(settings)
         account = Account(self._live, clock or SystemClock())
-        if publish is None and settings.events_endpoint:
-            publish = EventBridgePublisher(settings)
+        if settings.aws_endpoint:
+            clients = LoopbackClients(settings.aws_endpoint)
+            s3, publish = S3Objects(clients), publish or EventBridgePublisher(clients)
+            read_object, write_object = read_object or s3.read, write_object or s3.write
+        read_object, write_object = read_object or _no_read, write_object or _no_write
         self._delivery = EventDelivery(publish or _drop, account)
-        s3 = S3Objects(settings)
-        read_object, write_object = read_object or s3.read, write_object or s3.write
         foundation_models = FoundationModels(account)
         models = CustomModels(account)
         deployments = Deployments(account, models)
@@ -220,12 +222,7 @@ class FakeBedrock:
         self._server.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.stop()
 
@@ -242,7 +239,15 @@ class FakeBedrock:
 
 
 def _drop(_event: object) -> None:
-    """Discard an event when no bus is configured."""
+    """Drop an event when there is no bus."""
+
+
+def _no_read(uri: str) -> bytes:
+    raise LookupError(uri)
+
+
+def _no_write(uri: str, _body: bytes) -> None:
+    raise LookupError(uri)
 
 
 def _json(status: int, fields: Mapping[str, Any]) -> HttpReply:

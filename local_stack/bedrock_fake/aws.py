@@ -1,34 +1,24 @@
 """The services that Bedrock calls: S3 for datasets and results, EventBridge for job events.
 
-Both are reached on loopback with fixed test keys, so no request can reach an AWS account.
+Both are reached by loopback clients, so no request can reach an AWS account.
 """
 
-import functools
 import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_stack.bedrock_fake.clock import draw
 from local_stack.bedrock_fake.contract import Params
 from local_stack.bedrock_fake.resources import Account
-from local_stack.bedrock_fake.settings import FakeSettings
+from local_stack.loopback import LoopbackClients
 
 SOURCE = "aws.bedrock"
 DETAIL_TYPE = "Model Customization Job State Change"
-_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=20,
-    retries={"mode": "standard", "max_attempts": 3},
-    s3={"addressing_style": "path"},
-)
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +36,16 @@ Publish = Callable[[StateChangeEvent], None]
 
 
 class S3Objects:
-    """Reads datasets from the S3 of the settings and writes results to it."""
+    """Reads datasets from S3 and writes results to it."""
 
-    def __init__(self, settings: FakeSettings) -> None:
-        self._settings = settings
+    def __init__(self, clients: LoopbackClients) -> None:
+        self._clients = clients
 
     def read(self, uri: str) -> bytes:
         """Return an object's bytes; raises LookupError if it cannot be read."""
         try:
-            body: bytes = self._client.get_object(**_location(uri))["Body"].read()
+            reply = self._clients.client("s3").get_object(**_location(uri))
+            body: bytes = reply["Body"].read()
         except (BotoCoreError, ClientError) as error:
             raise LookupError(uri) from error
         return body
@@ -62,20 +53,16 @@ class S3Objects:
     def write(self, uri: str, body: bytes) -> None:
         """Write an object; raises LookupError if it cannot be written."""
         try:
-            self._client.put_object(**_location(uri), Body=body)
+            self._clients.client("s3").put_object(**_location(uri), Body=body)
         except (BotoCoreError, ClientError) as error:
             raise LookupError(uri) from error
 
-    @functools.cached_property
-    def _client(self) -> Any:
-        return _client("s3", self._settings, self._settings.s3_endpoint)
-
 
 class EventBridgePublisher:
-    """Puts events on the default bus of the settings' EventBridge."""
+    """Puts events on the default bus of EventBridge."""
 
-    def __init__(self, settings: FakeSettings) -> None:
-        self._settings = settings
+    def __init__(self, clients: LoopbackClients) -> None:
+        self._clients = clients
 
     def __call__(self, event: StateChangeEvent) -> None:
         """Put one event; logs a failure, because Bedrock's events are best effort."""
@@ -87,16 +74,12 @@ class EventBridgePublisher:
             "Detail": json.dumps(event.detail),
         }
         try:
-            reply = self._client.put_events(Entries=[entry])
+            reply = self._clients.client("events").put_events(Entries=[entry])
         except (BotoCoreError, ClientError):
             logger.exception("event lost", extra={"job_arn": event.job_arn})
             return
         if reply["FailedEntryCount"]:
             logger.error("event rejected", extra={"job_arn": event.job_arn, "reply": reply})
-
-    @functools.cached_property
-    def _client(self) -> Any:
-        return _client("events", self._settings, self._settings.events_endpoint)
 
 
 class EventDelivery:
@@ -137,12 +120,3 @@ class EventDelivery:
 def _location(uri: str) -> dict[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": key}
-
-
-def _client(service: str, settings: FakeSettings, endpoint: str) -> Any:
-    session: Any = boto3.Session(
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - opens nothing
-        region_name=settings.region,
-    )
-    return session.client(service, endpoint_url=endpoint, config=_CONFIG)

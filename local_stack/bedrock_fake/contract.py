@@ -12,7 +12,6 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -75,46 +74,38 @@ def not_found(message: str) -> BedrockError:
     return BedrockError("ResourceNotFoundException", message)
 
 
+def conflict(message: str) -> BedrockError:
+    """Return a ConflictException."""
+    return BedrockError("ConflictException", message)
+
+
+def check_quota(count: int, quota: int, what: str) -> None:
+    """Raise a ServiceQuotaExceededException if no further resource fits the quota."""
+    if count >= quota:
+        raise BedrockError(
+            "ServiceQuotaExceededException", f"The account has its maximum of {quota} {what}."
+        )
+
+
 # --- Routes ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The path of one operation; a label segment is None and its name is in `labels`."""
-
-    operation: OperationModel
-    segments: tuple[str | None, ...]
-    labels: tuple[str, ...]
-
-    def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
-        """Return the label values, or None if a path of equal length does not match."""
-        values = []
-        for wanted, given in zip(self.segments, segments, strict=True):
-            if wanted is None:
-                values.append(unquote(given))
-            elif wanted != given:
-                return None
-        return dict(zip(self.labels, values, strict=True))
 
 
 class Router:
     """Maps method and path to an operation, for every operation of both services."""
 
     def __init__(self) -> None:
-        self._routes: dict[tuple[str, int], list[Route]] = {}
         self._by_name: dict[str, OperationModel] = {}
+        # By method and number of path segments.
+        self._routes: dict[tuple[str, int], list[tuple[re.Pattern[str], OperationModel]]] = {}
         for service in SERVICES:
             model = ServiceModel(Loader().load_service_model(service, "service-2"))
             for name in model.operation_names:
-                self._add(model.operation_model(name))
-
-    def _add(self, operation: OperationModel) -> None:
-        self._by_name[operation.name] = operation
-        parts = _segments(operation.http["requestUri"])
-        labels = tuple(part[1:-1] for part in parts if part.startswith("{"))
-        segments = tuple(None if part.startswith("{") else part for part in parts)
-        routes = self._routes.setdefault((operation.http["method"], len(parts)), [])
-        routes.append(Route(operation, segments, labels))
+                operation = model.operation_model(name)
+                path = operation.http["requestUri"].rstrip("/")
+                pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "/?")
+                key = (operation.http["method"], path.count("/"))
+                self._routes.setdefault(key, []).append((pattern, operation))
+                self._by_name[name] = operation
 
     def operation(self, name: str) -> OperationModel:
         """Return an operation of either service; raises ValueError for an unknown name."""
@@ -124,11 +115,10 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[OperationModel, dict[str, str]] | None:
         """Return the operation and its path labels, or None for an unknown path."""
-        segments = _segments(path)
-        for route in self._routes.get((method, len(segments)), []):
-            labels = route.match(segments)
-            if labels is not None:
-                return route.operation, labels
+        for pattern, operation in self._routes.get((method, path.rstrip("/").count("/")), []):
+            found = pattern.fullmatch(path)
+            if found:
+                return operation, {name: unquote(text) for name, text in found.groupdict().items()}
         return None
 
 
@@ -136,10 +126,6 @@ class Router:
 def bedrock_router() -> Router:
     """Return the shared router. Reading the service models is slow."""
     return Router()
-
-
-def _segments(path: str) -> tuple[str, ...]:
-    return tuple(path.strip("/").split("/"))
 
 
 # --- Requests and replies -------------------------------------------------------------------------

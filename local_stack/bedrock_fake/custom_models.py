@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from local_stack.bedrock_fake.contract import BedrockError, Params, invalid, not_found
+from local_stack.bedrock_fake.contract import (
+    BedrockError,
+    Params,
+    check_quota,
+    conflict,
+    invalid,
+    not_found,
+)
 from local_stack.bedrock_fake.resources import Account, RequestTokens, is_listed, one_page
 from local_stack.bedrock_fake.teacher import AnsweringModel
 
@@ -194,7 +201,7 @@ class Deployments:
         with self._lock:
             deployment = self._find(params["customModelDeploymentIdentifier"])
             if deployment.status(self._account.now()) == "Creating":
-                raise BedrockError("ConflictException", "The deployment is still being created.")
+                raise conflict("The deployment is still being created.")
             del self._deployments[deployment.arn]
             self._account.tags.forget(deployment.arn)
             return {}
@@ -204,9 +211,7 @@ class Deployments:
         with self._lock:
             model = self._models.find(params["modelIdentifier"])
             if any(found.model.arn == model.arn for found in self._deployments.values()):
-                raise BedrockError(
-                    "ConflictException", "The custom model has a custom model deployment."
-                )
+                raise conflict("The custom model has a custom model deployment.")
             self._models.remove(model)
             return {}
 
@@ -216,15 +221,8 @@ class Deployments:
             raise invalid("The provided deployment name is currently in use.")
         now = self._account.now()
         creating = sum(found.status(now) == "Creating" for found in self._deployments.values())
-        for count, quota, what in (
-            (len(self._deployments), DEPLOYMENT_QUOTA, "custom model deployments"),
-            (creating, IN_PROGRESS_QUOTA, "deployments in progress"),
-        ):
-            if count >= quota:
-                raise BedrockError(
-                    "ServiceQuotaExceededException",
-                    f"The account has its maximum of {quota} {what}.",
-                )
+        check_quota(len(self._deployments), DEPLOYMENT_QUOTA, "custom model deployments")
+        check_quota(creating, IN_PROGRESS_QUOTA, "deployments in progress")
 
     def _new_deployment(self, params: Params, model: CustomModel) -> Deployment:
         name = params["modelDeploymentName"]

@@ -13,9 +13,10 @@ from typing import Any
 
 from local_stack.bedrock_fake.aws import StateChangeEvent
 from local_stack.bedrock_fake.contract import (
-    BedrockError,
     Params,
     UnimplementedError,
+    check_quota,
+    conflict,
     invalid,
     iso_time,
     not_found,
@@ -226,9 +227,7 @@ class CustomizationJobs:
         with self._lock:
             job = self._find(params["jobIdentifier"])
             if job.status != "InProgress":
-                raise BedrockError(
-                    "ConflictException", f"The job cannot be stopped: its status is {job.status}."
-                )
+                raise conflict(f"The job cannot be stopped: its status is {job.status}.")
             job.stop_requested_at = self._account.now()
             return {}
 
@@ -269,23 +268,16 @@ class CustomizationJobs:
 
     def _check_names(self, params: Params) -> None:
         if params["jobName"] in self._jobs:
-            raise BedrockError("ConflictException", "The provided job name is currently in use.")
+            raise conflict("The provided job name is currently in use.")
         taken = {job.model_name for job in self._jobs.values() if job.end is None}
         taken |= {model.name for model in self._models.all()}
         if params["customModelName"] in taken:
-            raise BedrockError("ConflictException", "The provided model name is currently in use.")
+            raise conflict("The provided model name is currently in use.")
 
     def _check_quotas(self) -> None:
         open_jobs = sum(job.end is None for job in self._jobs.values())
-        for count, quota, what in (
-            (open_jobs, QUOTA, "scheduled customization jobs"),
-            (open_jobs + len(self._models.all()), MODEL_QUOTA, "custom models"),
-        ):
-            if count >= quota:
-                raise BedrockError(
-                    "ServiceQuotaExceededException",
-                    f"The account has its maximum of {quota} {what}.",
-                )
+        check_quota(open_jobs, QUOTA, "scheduled customization jobs")
+        check_quota(open_jobs + len(self._models.all()), MODEL_QUOTA, "custom models")
 
     def _find(self, identifier: str) -> CustomizationJob:
         for job in self._jobs.values():

@@ -19,6 +19,8 @@ from local_stack.bedrock_fake.contract import (
     BedrockError,
     Params,
     UnimplementedError,
+    check_quota,
+    conflict,
     invalid,
     not_found,
 )
@@ -184,9 +186,7 @@ class EvaluationJobs:
         with self._lock:
             job = self._find(params["jobIdentifier"])
             if job.status != "InProgress":
-                raise BedrockError(
-                    "ConflictException", f"The job cannot be stopped: its status is {job.status}."
-                )
+                raise conflict(f"The job cannot be stopped: its status is {job.status}.")
             job.move("Stopping", self._account.now())
             return {}
 
@@ -231,14 +231,11 @@ class EvaluationJobs:
 
     def _check(self, params: Params, datasets: tuple[Dataset, ...]) -> None:
         if any(job.name == params["jobName"] for job in self._jobs.values()):
-            raise BedrockError("ConflictException", "The provided job name is currently in use.")
+            raise conflict("The provided job name is currently in use.")
         if len(params.get("jobTags", [])) > MAX_TAGS:
             raise invalid(f"At most {MAX_TAGS} tags.")
-        if sum(job.is_open for job in self._jobs.values()) >= QUOTA:
-            raise BedrockError(
-                "ServiceQuotaExceededException",
-                f"The account has its maximum of {QUOTA} automatic evaluation jobs.",
-            )
+        open_jobs = sum(job.is_open for job in self._jobs.values())
+        check_quota(open_jobs, QUOTA, "automatic evaluation jobs")
         for judge in {metric.judge for data in datasets for metric in data.metrics}:
             if not self._foundation_models.can_judge(judge):
                 raise invalid(f"The model {judge} is not supported as an evaluator.")

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,11 +81,10 @@ class LoopbackServer(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def next_request_id(self) -> str:
-        """Return a request id in AWS's format that is the same in every run."""
+        """Return a request id that is the same in every run."""
         with self._lock:
             self._requests += 1
-            digits = f"{self._requests:032x}"
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+            return str(uuid.UUID(int=self._requests))
 
     def server_bind(self) -> None:
         """Bind without HTTPServer's reverse DNS look-up, which can take seconds."""

@@ -1,11 +1,9 @@
 """The settings of the fake, which are also its command-line options."""
 
 import functools
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from local_stack.bedrock_fake.faults import FaultRule, parse_faults
 
@@ -39,8 +37,7 @@ class FakeSettings:
     event_duplicate_rate: float = _setting(0.0, "share of events that are sent twice")
     event_late_rate: float = _setting(0.0, "share of events that are late")
     event_late_seconds: float = _setting(300.0, "delay of late and of duplicate events")
-    s3_endpoint: str = _setting("", "loopback URL of S3")
-    events_endpoint: str = _setting("", "loopback URL of EventBridge")
+    aws_endpoint: str = _setting("", "loopback URL of S3 and EventBridge")
     calls_file: str = _setting("", "file that receives each distinct call")
     region: str = _setting("us-east-1", "region in ARNs and events")
     account: str = _setting("000000000000", "account in ARNs and events")
@@ -53,8 +50,6 @@ class FakeSettings:
             elif setting.type is float:
                 _require(value >= 0, f"{setting.name} must not be negative")
         parse_faults(self.faults)
-        for endpoint in (self.s3_endpoint, self.events_endpoint):
-            _require(not endpoint or _is_loopback(endpoint), f"{endpoint} is not a loopback URL")
 
     @property
     def fault_rules(self) -> tuple[FaultRule, ...]:
@@ -63,7 +58,7 @@ class FakeSettings:
 
 
 _parse_faults = functools.cache(parse_faults)
-FIXED = frozenset({"seed", "s3_endpoint", "events_endpoint", "calls_file", "region", "account"})
+FIXED = frozenset({"seed", "aws_endpoint", "calls_file", "region", "account"})
 
 
 class LiveSettings:
@@ -89,14 +84,6 @@ def _converted(name: str, value: object, wanted: Any) -> float | str:
         return float(value)
     _require(wanted is str and isinstance(value, str), f"{name} must be a {wanted.__name__}")
     return str(value)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _require(holds: bool, message: str) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from local_stack.bedrock_fake import (
-    FakeSettings,
     StateChangeEvent,
     VirtualClock,
 )
 from local_stack.bedrock_fake.aws import EventBridgePublisher, S3Objects
 from local_stack.bedrock_fake.customization_jobs import MIN_RECORDS
 from local_stack.bedrock_fake.server import HttpReply, LoopbackServer
+from local_stack.loopback import LoopbackClients
 from tests.integration.fake_bench import (
     BASE,
     NO_RETRIES,
@@ -306,8 +306,9 @@ class Neighbours:
             return HttpReply(200, training_object())
         return HttpReply(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
-    def settings(self) -> FakeSettings:
-        return FakeSettings(s3_endpoint=self.url, events_endpoint=self.url)
+    @property
+    def clients(self) -> LoopbackClients:
+        return LoopbackClients(self.url)
 
 
 @pytest.fixture
@@ -321,7 +322,7 @@ def neighbours() -> Iterator[Neighbours]:
 
 
 def test_training_objects_are_read_from_the_s3_of_the_settings(neighbours: Neighbours) -> None:
-    reader = S3Objects(neighbours.settings()).read
+    reader = S3Objects(neighbours.clients).read
 
     assert reader(TRAINING_OBJECT) == training_object()
     with pytest.raises(LookupError):
@@ -329,7 +330,7 @@ def test_training_objects_are_read_from_the_s3_of_the_settings(neighbours: Neigh
 
 
 def test_events_reach_the_bus_of_the_settings(neighbours: Neighbours) -> None:
-    publisher = EventBridgePublisher(neighbours.settings())
+    publisher = EventBridgePublisher(neighbours.clients)
     now = VirtualClock().now()
 
     publisher(StateChangeEvent(now, "arn:aws:bedrock:job", {"jobStatus": "Completed"}))
@@ -356,7 +357,7 @@ def test_an_event_the_bus_does_not_take_is_lost_and_logged(
     neighbours: Neighbours, caplog: pytest.LogCaptureFixture, reply: HttpReply, message: str
 ) -> None:
     neighbours.bus_reply = reply
-    publisher = EventBridgePublisher(neighbours.settings())
+    publisher = EventBridgePublisher(neighbours.clients)
 
     publisher(StateChangeEvent(VirtualClock().now(), "arn:aws:bedrock:job", {}))
 
@@ -727,7 +728,7 @@ def test_the_process_serves_takes_settings_and_ends_with_its_stdin(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"s3_endpoint": "http://127.0.0.1:1"}, {"malformed_rate": 2}, ["job_seconds"]]
+    "changes", [{"aws_endpoint": "http://127.0.0.1:1"}, {"malformed_rate": 2}, ["job_seconds"]]
 )
 def test_a_setting_that_cannot_be_changed_is_refused_over_http(bench: Bench, changes: Any) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
