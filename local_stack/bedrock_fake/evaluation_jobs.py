@@ -252,7 +252,7 @@ class EvaluationJobs:
 
 
 def _read_request(params: Params) -> tuple[str, tuple[Dataset, ...]]:
-    """Return source and datasets; raises `BedrockError` beyond what the shapes refuse."""
+    """Return source and datasets; raises `BedrockError` beyond the constraints of the shapes."""
     automated = params["evaluationConfig"].get("automated")
     if automated is None or params.get("applicationType") == "RagEvaluation":
         raise UnimplementedError("evaluation jobs other than automated ones of models")

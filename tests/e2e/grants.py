@@ -78,7 +78,7 @@ def granted(resolver: Resolver) -> list[Grant]:
 def calls(folder: Path, physical_ids: Mapping[str, str]) -> list[Call]:
     """Read what a stack with `record_calls` has recorded.
 
-    Raises `LookupError` if a Bedrock call was signed by nobody who called anything else.
+    Raises `LookupError` if a Bedrock call has an unknown access key.
     """
     roles = {physical: logical for logical, physical in physical_ids.items()}
     made, owners = [], {}
@@ -103,7 +103,7 @@ def unused(grants: Iterable[Grant], made: Iterable[Call]) -> list[Grant]:
 
 
 def missing(grants: Iterable[Grant], made: Iterable[Call]) -> list[Call]:
-    """Return the calls that were refused, or that no grant covers."""
+    """Return the calls that were denied or that no grant covers."""
     grants = list(grants)
     return [
         call for call in made if not call.allowed or not any(grant.covers(call) for grant in grants)

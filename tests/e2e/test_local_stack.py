@@ -99,7 +99,7 @@ def test_a_failing_handler_is_retried_and_then_reaches_on_failure(stack: StackCo
     assert sum("about to fail doomed" in line for line in logs) == 2
 
 
-def test_sources_of_other_aws_services_stay_refused(stack: StackConnection) -> None:
+def test_sources_of_other_aws_services_stay_rejected(stack: StackConnection) -> None:
     entry = {"Source": "aws.s3", "DetailType": "Object Created", "Detail": "{}"}
     reply = stack.client("events").put_events(Entries=[entry])
 
@@ -200,8 +200,8 @@ def test_track_runs_can_be_ticked_faster_than_its_schedule(stack: StackConnectio
     assert len(seen(stack, "tick")) == after
 
 
-def test_what_is_not_emulated_is_said(sample_stack: LocalStack) -> None:
-    said = {item.what: item.how for item in sample_stack.not_emulated}
+def test_what_is_not_emulated_is_reported(sample_stack: LocalStack) -> None:
+    found = {item.what: item.how for item in sample_stack.not_emulated}
 
-    assert "0.1" in said["Serverless::Function EventInvokeConfig"]
-    assert "S3::Bucket LifecycleConfiguration" in said
+    assert "0.1" in found["Serverless::Function EventInvokeConfig"]
+    assert "S3::Bucket LifecycleConfiguration" in found

@@ -1,4 +1,4 @@
-"""A fake in virtual time with real clients, and requests that Bedrock takes."""
+"""A Bedrock fake in virtual time with real clients, and valid requests."""
 
 import contextlib
 import json
@@ -50,7 +50,7 @@ def training_object(records: int = MIN_RECORDS) -> bytes:
 
 @dataclass
 class Bench:
-    """A fake in virtual time, two real clients, and what passed through its hands."""
+    """A fake in virtual time, two real clients, and its events and objects."""
 
     clock: VirtualClock = field(default_factory=VirtualClock)
     events: list[StateChangeEvent] = field(default_factory=list)
@@ -115,7 +115,7 @@ def text_of(reply: Any) -> str:
 
 @contextlib.contextmanager
 def serving_bench() -> Iterator["Bench"]:
-    """Return a bench whose double listens until the block ends."""
+    """Return a bench whose fake listens during the block."""
     bench = Bench()
     bench.fake = FakeBedrock(
         clock=bench.clock,
@@ -124,7 +124,7 @@ def serving_bench() -> Iterator["Bench"]:
         write_object=bench.objects.__setitem__,
     )
     with bench.fake as fake:
-        # parameter_validation off: what boto3 would refuse itself must be refused by Bedrock too.
+        # parameter_validation off: Bedrock must reject what boto3 would reject.
         config = NO_RETRIES.merge(Config(parameter_validation=False))
         bench.bedrock = SESSION.client("bedrock", endpoint_url=fake.url, config=config)
         bench.runtime = SESSION.client("bedrock-runtime", endpoint_url=fake.url, config=config)
@@ -134,8 +134,8 @@ def serving_bench() -> Iterator["Bench"]:
 
 
 @contextlib.contextmanager
-def refused(code: str, status: int, message: str = ".") -> Iterator[None]:
-    """Expect a call to be refused with this error code, HTTP status and message."""
+def rejected(code: str, status: int, message: str = ".") -> Iterator[None]:
+    """Expect a call to fail with this error code, HTTP status and message."""
     with pytest.raises(ClientError, match=message) as caught:
         yield
     reply = caught.value.response
@@ -144,4 +144,4 @@ def refused(code: str, status: int, message: str = ".") -> Iterator[None]:
 
 
 def invalid(message: str = ".") -> contextlib.AbstractContextManager[None]:
-    return refused("ValidationException", 400, message)
+    return rejected("ValidationException", 400, message)

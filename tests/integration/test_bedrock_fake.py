@@ -1,4 +1,4 @@
-"""Real boto3 clients against the Bedrock fake: what Bedrock does, refuses and sends."""
+"""Real boto3 clients against the Bedrock fake: its behaviour, errors and events."""
 
 import json
 import select
@@ -31,7 +31,7 @@ from tests.integration.fake_bench import (
     TRAINING_OBJECT,
     Bench,
     invalid,
-    refused,
+    rejected,
     teacher,
     text_of,
     training_object,
@@ -85,19 +85,19 @@ def test_the_same_token_buys_one_job(bench: Bench) -> None:
 def test_a_token_used_for_something_else_is_a_conflict(bench: Bench) -> None:
     bench.create_job()
 
-    with refused("ConflictException", 400, "different parameters"):
+    with rejected("ConflictException", 400, "different parameters"):
         bench.create_job("run-2", clientRequestToken="token-run-1")
 
 
 def test_names_of_jobs_and_models_are_unique(bench: Bench) -> None:
     bench.create_job()
 
-    with refused("ConflictException", 400, "job name is currently in use"):
+    with rejected("ConflictException", 400, "job name is currently in use"):
         bench.create_job(clientRequestToken="another", customModelName="other")
-    with refused("ConflictException", 400, "model name is currently in use"):
+    with rejected("ConflictException", 400, "model name is currently in use"):
         bench.create_job("run-2", customModelName="router-run-1")
     bench.clock.advance(60)
-    with refused("ConflictException", 400, "model name is currently in use"):
+    with rejected("ConflictException", 400, "model name is currently in use"):
         bench.create_job("run-2", customModelName="router-run-1")
 
 
@@ -132,9 +132,7 @@ def test_the_model_name_of_a_failed_job_is_free_again(bench: Bench) -> None:
         {"baseModelIdentifier": "amazon.nova-pro-v1:0:300k"},
     ],
 )
-def test_a_job_that_bedrock_would_not_take_is_refused(
-    bench: Bench, changes: dict[str, Any]
-) -> None:
+def test_a_job_that_bedrock_rejects_is_rejected(bench: Bench, changes: dict[str, Any]) -> None:
     with invalid():
         bench.create_job(**changes)
 
@@ -151,8 +149,8 @@ def test_the_teacher_may_be_named_by_profile_or_arn(bench: Bench, identifier: st
     assert bench.create_job(customizationConfig=teacher(identifier))
 
 
-def test_other_customizations_are_not_played(bench: Bench) -> None:
-    with refused("UnimplementedException", 501):
+def test_other_customizations_are_not_implemented(bench: Bench) -> None:
+    with rejected("UnimplementedException", 501):
         bench.create_job(customizationType="FINE_TUNING")
 
 
@@ -179,7 +177,7 @@ def test_unusable_training_data_fails_the_job_with_the_reason(
     assert (job["status"], job["endTime"]) == ("Failed", bench.clock.now())
     assert reason in job["failureMessage"]
     assert _phases(job) == ["Failed", "NotStarted", "NotStarted"]
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.bedrock.get_custom_model(modelIdentifier="router-run-1")
 
 
@@ -223,7 +221,7 @@ def test_a_stopped_job_makes_no_model(bench: Bench) -> None:
     bench.clock.advance(600)
     assert bench.job("run-1")["status"] == "Stopped"
     assert _phases(bench.job("run-1")) == ["Completed", "Stopped", "NotStarted"]
-    with refused("ConflictException", 400, "its status is Stopped"):
+    with rejected("ConflictException", 400, "its status is Stopped"):
         bench.bedrock.stop_model_customization_job(jobIdentifier="run-1")
 
 
@@ -232,8 +230,8 @@ def test_an_unknown_job_is_not_found(bench: Bench) -> None:
         bench.bedrock.get_model_customization_job,
         bench.bedrock.stop_model_customization_job,
     ):
-        with refused("ResourceNotFoundException", 404):
-            call(jobIdentifier="nobody")
+        with rejected("ResourceNotFoundException", 404):
+            call(jobIdentifier="unknown")
 
 
 def test_jobs_are_listed_in_pages_newest_first(bench: Bench) -> None:
@@ -275,7 +273,7 @@ def test_each_end_of_a_job_is_published_once(bench: Bench, end: str) -> None:
     bench.fake.process_due()
     bench.fake.process_due()
 
-    # THEN one event tells what Get tells
+    # THEN one event has the fields of Get
     [event] = bench.events
     job = bench.job(arn)
     assert event.job_arn == arn
@@ -292,7 +290,7 @@ TAKEN = HttpReply(200, b'{"FailedEntryCount": 0, "Entries": []}')
 
 @dataclass
 class Neighbours:
-    """An S3 with one object and an EventBridge that replies as told, on one address."""
+    """An S3 with one object and an EventBridge with a fixed reply, on one address."""
 
     url: str
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -367,7 +365,7 @@ def test_an_event_the_bus_does_not_take_is_lost_and_logged(
 # --- custom models and deployments ---------------------------------------------------------------
 
 
-def test_a_custom_model_tells_its_provenance(bench: Bench) -> None:
+def test_a_custom_model_has_the_fields_of_its_job(bench: Bench) -> None:
     arn = bench.create_model()
 
     by_arn = bench.bedrock.get_custom_model(modelIdentifier=arn)
@@ -389,9 +387,9 @@ def test_a_deployment_becomes_active_and_can_be_deleted(bench: Bench) -> None:
         return dict(found)
 
     assert deployment(arn)["status"] == "Creating"
-    with refused("ModelNotReadyException", 429):
+    with rejected("ModelNotReadyException", 429):
         bench.ask(arn)
-    with refused("ConflictException", 400):
+    with rejected("ConflictException", 400):
         bench.bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier=arn)
     bench.clock.advance(30)
     found = deployment("router")
@@ -400,9 +398,9 @@ def test_a_deployment_becomes_active_and_can_be_deleted(bench: Bench) -> None:
 
     bench.bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier="router")
 
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         deployment(arn)
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.ask(arn)
     assert bench.create_deployment(bench.job("run-1")["outputModelArn"]) != arn
 
@@ -424,7 +422,7 @@ def test_the_eleventh_deployment_exceeds_the_quota(bench: Bench) -> None:
         bench.create_deployment(model, f"router-{number}")
         bench.clock.advance(30)
 
-    with refused("ServiceQuotaExceededException", 400, "maximum of 10 custom"):
+    with rejected("ServiceQuotaExceededException", 400, "maximum of 10 custom"):
         bench.create_deployment(model, "router-10")
 
 
@@ -433,7 +431,7 @@ def test_the_third_deployment_in_progress_exceeds_the_quota(bench: Bench) -> Non
     for number in range(2):
         bench.create_deployment(model, f"router-{number}")
 
-    with refused("ServiceQuotaExceededException", 400, "maximum of 2 deployments in progress"):
+    with rejected("ServiceQuotaExceededException", 400, "maximum of 2 deployments in progress"):
         bench.create_deployment(model, "router-2")
 
     bench.clock.advance(30)
@@ -459,13 +457,13 @@ def test_models_are_listed_and_deleted_once_nothing_needs_them(bench: Bench) -> 
     models = bench.bedrock.list_custom_models(isOwned=True)["modelSummaries"]
     assert [model["modelName"] for model in models] == ["router-run-1"]
 
-    with refused("ConflictException", 400, "has a custom model deployment"):
+    with rejected("ConflictException", 400, "has a custom model deployment"):
         bench.bedrock.delete_custom_model(modelIdentifier=models[0]["modelArn"])
     bench.bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier=deployment)
     bench.bedrock.delete_custom_model(modelIdentifier=models[0]["modelArn"])
 
     assert bench.bedrock.list_custom_models()["modelSummaries"] == []
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.bedrock.delete_custom_model(modelIdentifier="router-run-1")
 
 
@@ -473,14 +471,14 @@ def test_the_eleventh_open_job_exceeds_the_quota(bench: Bench) -> None:
     for number in range(10):
         bench.create_job(f"run-{number}")
 
-    with refused("ServiceQuotaExceededException", 400, "maximum of 10 scheduled"):
+    with rejected("ServiceQuotaExceededException", 400, "maximum of 10 scheduled"):
         bench.create_job("run-10")
 
     bench.clock.advance(60)
     assert bench.create_job("run-10")
 
 
-def test_tags_are_kept_and_told(bench: Bench) -> None:
+def test_tags_are_listed(bench: Bench) -> None:
     tags = [{"key": "stack", "value": "search-router"}]
     job = bench.create_job(jobTags=tags, customModelTags=tags)
     bench.clock.advance(60)
@@ -489,10 +487,10 @@ def test_tags_are_kept_and_told(bench: Bench) -> None:
 
     for arn in (job, model, deployment):
         assert bench.bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == tags
-    with refused("TooManyTagsException", 400):
+    with rejected("TooManyTagsException", 400):
         many: Any = [{"key": f"k{number}", "value": ""} for number in range(51)]
         bench.create_job("run-2", customModelTags=many)
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.bedrock.list_tags_for_resource(resourceARN=model[:-1] + "x")
 
 
@@ -521,7 +519,7 @@ def test_deployments_are_listed_with_their_filters(bench: Bench) -> None:
         {"modelDeploymentName": "a"},
     ],
 )
-def test_a_deployment_that_bedrock_would_not_take_is_refused(
+def test_a_deployment_that_bedrock_does_not_accept_is_rejected(
     bench: Bench, request_: dict[str, Any]
 ) -> None:
     model = bench.create_model()
@@ -537,7 +535,7 @@ def test_an_unknown_model_cannot_be_deployed(bench: Bench) -> None:
         + "0" * 12
     )
 
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.create_deployment(arn)
 
 
@@ -554,21 +552,21 @@ def test_the_lifecycle_of_the_models_is_that_of_the_date(bench: Bench) -> None:
     premier = lifecycle("amazon.nova-premier-v1:0")
     assert premier["status"] == "LEGACY"
     assert premier["endOfLifeTime"].date().isoformat() <= "2026-09-14" < str(bench.clock.now())
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         lifecycle("amazon.nova-ultra-v1:0")
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         lifecycle("us.amazon.nova-pro-v1:0")
 
 
 # --- converse ------------------------------------------------------------------------------------
 
 
-def test_converse_refuses_the_mistakes_of_the_published_sample(bench: Bench) -> None:
+def test_converse_rejects_the_mistakes_of_the_published_sample(bench: Bench) -> None:
     deployment = bench.deploy()
 
     with invalid("modelId.*regular expression"):
         bench.ask(bench.job("run-1")["outputModelArn"])
-    with refused("ResourceNotFoundException", 404, "end of its life"):
+    with rejected("ResourceNotFoundException", 404, "end of its life"):
         bench.ask("us.amazon.nova-premier-v1:0")
     with invalid("on-demand throughput"):
         bench.ask(STUDENT)
@@ -594,7 +592,7 @@ def test_converse_refuses_the_mistakes_of_the_published_sample(bench: Bench) -> 
         {"outputConfig": {"textFormat": {"type": "json_schema"}}},
     ],
 )
-def test_converse_refuses_what_bedrock_refuses(bench: Bench, changes: dict[str, Any]) -> None:
+def test_converse_rejects_what_bedrock_rejects(bench: Bench, changes: dict[str, Any]) -> None:
     with invalid():
         bench.ask(BASE, **changes)
 
@@ -607,15 +605,15 @@ def test_converse_refuses_what_bedrock_refuses(bench: Bench, changes: dict[str, 
         {"system": [{"cachePoint": {"type": "default"}}]},
     ],
 )
-def test_converse_says_what_it_does_not_play(bench: Bench, changes: dict[str, Any]) -> None:
-    with refused("UnimplementedException", 501):
+def test_converse_rejects_what_is_not_implemented(bench: Bench, changes: dict[str, Any]) -> None:
+    with rejected("UnimplementedException", 501):
         bench.ask(BASE, **changes)
 
 
 def test_an_unknown_deployment_is_not_found(bench: Bench) -> None:
     arn = "arn:aws:bedrock:us-east-1:000000000000:custom-model-deployment/" + "0" * 12
 
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.ask(arn)
 
 
@@ -640,7 +638,7 @@ def test_requests_beyond_the_quota_are_throttled_until_time_passes(bench: Bench)
     bench.fake.change(requests_per_minute=60)
     bench.ask(deployment)
 
-    with refused("ThrottlingException", 429):
+    with rejected("ThrottlingException", 429):
         bench.ask(deployment)
 
     bench.clock.advance(1)
@@ -658,10 +656,10 @@ def test_malformed_answers_can_be_turned_on(bench: Bench) -> None:
     assert reply["stopReason"] == "max_tokens" or not text_of(reply).endswith("}")
 
 
-def test_operations_of_later_days_say_that_they_are_not_played(bench: Bench) -> None:
-    with refused("UnimplementedException", 501, "does not implement ListGuardrails"):
+def test_other_operations_are_not_implemented(bench: Bench) -> None:
+    with rejected("UnimplementedException", 501, "does not implement ListGuardrails"):
         bench.bedrock.list_guardrails()
-    with refused("UnimplementedException", 501, "does not implement CountTokens"):
+    with rejected("UnimplementedException", 501, "does not implement CountTokens"):
         bench.runtime.count_tokens(modelId=BASE, input={"converse": {}})
 
 

@@ -1,4 +1,4 @@
-"""Evaluation jobs of the Bedrock fake: a judge over responses that the caller brings along."""
+"""Evaluation jobs of the Bedrock fake: a judge scores precomputed responses."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local_stack.bedrock_fake.evaluation_jobs import QUOTA
-from tests.integration.fake_bench import ROLE, Bench, invalid, refused
+from tests.integration.fake_bench import ROLE, Bench, invalid, rejected
 
 DATASET = "s3://data-bucket/runs/run-1/evaluation/judge/candidate.jsonl"
 OUTPUT = "s3://data-bucket/runs/run-1/evaluation/judge/output"
@@ -194,7 +194,7 @@ def test_a_job_can_be_made_to_fail(bench: Bench) -> None:
         ),
     ],
 )
-def test_a_job_that_bedrock_would_not_take_is_refused(bench: Bench, path: str, value: Any) -> None:
+def test_a_job_that_bedrock_rejects_is_rejected(bench: Bench, path: str, value: Any) -> None:
     with invalid():
         bench.bedrock.create_evaluation_job(**changed(path, value))
 
@@ -203,7 +203,7 @@ def test_a_job_that_bedrock_would_not_take_is_refused(bench: Bench, path: str, v
     "judge",
     ["amazon.nova-premier-v1:0", "amazon.nova-lite-v1:0:300k", "mistral.unknown-v1:0"],
 )
-def test_a_judge_that_cannot_judge_is_refused(bench: Bench, judge: str) -> None:
+def test_a_judge_that_cannot_judge_is_rejected(bench: Bench, judge: str) -> None:
     path = "evaluationConfig/automated/customMetricConfig/evaluatorModelConfig"
     models = {"bedrockEvaluatorModels": [{"modelIdentifier": judge}]}
 
@@ -211,10 +211,10 @@ def test_a_judge_that_cannot_judge_is_refused(bench: Bench, judge: str) -> None:
         bench.bedrock.create_evaluation_job(**changed(path, models))
 
 
-def test_more_metrics_than_the_quota_are_refused(bench: Bench) -> None:
+def test_more_metrics_than_the_quota_are_rejected(bench: Bench) -> None:
     names = ["OverallQuality", "Builtin.Correctness", "Builtin.Coherence", "Builtin.Relevance"]
 
-    with refused("ServiceQuotaExceededException", 400):
+    with rejected("ServiceQuotaExceededException", 400):
         bench.bedrock.create_evaluation_job(**changed(f"{CONFIG}/metricNames", names))
 
 
@@ -222,9 +222,9 @@ def test_names_and_tokens_are_unique(bench: Bench) -> None:
     arn = bench.bedrock.create_evaluation_job(**JOB)["jobArn"]
 
     assert bench.bedrock.create_evaluation_job(**JOB)["jobArn"] == arn
-    with refused("ConflictException", 400, "different parameters"):
+    with rejected("ConflictException", 400, "different parameters"):
         bench.bedrock.create_evaluation_job(**{**JOB, "jobName": "another"})
-    with refused("ConflictException", 400, "name is currently in use"):
+    with rejected("ConflictException", 400, "name is currently in use"):
         bench.bedrock.create_evaluation_job(**{**JOB, "clientRequestToken": "token-2"})
 
 
@@ -237,7 +237,7 @@ def test_open_jobs_have_a_quota_and_lists_have_pages(bench: Bench) -> None:
     assert bench.bedrock.list_evaluation_jobs() | {"ResponseMetadata": 0} == {"ResponseMetadata": 0}
     for number in range(QUOTA):
         create(bench, number)
-    with refused("ServiceQuotaExceededException", 400):
+    with rejected("ServiceQuotaExceededException", 400):
         create(bench, QUOTA)
 
     pages = list(bench.bedrock.get_paginator("list_evaluation_jobs").paginate())
@@ -250,10 +250,10 @@ def test_a_job_is_stopping_before_it_is_stopped(bench: Bench) -> None:
     arn = create(bench, 1)
     bench.bedrock.stop_evaluation_job(jobIdentifier=arn)
     assert bench.bedrock.get_evaluation_job(jobIdentifier=arn)["status"] == "Stopping"
-    with refused("ConflictException", 400):
+    with rejected("ConflictException", 400):
         bench.bedrock.stop_evaluation_job(jobIdentifier=arn)
 
     bench.clock.advance(6)
     assert bench.bedrock.get_evaluation_job(jobIdentifier=arn)["status"] == "Stopped"
-    with refused("ResourceNotFoundException", 404):
+    with rejected("ResourceNotFoundException", 404):
         bench.bedrock.get_evaluation_job(jobIdentifier=arn[:-1] + "x")

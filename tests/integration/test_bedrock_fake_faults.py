@@ -1,4 +1,4 @@
-"""What the Bedrock fake does wrong on purpose: seeded faults, events, model lifecycles."""
+"""Injected faults and events, lifecycles of models, and the base student."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from tests.integration.fake_bench import (
     TEACHER,
     Bench,
     invalid,
-    refused,
+    rejected,
     teacher,
     text_of,
 )
@@ -34,7 +34,7 @@ def test_the_next_call_meets_the_fault_and_the_one_after_does_not(
 ) -> None:
     bench.fake.fail_next("Converse", fault)
 
-    with refused(*STATUSES[fault]):
+    with rejected(*STATUSES[fault]):
         bench.ask(BASE)
 
     assert bench.ask(BASE)["stopReason"] == "end_turn"
@@ -54,7 +54,7 @@ def test_a_lost_reply_is_work_done_without_an_answer(bench: Bench) -> None:
     ("operation", "fault"),
     [("GetModelCustomizationJob", Fault.MODEL_ERROR), ("NoSuchOperation", Fault.THROTTLE)],
 )
-def test_a_fault_that_bedrock_could_not_show_is_refused(
+def test_a_fault_that_bedrock_does_not_have_is_rejected(
     bench: Bench, operation: str, fault: Fault
 ) -> None:
     with pytest.raises(ValueError, match=operation):
@@ -93,7 +93,7 @@ def test_the_same_requests_meet_the_same_faults_in_every_run() -> None:
 
 
 @pytest.mark.parametrize("faults", ["Converse", "Converse:bang:0.1", "Converse:500:2", ":500:0.1"])
-def test_unreadable_faults_are_refused(bench: Bench, faults: str) -> None:
+def test_unreadable_faults_are_rejected(bench: Bench, faults: str) -> None:
     with pytest.raises(ValueError, match="OPERATION:FAULT:RATE"):
         bench.fake.change(faults=faults)
 
@@ -152,7 +152,7 @@ def test_models_can_be_made_legacy_and_retired(bench: Bench) -> None:
     bench.fake.change(retired_models=f"{TEACHER}, {BASE}")
     gone = lifecycle(bench, TEACHER)["endOfLifeTime"]
     assert gone == bench.clock.now() - timedelta(days=1)
-    with refused("ResourceNotFoundException", 404, "end of its life"):
+    with rejected("ResourceNotFoundException", 404, "end of its life"):
         bench.ask(TEACHER)
     with invalid("end of life"):
         bench.create_job(customizationConfig=teacher(TEACHER))

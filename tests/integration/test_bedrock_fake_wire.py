@@ -1,7 +1,7 @@
 """Everything that the fake accepts and returns passes botocore's validation and our patterns.
 
 The fake checks itself by botocore's models; here its wire traffic is checked by a second reader:
-botocore's validator with real clients that validate, and the patterns as the fact sheet tells them.
+botocore's validator with real clients that validate, and the patterns of the documentation.
 """
 
 import json
@@ -189,7 +189,7 @@ def _output_shape(operation: str) -> Any:
 
 
 def _without_times(value: Any) -> Any:
-    """Return a reply as the validator takes it, which wants times as dates."""
+    """Return a reply as the validator takes it, which expects dates."""
     if isinstance(value, Mapping):
         return {name: _without_times(member) for name, member in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What the published sample does wrong, one test each: the fake refuses it as Bedrock would.
+"""What the published sample does wrong, one test each: the fake rejects it as Bedrock does.
 
 The sample is the AWS blog post of 2026-04-17 on distilling a video-search router; where it only
 reads a reply wrongly, the test holds that the fake's reply is the one that breaks it.
@@ -18,7 +18,7 @@ from tests.integration.fake_bench import (
     TRAINING_OBJECT,
     Bench,
     invalid,
-    refused,
+    rejected,
     teacher,
     text_of,
 )
@@ -120,7 +120,7 @@ def test_9b_its_definitions_are_too_long(bench: Bench) -> None:
 def test_11a_a_fixed_model_name_collides_on_the_second_run(bench: Bench) -> None:
     bench.create_job("run-1", customModelName="video-router")
 
-    with refused("ConflictException", 400, "model name is currently in use"):
+    with rejected("ConflictException", 400, "model name is currently in use"):
         bench.create_job("run-2", customModelName="video-router")
 
 
@@ -135,7 +135,7 @@ def test_11b_a_deployment_named_by_its_date_collides_on_the_second_run(bench: Be
 def test_11c_a_random_token_buys_a_second_job_where_the_name_is_free(bench: Bench) -> None:
     bench.create_job("run-1", clientRequestToken="random-1")
 
-    with refused("ConflictException", 400, "job name is currently in use"):
+    with rejected("ConflictException", 400, "job name is currently in use"):
         bench.create_job("run-1", clientRequestToken="random-2")
 
 

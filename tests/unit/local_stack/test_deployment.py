@@ -1,4 +1,4 @@
-"""What the emulator drops is set afterwards, and what stays out is said."""
+"""The template is deployed as it is, and the differences from AWS are reported."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The patches refuse an emulator they were not written for."""
+"""The patches reject other versions of the emulator."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ def test_the_installed_emulator_is_the_patched_one() -> None:
     require_known_emulator()
 
 
-def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator_patches, "version", lambda _: "1.5.34")
 
     with pytest.raises(LocalStackError, match=r"1\.5\.34 is installed.* are for 1\.5\.33"):

@@ -93,7 +93,7 @@ def test_shapes_are_checked_in_full(shape: str, value: object, violation: str) -
     assert violation in "".join(violations)
 
 
-def test_a_reply_outside_the_model_is_the_doubles_own_fault() -> None:
+def test_a_reply_outside_the_model_is_an_internal_error() -> None:
     api = Dispatcher({"StopModelCustomizationJob": lambda _: {"done": True}})
 
     reply = api.answer("POST", "/model-customization-jobs/name/stop", b"")
@@ -102,11 +102,11 @@ def test_a_reply_outside_the_model_is_the_doubles_own_fault() -> None:
     assert b"Unknown parameter" in reply.body
 
 
-def test_an_error_the_operation_does_not_list_is_the_doubles_own_fault() -> None:
-    def refuse(_: object) -> dict[str, object]:
+def test_an_error_the_operation_does_not_list_is_an_internal_error() -> None:
+    def fail(_: object) -> dict[str, object]:
         raise BedrockError("ConflictException", "no")
 
-    api = Dispatcher({"CreateCustomModelDeployment": refuse})
+    api = Dispatcher({"CreateCustomModelDeployment": fail})
     model = f"{_ARN.removesuffix('-deployment/0123456789ab')}/amazon.nova-micro-v1:0/0123456789ab"
     body = f'{{"modelDeploymentName": "a", "modelArn": "{model}"}}'.encode()
 
@@ -117,7 +117,7 @@ def test_an_error_the_operation_does_not_list_is_the_doubles_own_fault() -> None
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b"\xff", b"[" * 99_999])
-def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_rejected(body: bytes) -> None:
     name = "CreateModelCustomizationJob"
     uri = _operation(name).http["requestUri"]
 
@@ -126,7 +126,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     assert (reply.status, reply.error_type) == (400, "ValidationException")
 
 
-def test_what_is_not_played_says_so() -> None:
+def test_an_operation_that_is_not_implemented_is_an_error() -> None:
     reply = Dispatcher({}).answer("GET", "/foundation-models", b"")
 
     assert reply.status == 501

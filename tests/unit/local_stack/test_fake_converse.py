@@ -81,7 +81,7 @@ def test_no_mean_means_no_latency() -> None:
         {"no_such_setting": 1},
     ],
 )
-def test_a_refused_change_leaves_the_settings_alone(changes: dict[str, object]) -> None:
+def test_a_rejected_change_leaves_the_settings_alone(changes: dict[str, object]) -> None:
     settings = LiveSettings(FakeSettings())
 
     with pytest.raises(ValueError, match=next(iter(changes))):

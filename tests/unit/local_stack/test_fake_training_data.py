@@ -1,4 +1,4 @@
-"""The fake drops invalid training lines and refuses datasets of the wrong size."""
+"""The fake drops invalid training lines and rejects datasets of the wrong size."""
 
 import json
 from typing import Any
@@ -76,14 +76,14 @@ def test_an_invalid_line_is_dropped(line: bytes) -> None:
     assert len(read_training_set(body)) == 100
 
 
-def test_fewer_than_100_valid_records_are_refused() -> None:
+def test_fewer_than_100_valid_records_are_rejected() -> None:
     body = b"\n".join([_line()] * 99 + [b"not json"] * 9)
 
     with pytest.raises(InvalidTrainingDataError, match="99 valid records of 108"):
         read_training_set(body)
 
 
-def test_more_than_15000_records_are_refused() -> None:
+def test_more_than_15000_records_are_rejected() -> None:
     assert len(read_training_set(b"\n".join([_line()] * 15_000))) == 15_000
 
     with pytest.raises(InvalidTrainingDataError, match="maximum is 15000"):

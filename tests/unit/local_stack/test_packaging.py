@@ -136,7 +136,7 @@ def test_a_faster_process_may_have_built_the_same(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_what_pip_says_is_passed_on(tmp_path: Path) -> None:
+def test_the_output_of_pip_is_in_the_error(tmp_path: Path) -> None:
     write(tmp_path / "layer" / "requirements.txt", "not a requirement\n")
 
     with pytest.raises(LocalStackError, match="could not be installed"):

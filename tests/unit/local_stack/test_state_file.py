@@ -92,7 +92,7 @@ def test_the_newest_stack_is_the_one_that_is_meant(tmp_path: Path, runtime: Path
         assert running_stacks(runtime) == [newer, older]
 
 
-def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_others_can_write_is_rejected(tmp_path: Path) -> None:
     folder = runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
     folder.chmod(0o777)
 
