@@ -21,10 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local_stack.connection import answers
-from local_stack.environment import CALLER, scrub
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
-from local_stack.processes import ChildProcess, LocalStackError, own_folder
+from local_stack.processes import CALLER, ChildProcess, LocalStackError, own_folder, scrub
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
@@ -90,7 +89,7 @@ class Cloud:
         address = urlsplit(self.bedrock_endpoint)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", "/_double/health")
+            connection.request("GET", "/_fake/health")
             calls = json.loads(connection.getresponse().read())["calls"]
         by_name = {name.partition(" ")[2]: n for name, n in calls.items() if "Converse" in name}
         return {"200": 0, "429": 0, **by_name}
@@ -175,10 +174,10 @@ def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
         emulator, endpoint = _emulator(folder)
         cleanup.callback(emulator.stop)
         double = ChildProcess(
-            "bedrock-double",
+            "bedrock-fake",
             [
-                *(sys.executable, "-m", "local_stack.bedrock_double"),
-                *("--s3-endpoint", endpoint, "--events-endpoint", endpoint),
+                *(sys.executable, "-m", "local_stack.bedrock_fake"),
+                *("--aws-endpoint", endpoint),
                 *("--requests-per-minute", str(quota.requests_per_minute)),
                 *("--mean-latency-ms", str(mean_latency_ms)),
                 *("--job-seconds", "0", "--deployment-seconds", "0"),

@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.cloud import PROJECT, Quota, function_settings
 from benchmarks.figures import Goal, Row, conclude
-from local_stack.environment import CALLER
 from local_stack.packaging import build_layer, user_cache_folder
+from local_stack.processes import CALLER
 from router_cli import synthesis
 from search_router.adapters.dynamodb_items import document_item
 from search_router.domain.serving.champions import Champion

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from local_stack.bedrock_double.keyword_rules import weigh
+from local_stack.bedrock_fake.teacher import weigh
 from search_router.domain.local_tier.artifact import pack
 from search_router.domain.local_tier.indexing import distinct_rows, index_queries
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting

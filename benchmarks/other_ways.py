@@ -14,8 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from benchmarks.cloud import STATE, Cloud
-from local_stack.environment import CALLER
 from local_stack.loopback import require_loopback
+from local_stack.processes import CALLER
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.domain.prices import cost_usd
 from search_router.domain.serving.champions import ServingModel

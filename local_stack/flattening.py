@@ -1,6 +1,6 @@
 """Turns a template with loops and nested applications into one flat template.
 
-SAM's translator and the emulator know neither. `Fn::ForEach`, `Fn::Length` and `Fn::ToJsonString`
+SAM's translator supports neither. `Fn::ForEach`, `Fn::Length` and `Fn::ToJsonString`
 belong to the `AWS::LanguageExtensions` transform. A nested `AWS::Serverless::Application` with a
 local `Location` becomes resources of the parent, with its logical id as their prefix.
 """
@@ -21,6 +21,7 @@ Replacement = Callable[[str], Any]
 
 _LOOP = "Fn::ForEach::"
 _PLACEHOLDER = re.compile(r"([$&])\{([A-Za-z0-9]+)\}")
+_FUNCTION_OF_THE_TRANSFORM = re.compile(r'"Fn::(ForEach::\w+|Length|ToJsonString)":')
 _VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")
 _APPLICATION_PROPERTIES = {"Location", "Parameters", "Tags", "TimeoutInMinutes"}
 _NESTED_SECTIONS = {
@@ -38,7 +39,7 @@ def expand_language_extensions(document: Document, values: Mapping[str, Any]) ->
     transforms = document.get("Transform", [])
     transforms = [transforms] if isinstance(transforms, str) else list(transforms)
     if LANGUAGE_EXTENSIONS not in transforms:
-        if any(_functions_of_the_transform(document)):
+        if _FUNCTION_OF_THE_TRANSFORM.search(json.dumps(document, default=str)):
             raise LocalStackError(f"Fn::ForEach needs Transform: {LANGUAGE_EXTENSIONS}")
         return document
     transforms.remove(LANGUAGE_EXTENSIONS)
@@ -52,17 +53,6 @@ def expand_language_extensions(document: Document, values: Mapping[str, Any]) ->
     if transforms:
         expanded["Transform"] = transforms[0] if len(transforms) == 1 else transforms
     return expanded
-
-
-def _functions_of_the_transform(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for part in node:
-            yield from _functions_of_the_transform(part)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key.startswith(_LOOP) or key in ("Fn::Length", "Fn::ToJsonString"):
-                yield key
-            yield from _functions_of_the_transform(value)
 
 
 class _Loops:

@@ -12,9 +12,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_stack.connection import StackConnection
-from local_stack.launcher import STACK_NAME
 from local_stack.processes import LocalStackError
-from local_stack.state_file import find_running_stack, runtime_folder
+from local_stack.state_file import STACK_NAME, find_running_stack, runtime_folder
 from router_cli.failures import CommandError
 from search_router.adapters.bedrock_deployments import BedrockDeployments
 from search_router.adapters.clock import SystemClock

@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.drift import expected
-from local_stack.expansion import ACCOUNT, REGION, Resolver
-from local_stack.launcher import PROJECT, STACK_NAME, LocalStack, LocalStackOptions
+from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
@@ -28,6 +26,7 @@ from search_router.domain import naming
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.logs.query_logs import LogState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
+from tests.expanded_template import ACCOUNT, REGION, Resolver, expected
 from tests.policies import Request
 from tests.waiting import eventually
 
@@ -157,9 +156,9 @@ class Story:
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:
-        """Change the double while it runs."""
+        """Change the fake while it runs."""
         request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.local.connection.bedrock_endpoint}/_double/settings",
+            f"{self.local.connection.bedrock_endpoint}/_fake/settings",
             json.dumps(settings).encode(),
             method="POST",
         )
@@ -337,7 +336,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
         story = Story(local, local_stack_of(connection), tmp_path_factory.mktemp("story"))
         for chapter in CHAPTERS:
             chapter(story)
-        resolver = expected(connection, template, local.parameters, stack_name=STACK_NAME)
+        resolver = expected(connection, template, local.parameters)
 
         made: list[Call] = []
 

@@ -76,8 +76,17 @@ def places(tmp_path: Path) -> dict[str, str]:
 def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     options = LocalStackOptions(template=sample_template)
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_stack", to_json(options)], env=places, cwd=PROJECT
+        [sys.executable, "-m", "local_stack.background", to_json(options)], env=places, cwd=PROJECT
     )
+    try:
+        yield _owner_of(process, places)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _owner_of(process: subprocess.Popen[bytes], places: dict[str, str]) -> Owner:
+    """Wait until the stack runs and a handler is sleeping."""
     runtime = runtime_folder(places)
     eventually(lambda: bool(running_stacks(runtime)), "the stack did not start")
     (connection,) = running_stacks(runtime)
@@ -89,10 +98,8 @@ def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     dynamodb = connection.client("dynamodb")
     eventually(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
     members = members_of(process.pid)
-    assert len(members) == 3  # emulator, double, worker
-    yield Owner(process, connection, Path(places["TMPDIR"]), members)
-    process.kill()
-    process.wait()
+    assert len(members) == 3  # emulator, fake, worker
+    return Owner(process, connection, Path(places["TMPDIR"]), members)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +142,12 @@ def test_a_start_that_fails_leaves_nothing(
     sample_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(launcher, "BEDROCK_DOUBLE", "local_stack.no_such_module")
+    monkeypatch.setattr(launcher, "BEDROCK_FAKE", "local_stack.no_such_module")
     before = signal.getsignal(signal.SIGTERM)
     children = members_of(os.getpid())
     stack = LocalStack(LocalStackOptions(template=sample_template))
 
-    with pytest.raises(LocalStackError, match=r"bedrock-double ended(.|\n)*no_such_module"):
+    with pytest.raises(LocalStackError, match=r"bedrock-fake ended(.|\n)*no_such_module"):
         stack.__enter__()
 
     assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == []

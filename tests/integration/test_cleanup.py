@@ -1,4 +1,4 @@
-"""`cleanup` deletes what is ours and touches nothing else, over the double and moto."""
+"""`cleanup` deletes what is ours and touches nothing else, over the fake and moto."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from router_cli.teardown.bedrock_things import BedrockThings
 from router_cli.teardown.stored_things import Bucket, Table
 from search_router.domain.lifecycle.runs import Run
 from tests.fakes import START
-from tests.integration.double_bench import Bench
+from tests.integration.fake_bench import Bench
 
 OURS = "run-0123456789ab"
 

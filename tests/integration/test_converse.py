@@ -14,8 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from local_stack.bedrock_double.api import HttpReply
-from local_stack.bedrock_double.server import LoopbackServer
+from local_stack.bedrock_fake.server import HttpReply, LoopbackServer
 from search_router.adapters import bedrock_runtime
 from search_router.adapters.bedrock_runtime import MAX_ATTEMPTS, ConverseModel
 from search_router.adapters.clock import SystemClock

@@ -1,4 +1,4 @@
-"""A dataset of sixteen files, over moto and the Bedrock double: what is bought is bought once."""
+"""A dataset of sixteen files, over moto and the Bedrock fake: what is bought is bought once."""
 
 from search_router.dependencies import dependencies
 from search_router.domain.lifecycle.runs import Run, RunState

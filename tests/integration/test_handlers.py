@@ -440,7 +440,7 @@ def test_a_throttled_split_is_reported_and_comes_back_soon(
     stack: Stack, in_hand: dict[str, Any], receives: int, seconds: int, logged: Logs
 ) -> None:
     # GIVEN a Bedrock that throttles everything
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     logged()
     # WHEN a split is routed
@@ -458,7 +458,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
     stack: Stack, in_hand: dict[str, Any]
 ) -> None:
     # GIVEN a Bedrock that answers one query and then no more
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     before = stack.world.data_objects()
     reply = stack.invoke("route_queries", stack.queue_event(in_hand))
     assert len(reply["batchItemFailures"]) == 1
@@ -466,7 +466,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
     known = len(stack.world.items(CACHE))
     assert known == 1
     # WHEN it is back
-    stack.bedrock.double.change(requests_per_minute=0)
+    stack.bedrock.fake.change(requests_per_minute=0)
     asked = len(stack.calls_of("Converse"))
     assert stack.invoke("route_queries", stack.queue_event(in_hand)) == {"batchItemFailures": []}
     # THEN only what was not known is asked, and what was known counts as the call that it was
@@ -479,7 +479,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
 def test_a_split_that_cannot_be_postponed_is_reported_all_the_same(
     stack: Stack, in_hand: dict[str, Any]
 ) -> None:
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     lapsed = {**in_hand, "ReceiptHandle": "lapsed"}
 
@@ -743,7 +743,7 @@ def test_a_model_that_may_not_be_asked_is_answered_for_by_the_prior(stack: Stack
 def test_a_throttled_model_is_answered_for_by_the_prior(stack: Stack) -> None:
     # GIVEN a Bedrock that throttles everything
     champion = stack.serve()
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     # WHEN somebody asks
     started = stack.bedrock.clock.monotonic()
@@ -754,13 +754,13 @@ def test_a_throttled_model_is_answered_for_by_the_prior(stack: Stack) -> None:
     assert (reply["body"]["tier"], reply["body"]["status"]) == ("fallback", "fallback")
     assert stack.bedrock.clock.monotonic() - started < 8
     # AND it is not kept
-    stack.bedrock.double.change(requests_per_minute=0)
+    stack.bedrock.fake.change(requests_per_minute=0)
     assert stack.ask(query(2))["body"]["tier"] == "distilled"
 
 
 def test_a_model_that_answers_badly_is_answered_for_by_the_prior(stack: Stack) -> None:
     champion = stack.serve()
-    stack.bedrock.double.change(malformed_rate=1.0)
+    stack.bedrock.fake.change(malformed_rate=1.0)
 
     reply = stack.ask(query(2))
 

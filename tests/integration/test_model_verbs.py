@@ -54,10 +54,10 @@ def test_a_rollback_is_seen_in_the_list_of_champions(
 def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
     command: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.bedrock.double.change(job_failure="The machine was on fire.")
+    command.bedrock.fake.change(job_failure="The machine was on fire.")
     run = command.train("prompts/labels.jsonl", PROMPTS)
     assert run.state is RunState.FAILED
-    command.bedrock.double.change(job_failure="")
+    command.bedrock.fake.change(job_failure="")
     capsys.readouterr()
 
     assert main(["distill", run.run_id]) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.expansion import ACCOUNT, REGION, Resolver
+from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, is_allowed, matches
 from tests.unit.template_checks import expanded_template
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from local_stack.environment import scrub
 from local_stack.ministack_server import server_environment
+from local_stack.processes import scrub
 
 HOSTILE = {
     "PATH": "/bin",
