@@ -101,8 +101,8 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
 def test_an_unknown_run_or_log_is_an_error_that_says_what_to_do(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "`search-router runs` lists them" in refusal(capsys, "runs", "run-000000000000")
-    assert "`search-router runs` lists them" in refusal(capsys, "results", "log-000000000000")
+    assert "`search-router runs` lists all runs" in refusal(capsys, "runs", "run-000000000000")
+    assert "`search-router runs` lists all logs" in refusal(capsys, "results", "log-000000000000")
     assert "none.jsonl" in refusal(capsys, "upload", "prompts", str(stack / "none.jsonl"))
 
 
@@ -287,7 +287,7 @@ def test_cleanup_lists_first_and_then_leaves_nothing(
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
     assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)
-    assert "is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
+    assert "it is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
     assert answer(capsys, "cleanup") == there
 
     assert answer(capsys, "cleanup", "--yes", "search-router") == {

@@ -24,8 +24,7 @@ def command(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     outputs = {"DataBucketName": DATA, "StateTableName": STATE}
     client: Any = boto3.client  # one call for all services
     opened = CommandStack(outputs, lambda name: client(name, REGION), "", lambda: None, REGION)
-    for verb in ("distill", "promote", "rollback", "champions"):
-        monkeypatch.setattr(f"router_cli.{verb}.open_stack", lambda _: opened)
+    monkeypatch.setattr("router_cli.models.open_stack", lambda _: opened)
     return stack
 
 
@@ -89,6 +88,6 @@ def test_an_approval_promotes(
     capsys.readouterr()
 
     assert main(["promote", run.run_id]) == 0
-    assert "serves as version 1" in capsys.readouterr().err
+    assert "is now champion version 1" in capsys.readouterr().err
     assert command.champion().run_id == run.run_id
     assert main(["promote", run.run_id]) == 1

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_cli.__main__ import main
-from router_cli.routed_logs.athena import SERDE, columns_of, table_definition
 from router_cli.routed_logs.parts import rows_of
+from router_cli.routed_logs.tables import SERDE, columns_of, table_definition
 from search_router.domain.logs.results import result_line
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.weights import Modalities

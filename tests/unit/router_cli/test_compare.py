@@ -146,14 +146,14 @@ def test_money_above_a_dollar_wants_a_yes(
     compare: Answer, log_id: str, clients: Clients, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("router_cli.compare.ASK_FIRST_USD", 1e-6)
+    monkeypatch.setattr("router_cli.compare.CONFIRM_ABOVE_USD", 1e-6)
     store = ("--store", str(tmp_path / "store.sqlite"))
 
     assert main(["compare", log_id, *store, "--against", "v2"]) == 1
 
     told = capsys.readouterr().err
     assert "5 calls to make: about $0.0000" in told
-    assert "run it again with --yes" in told
+    assert "Confirm with --yes" in told
     assert clients.runtime.asked == []
     assert compare("--against", "v2", "--yes")["moved"] == 2
 
@@ -193,10 +193,10 @@ def five_modalities(world: World) -> str:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        (lambda _: "v9", "there is no champion v9"),
-        (lambda _: "run-000000000009", "there is no run run-000000000009"),
+        (lambda _: "v9", "no such champion: v9. `search-router champions`"),
+        (lambda _: "run-000000000009", "no such run: run-000000000009"),
         (lambda world: deployed(world, torn_down=True).run_id, "is not deployed (REJECTED)"),
-        (five_modalities, "weights of other modalities cannot be compared"),
+        (five_modalities, "has other modalities than the log"),
     ],
 )
 def test_a_model_that_cannot_be_compared_is_refused_before_anything_is_asked(
@@ -226,7 +226,7 @@ def test_a_person_sees_tables_without_control_characters(
     assert "visual to audio" in shown.out
     assert "\x1b" not in shown.out
     assert "1 calls to make" in shown.err
-    assert "delete it when you are done" in shown.err
+    assert "Delete it when you are done" in shown.err
 
 
 @pytest.mark.parametrize("wrong", [("--sample", "0"), ("--requests-per-minute", "-1"), ()])

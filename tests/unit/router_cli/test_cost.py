@@ -28,8 +28,8 @@ def test_a_prompt_file_is_estimated_with_its_evaluation_and_upkeep(
     items = {item["what"]: item for item in reply["items"]}
     assert items["training"]["usd"] > 0
     assert items["training"]["from_memory"]
-    assert items["evaluation of candidate and base"]["usd"] > 0
-    assert items["keeping the model"]["usd"] == 1.95
+    assert items["evaluation of candidate and base student"]["usd"] > 0
+    assert items["storage of the model"]["usd"] == 1.95
     assert reply["total_usd"] == pytest.approx(sum(item["usd"] for item in reply["items"]))
     assert reply["not_counted"]
 
@@ -57,4 +57,4 @@ def test_a_file_that_makes_no_job_or_is_not_there_is_an_error(
     assert main(["cost", "--prompts", str(few)]) == 1
     assert "no job can start" in capsys.readouterr().err
     assert main(["cost", "--query-log", str(tmp_path / "none.jsonl")]) == 1
-    assert "there is no file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err

@@ -78,7 +78,7 @@ def test_empty_queues_are_said_to_be_empty(
     stack: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["redrive"]) == 0
-    assert "both dead-letter queues are empty" in capsys.readouterr().err
+    assert "Both dead-letter queues are empty" in capsys.readouterr().err
 
 
 def test_looking_explains_and_takes_nothing(
@@ -88,7 +88,7 @@ def test_looking_explains_and_takes_nothing(
 
     assert (report["splits_waiting"], report["sent_again"]) == (2, {"splits": 0, "events": 0})
     assert [split["split"] for split in report["splits"]] == [0, 1]
-    assert all("given up after 51 receives, 2 of 2 splits" in why for why in whys(report))
+    assert all("failed after 51 receives; 2 of 2 splits" in why for why in whys(report))
     assert all("log of route-queries" in why for why in whys(report))
     assert len(clients.sqs.bodies(DEAD_SPLITS)) == 2
     assert answer("redrive")["splits_waiting"] == 2, "visible again"
@@ -153,7 +153,7 @@ def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(
     clients.sqs.failing_after = 1
 
     assert main(["redrive", "--yes"]) == 1
-    assert "what was not sent again is still there" in capsys.readouterr().err
+    assert "Messages that were not sent again are still there" in capsys.readouterr().err
     clients.sqs.failing_after = None
     waiting = clients.sqs.bodies(SPLITS) + clients.sqs.bodies(DEAD_SPLITS)
     assert set(waiting) == {message.model_dump_json() for message in given_up}
@@ -177,7 +177,7 @@ def test_splits_of_failed_and_unknown_logs_are_told(
     told = whys(answer("redrive"))
 
     assert "has failed (the upload is gone): a worker will ignore it" in told[0]
-    assert "is not known here" in told[2]
+    assert "its log is unknown" in told[2]
 
 
 def test_what_is_no_split_stays_where_it_is(
@@ -188,7 +188,7 @@ def test_what_is_no_split_stays_where_it_is(
 
     report = answer("redrive", "--yes")
 
-    assert whys(report)[2] == "no split of ours: it is left alone"
+    assert whys(report)[2] == "not a split; it stays in the queue"
     assert report["sent_again"]["splits"] == 2
     assert clients.sqs.bodies(DEAD_SPLITS) == ['{"hello": "\x1b[2J"}']
     assert clients.sqs.moves == [], "SQS would have moved it too"
@@ -268,8 +268,8 @@ def test_a_person_sees_tables_without_control_characters(
     assert main(["redrive"]) == 0
 
     shown = capsys.readouterr()
-    assert "Splits given up" in shown.out
-    assert "Events that failed" in shown.out
+    assert "Failed splits" in shown.out
+    assert "Failed events" in shown.out
     assert "\x1b[2J" not in shown.out
-    assert "given up: 2 splits, 1 events" in shown.err
+    assert "2 splits and 1 events failed" in shown.err
     assert "search-router redrive --yes" in shown.err

@@ -13,7 +13,7 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.results import write_csv_rows, write_rows
-from router_cli.routed_logs.log_progress import unfinished
+from router_cli.routed_logs.parts import unfinished
 from router_cli.stack import Stack
 from search_router.domain.intake.answer_files import read_answers
 from search_router.domain.intake.prompt_files import PromptFile
@@ -127,7 +127,7 @@ def test_a_part_that_somebody_changed_is_refused_and_leaves_no_file(
 
     assert main(["results", routed, "--out", str(out)]) == 1
 
-    assert "somebody changed it" in capsys.readouterr().err
+    assert "was changed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -211,9 +211,9 @@ def test_a_log_of_rejected_rows_only_has_no_rows_and_says_where_they_are(
     assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 0
 
     assert out.read_bytes() == b""
-    assert f"3 rows were rejected; place and reason of each: s3://data/logs/{log_id}/rejected/" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "3 rows were rejected; offset and reason of each: " in told
+    assert f"s3://data/logs/{log_id}/rejected/" in told
     assert "`row_id` string" in answer("results", log_id, "--athena-ddl")["ddl"]
 
 
@@ -221,7 +221,7 @@ def test_a_folder_that_is_not_there_is_an_error(
     routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["results", routed, "--out", str(tmp_path / "none" / "rows")]) == 1
-    assert "make it first" in capsys.readouterr().err
+    assert "No such file or directory" in capsys.readouterr().err
 
 
 def test_every_hostile_row_kept_its_place(routed: str, answer: Answer, tmp_path: Path) -> None:

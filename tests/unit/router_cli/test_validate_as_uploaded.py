@@ -59,4 +59,4 @@ def test_answers_are_read_as_strictly_here(
     assert main(["validate", str(labels), str(answers)]) == 1
     assert "log.answers.jsonl, line 1: invalid_json" in capsys.readouterr().err
     assert main(["validate", str(answers)]) == 1
-    assert "name the labelled prompts too" in capsys.readouterr().err
+    assert "Name the labelled prompts too" in capsys.readouterr().err
