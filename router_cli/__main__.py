@@ -1,7 +1,7 @@
 """`search-router VERB`: parse the arguments, run one verb, map errors to exit codes.
 
 0: done. 1: the work failed and the message says what to do next. 2: wrong usage. 130: interrupted.
-141: whoever reads the output closed the pipe (128 + SIGPIPE, as the shell reports it).
+141: the reader of the output closed the pipe (128 + SIGPIPE, as a shell reports it).
 """
 
 import os

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -221,7 +221,7 @@ def _compare(store: ComparisonStore, plan: Plan, arguments: argparse.Namespace) 
         for pair in store.pairs(base, plan.against.side, arguments.sample):
             moved = found.add(pair)
             if moved is not None and file is not None:
-                line = json.dumps(moved.as_json(), ensure_ascii=False)
+                line = json.dumps(asdict(moved), ensure_ascii=False)
                 file.write(line.encode("utf-8") + b"\n")
     return found
 
@@ -240,7 +240,7 @@ def _report(plan: Plan, found: Differences, log_id: str) -> dict[str, Any]:
         "estimated_cost_usd": round(plan.estimated_usd, 8),
         "cost_usd": round(math.fsum(side.cost_usd for side in asked), 8),
         **found.as_json(),
-        "furthest": [moved.as_json() for moved in found.furthest()],
+        "furthest": [asdict(moved) for moved in found.furthest()],
     }
 
 

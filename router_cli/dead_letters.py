@@ -10,16 +10,13 @@ duplicate anything: its part has a fixed key and is written once, and its marker
 """
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from router_cli.console import CommandError
 from router_cli.stack import Stack
 from search_router.domain import naming
 from search_router.domain.batches import batched
@@ -32,14 +29,6 @@ _HIDDEN_SECONDS = 120  # messages come back after this if the command is killed
 _LONG_POLL_SECONDS = 1  # a long poll asks all servers of SQS, a short one only some
 _ACCEPTED = 202  # Lambda: the event is queued
 _MAX_MESSAGE = 200  # characters
-_POLL_SECONDS = 1.0  # SQS has no waiter for a move task
-_MOVING = ("RUNNING", "CANCELLING")
-# The answers of SQS, and of its emulators, when they cannot move messages.
-_CANNOT_MOVE = (
-    "InvalidAction",
-    "UnsupportedOperation",
-    "AWS.SimpleQueueService.UnsupportedOperation",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,21 +255,9 @@ def explain_splits(stack: Stack, letters: Iterable[DeadLetter]) -> list[DeadSpli
     return explained
 
 
-def send_splits(stack: Stack, splits: list[DeadSplit]) -> int:
-    """Send splits to their queue again and return their number.
-
-    SQS moves them if it can and if all messages are splits; otherwise they are sent one by one.
-    """
-    own = sum(dead.split is not None for dead in splits)
-    if not own:
-        return 0
+def send_splits(stack: Stack, most: int) -> int:
+    """Send up to `most` splits to their queue again and return their number."""
     sqs = stack.client("sqs")
-    if own == len(splits):
-        try:
-            return _move(stack, sqs)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _CANNOT_MOVE:
-                raise
 
     def send(letter: DeadLetter) -> bool:
         if _split(letter) is None:
@@ -288,7 +265,7 @@ def send_splits(stack: Stack, splits: list[DeadSplit]) -> int:
         sqs.send_message(QueueUrl=stack.outputs["SplitQueueUrl"], MessageBody=letter.body)
         return True
 
-    return resend(sqs, stack.outputs["SplitDeadLetterQueueUrl"], len(splits), send)
+    return resend(sqs, stack.outputs["SplitDeadLetterQueueUrl"], most, send)
 
 
 def _split(letter: DeadLetter) -> SplitMessage | None:
@@ -325,24 +302,3 @@ def _is_written(stack: Stack, split: SplitMessage) -> bool:
     except NotFoundError:
         return False
     return True
-
-
-def _move(stack: Stack, sqs: Any) -> int:
-    source, destination = (
-        sqs.get_queue_attributes(QueueUrl=stack.outputs[name], AttributeNames=["QueueArn"])
-        for name in ("SplitDeadLetterQueueUrl", "SplitQueueUrl")
-    )
-    arn = source["Attributes"]["QueueArn"]
-    sqs.start_message_move_task(SourceArn=arn, DestinationArn=destination["Attributes"]["QueueArn"])
-    while True:
-        [task] = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=1)["Results"]
-        if task["Status"] not in _MOVING:
-            break
-        time.sleep(_POLL_SECONDS)
-    moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
-    if task["Status"] != "COMPLETED":
-        reason = task.get("FailureReason", "")
-        raise CommandError(
-            f"SQS stopped after {moved} splits ({task['Status']}): {reason}. Run redrive again."
-        )
-    return moved

@@ -20,6 +20,8 @@ from router_cli.dead_letters import (
 )
 from router_cli.stack import Stack, open_stack
 
+_NOTHING = {"splits": 0, "events": 0}
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain the messages of both queues and, if asked, send those of this stack again."""
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         events = [explain_event(stack, letter) for letter in peek(sqs, event_url)]
         if not arguments.json:
             _print(splits, events)
-        sent = _send(stack, splits, events) if arguments.yes else {"splits": 0, "events": 0}
+        sent = _send(stack, counts, splits, events) if arguments.yes else _NOTHING
     except (BotoCoreError, ClientError) as error:
         raise CommandError(
             f"redrive is incomplete: {error}. Messages that were not sent again are still there."
@@ -58,15 +60,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _send(stack: Stack, splits: list[DeadSplit], events: list[FailedEvent]) -> dict[str, int]:
+def _send(
+    stack: Stack, counts: dict[str, int], splits: list[DeadSplit], events: list[FailedEvent]
+) -> dict[str, int]:
+    """Send what was shown again, and splits beyond the thousand that are shown."""
+
     def send(letter: DeadLetter) -> bool:
         return send_event(stack, explain_event(stack, letter))
 
-    sent = 0
+    sent = dict(_NOTHING)
     if any(event.is_own for event in events):
         url = stack.outputs["EventDeadLetterQueueUrl"]
-        sent = resend(stack.client("sqs"), url, len(events), send)
-    return {"splits": send_splits(stack, splits), "events": sent}
+        sent["events"] = resend(stack.client("sqs"), url, len(events), send)
+    if splits:
+        sent["splits"] = send_splits(stack, max(len(splits), counts["splits_waiting"]))
+    return sent
 
 
 def _print(splits: list[DeadSplit], events: list[FailedEvent]) -> None:

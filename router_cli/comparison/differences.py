@@ -22,30 +22,17 @@ class Difference:
 
     query: str
     rows: int
+    dominant: tuple[str, str]
+    largest_change: float
+    modality: str
     base: dict[str, float]
     against: dict[str, float]
-    dominants: tuple[str, str]
-    statuses: tuple[str, str]
-    modality: str
-    largest_change: float
+    status: tuple[str, str]
 
     @property
     def dominant_changed(self) -> bool:
         """Whether the dominant modality differs."""
-        return self.dominants[0] != self.dominants[1]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the query as a line of the list of moved queries."""
-        return {
-            "query": self.query,
-            "rows": self.rows,
-            "dominant": list(self.dominants),
-            "largest_change": self.largest_change,
-            "modality": self.modality,
-            "base": self.base,
-            "against": self.against,
-            "status": list(self.statuses),
-        }
+        return self.dominant[0] != self.dominant[1]
 
 
 def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
@@ -56,12 +43,12 @@ def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
     return Difference(
         query=pair.query,
         rows=pair.rows,
+        dominant=(dominant(base, modalities), dominant(against, modalities)),
+        largest_change=largest,
+        modality=modalities[changes.index(largest)],
         base=dict(zip(modalities, base, strict=True)),
         against=dict(zip(modalities, against, strict=True)),
-        dominants=(dominant(base, modalities), dominant(against, modalities)),
-        statuses=(pair.base.status.value, pair.against.status.value),
-        modality=modalities[changes.index(largest)],
-        largest_change=largest,
+        status=(pair.base.status.value, pair.against.status.value),
     )
 
 
@@ -188,7 +175,7 @@ class Differences:
         self.compared += 1
         self.compared_rows += found.rows
         if found.dominant_changed:
-            self.turns[f"{found.dominants[0]} to {found.dominants[1]}"] += 1
+            self.turns[f"{found.dominant[0]} to {found.dominant[1]}"] += 1
             self.turned_rows += found.rows
         self._largest[min(_BINS, round(found.largest_change * _BINS))] += 1
         for name in self.modalities:

@@ -97,8 +97,8 @@ def query_log_rows(
     """Yield log rows `{"query_id", "query", "user_locale"}` of exactly min(rows, distinct) queries.
 
     Popularity follows Zipf's law with exponent 1. A `known_share` of the distinct queries comes
-    from `known` (the training queries) while they last, a `held_out_share` has patterns that no training
-    record has, and the rest are new queries of trained patterns. One row in eight has no
+    from `known` (the training queries) while they last, a `held_out_share` has patterns that no
+    training record has, and the rest are new queries of trained patterns. One row in eight has no
     `user_locale`. Raises InvalidInputError, also if the templates cannot make enough queries.
     """
     names = _checked_modalities(modalities)

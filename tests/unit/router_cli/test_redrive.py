@@ -94,29 +94,23 @@ def test_looking_explains_and_takes_nothing(
     assert answer("redrive")["splits_waiting"] == 2, "visible again"
 
 
-@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
 def test_splits_go_back_and_the_log_is_finished(
-    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
-    clients.sqs.can_move = can_move
-
     report = answer("redrive", "--yes")
 
     assert report["sent_again"] == {"splits": 2, "events": 0}
     assert clients.sqs.bodies(DEAD_SPLITS) == []
-    assert bool(clients.sqs.moves) is can_move
     assert sorted(clients.sqs.bodies(SPLITS)) == sorted(m.model_dump_json() for m in given_up)
     deliver(world, clients)
     world.finish(given_up[0].log_id)
     assert world.log(given_up[0].log_id).state is LogState.ROUTED
 
 
-@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
 def test_a_split_that_is_done_already_doubles_nothing(
-    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
     # GIVEN one split done after all, and one whose part is written but not counted
-    clients.sqs.can_move = can_move
     log_id = given_up[0].log_id
     world.route(given_up[0])
     with pytest.MonkeyPatch.context() as patch:
@@ -183,7 +177,6 @@ def test_splits_of_failed_and_unknown_logs_are_told(
 def test_what_is_no_split_stays_where_it_is(
     clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
-    clients.sqs.can_move = True
     clients.sqs.put(DEAD_SPLITS, '{"hello": "\x1b[2J"}')
 
     report = answer("redrive", "--yes")
@@ -191,7 +184,6 @@ def test_what_is_no_split_stays_where_it_is(
     assert whys(report)[2] == "not a split; it stays in the queue"
     assert report["sent_again"]["splits"] == 2
     assert clients.sqs.bodies(DEAD_SPLITS) == ['{"hello": "\x1b[2J"}']
-    assert clients.sqs.moves == [], "SQS would have moved it too"
 
 
 def test_a_failed_run_is_explained_and_its_function_gets_the_event_again(

@@ -86,10 +86,10 @@ def test_rows_hold_an_id_a_query_and_mostly_a_locale() -> None:
     [
         (-1, 5, 0.5, "rows is negative"),
         (5, -1, 0.5, "distinct is negative"),
-        (5, 0, 0.5, "without a distinct query"),
-        (5, 5, 0.95, "shares of one whole"),
-        (5, 5, -0.1, "shares of one whole"),
-        (5, 5, float("nan"), "shares of one whole"),
+        (5, 0, 0.5, "at least one distinct query"),
+        (5, 5, 0.95, "sum to at most 1"),
+        (5, 5, -0.1, "sum to at most 1"),
+        (5, 5, float("nan"), "sum to at most 1"),
     ],
 )
 def test_impossible_logs_are_refused_before_the_first_row(

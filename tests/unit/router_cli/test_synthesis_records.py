@@ -206,7 +206,7 @@ def test_held_out_templates_share_no_wording_with_the_training_templates() -> No
 def test_asking_for_more_queries_than_there_are_fails_with_advice(tmp_path: Path) -> None:
     two = [t for t in BUILT_IN.templates if t.text in ("{glyph}", '"{phrase}"')]
     small = type(BUILT_IN)(tuple(two), BUILT_IN.vocabulary, with_built_in=True)
-    with pytest.raises(InvalidInputError, match="ask for fewer, or add terms"):
+    with pytest.raises(InvalidInputError, match="Ask for fewer, or add terms"):
         list(evaluation_rows(1, 10_000, catalogue=small))
 
 
