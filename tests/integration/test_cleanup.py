@@ -1,4 +1,4 @@
-"""`cleanup` deletes what is ours and touches nothing else, over the double and moto."""
+"""`cleanup` deletes only what belongs to the stack, on the Bedrock double and moto."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def left(resources: BedrockResources) -> set[tuple[str, str]]:
     return {(one.kind, one.name) for one in resources.remaining()}
 
 
-def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
+def test_only_resources_named_by_state_or_tags_are_deleted(bench: Bench) -> None:
     # GIVEN a model of ours by state, one by its tag, and two of somebody else
     known = bench.create_model("run-1")
     for name, owner in (("search-router-a", OURS), ("search-router-b", "run-ba9876543210")):
@@ -73,7 +73,7 @@ def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
     assert [one["customModelDeploymentName"] for one in deployments] == ["search-router-b-serving"]
 
 
-def test_an_open_job_is_stopped_and_told_until_it_has(bench: Bench) -> None:
+def test_an_open_job_is_stopped_and_listed_until_it_ends(bench: Bench) -> None:
     bench.create_job("run-1")
     bench.create_job("theirs", customModelName="theirs")
     resources = BedrockResources(bench.bedrock, [run(job_name="run-1")])
@@ -113,7 +113,7 @@ def test_buckets_are_emptied_of_versions_markers_and_uploads(
         assert list(bucket.remaining()) == []
 
 
-def test_a_table_that_is_not_there_does_not_remain() -> None:
+def test_a_missing_table_is_not_listed() -> None:
     with mock_aws():
         table = Table(boto3.client("dynamodb", "us-east-1"), "state")
 

@@ -28,9 +28,7 @@ def command(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     return stack
 
 
-def test_a_rollback_is_seen_in_the_list_of_champions(
-    command: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_champions_lists_a_rollback(command: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     command.train("prompts/labels.jsonl", PROMPTS)
     command.pass_an_hour()
     command.train("prompts/more.jsonl", OTHER)
@@ -50,7 +48,7 @@ def test_a_rollback_is_seen_in_the_list_of_champions(
     assert "no such predecessor" in capsys.readouterr().err
 
 
-def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
+def test_distill_again_pays_for_another_job(
     command: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command.bedrock.double.change(job_failure="The machine was on fire.")
@@ -75,7 +73,7 @@ def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
     assert command.bought() == {"jobs": 2, "deployments": 1}
 
 
-def test_an_approval_promotes(
+def test_promote_approves_a_run(
     command: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMOTION_POLICY", "ask-always")

@@ -1,4 +1,4 @@
-"""The report of a run: facts, figures and a page that runs nothing."""
+"""The report of a run: its facts, its figures and its HTML page."""
 
 import json
 import re
@@ -170,7 +170,7 @@ def drawings(facts: ReportFacts) -> list[Drawing]:
     return draw_figures(facts)
 
 
-def test_the_facts_are_those_of_the_kept_answers(facts: ReportFacts) -> None:
+def test_the_facts_come_from_the_kept_answers(facts: ReportFacts) -> None:
     assert set(facts.weight_shares["visual"]) == {LABELS, *MODELS}
     assert facts.weight_shares["visual"][LABELS][8] == 1.0
     assert sum(facts.weight_shares["audio"]["candidate"]) == pytest.approx(1)
@@ -189,9 +189,7 @@ def test_a_run_without_an_evaluation_has_no_report(objects: InMemoryObjects) -> 
         )
 
 
-def test_every_figure_is_drawn_and_is_the_same_twice(
-    facts: ReportFacts, drawings: list[Drawing]
-) -> None:
+def test_every_figure_is_drawn_and_repeatable(facts: ReportFacts, drawings: list[Drawing]) -> None:
     names = [drawing.name for drawing in drawings]
     assert names == [
         "model-comparison",
@@ -205,7 +203,7 @@ def test_every_figure_is_drawn_and_is_the_same_twice(
     assert all("double" in drawing.caption for drawing in drawings)
 
 
-def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
+def test_figures_without_data_are_left_out(objects: InMemoryObjects) -> None:
     alone = run().evaluation
     assert alone is not None
     bare = alone.candidate.model_copy(update={"judge": None, "intervals": {}})
@@ -245,7 +243,9 @@ class _Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_page_runs_and_loads_nothing(facts: ReportFacts, drawings: list[Drawing]) -> None:
+def test_the_page_has_no_scripts_and_loads_nothing(
+    facts: ReportFacts, drawings: list[Drawing]
+) -> None:
     html = page(facts, drawings)
     tags = _Tags(html).tags
 
@@ -258,7 +258,7 @@ def test_the_page_runs_and_loads_nothing(facts: ReportFacts, drawings: list[Draw
     assert not re.search(r"(?:url\(|xlink:href=[\"'])\s*[\"']?(?!#)", html)
 
 
-def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) -> None:
+def test_the_page_shows_scores_with_intervals_and_noise_ceiling(facts: ReportFacts) -> None:
     html = page(facts, [])
 
     for words in (
@@ -279,7 +279,9 @@ def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) 
     assert "\x1b" not in html
 
 
-def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[Drawing]) -> None:
+def test_the_page_has_a_table_of_the_local_tier(
+    facts: ReportFacts, drawings: list[Drawing]
+) -> None:
     section = page(facts, drawings).partition("The local tier")[2]
 
     for words in ("0.0371", "0.0302 to 0.0444", "91.2%", "4.43", "66.7%", "0.0259", "88.3%"):
@@ -299,7 +301,7 @@ def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[D
     assert "closed" not in section
 
 
-def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
+def test_a_closed_gate_has_a_reason_and_no_point_in_the_figure(facts: ReportFacts) -> None:
     local = facts.evaluation.local_tier
     assert local is not None
     closed = local.model_copy(
@@ -321,7 +323,7 @@ def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
     assert "Error on held-out patterns: not computable." in html
 
 
-def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None:
+def test_the_risk_coverage_figure_shows_curve_bound_and_gate() -> None:
     panel = risk_coverage(LocalTierScores.model_validate(LOCAL_TIER), 0.05).axes[0]
 
     lines: dict[str, Any] = {str(it.get_label()): it for it in panel.get_lines()}
@@ -332,7 +334,7 @@ def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None
     assert {height for _, height in points["the gate's bound, 0.045"]} == {0.045}
 
 
-def test_asking_for_another_verb_imports_no_plotting() -> None:
+def test_the_help_of_report_loads_no_matplotlib() -> None:
     code = (
         "import sys; from router_cli.__main__ import main\n"
         "try: main(['report', '--help'])\n"

@@ -1,4 +1,4 @@
-"""Training records and evaluation rows: valid, level, repeatable, and apart from each other."""
+"""Training records and evaluation rows: valid, evenly spread, repeatable, without overlap."""
 
 import hashlib
 import json
@@ -79,7 +79,7 @@ def test_every_record_is_accepted_by_the_intake_with_a_label_on_the_grid(
         assert sum(round(weight * 10) for weight in label.values()) == 10
 
 
-def test_a_record_has_the_shape_of_the_seed_dataset() -> None:
+def test_a_record_has_the_shape_of_the_reference_dataset() -> None:
     record = next(training_records(1, 1, with_reasoning=True))
     assert list(record) == ["schemaVersion", "system", "messages"]
     assert record["schemaVersion"] == "bedrock-conversation-2024"
@@ -93,7 +93,7 @@ def test_a_record_has_the_shape_of_the_seed_dataset() -> None:
 
 
 @pytest.mark.parametrize("modalities", [DEFAULT_MODALITIES, FIVE])
-def test_records_are_level_over_the_stressed_modality(modalities: tuple[str, ...]) -> None:
+def test_records_are_spread_evenly_over_the_dominant_modality(modalities: tuple[str, ...]) -> None:
     counts = Counter(leader(label_of(record)) for record in training_records(3, 2_000, modalities))
     fair = 2_000 / (len(modalities) + 1)
     assert set(counts) == {*modalities, "balanced"}
@@ -102,7 +102,7 @@ def test_records_are_level_over_the_stressed_modality(modalities: tuple[str, ...
 
 
 @pytest.mark.parametrize("modalities", [DEFAULT_MODALITIES, FIVE, ("visual", "audio")])
-def test_templates_are_dealt_exactly_level_over_modality_and_difficulty(
+def test_templates_are_spread_evenly_over_modality_and_difficulty(
     modalities: tuple[str, ...],
 ) -> None:
     source = QuerySource(query_shapes(BUILT_IN, modalities), Draw(1, "test"))
@@ -219,14 +219,14 @@ def test_asking_for_more_queries_than_there_are_fails_with_advice(tmp_path: Path
         (("visual", "reasoning"), "not a modality name"),
     ],
 )
-def test_wrong_modalities_are_refused_before_the_first_row(
+def test_wrong_modalities_are_rejected_before_the_first_row(
     modalities: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         training_records(1, 1, modalities)
 
 
-def test_a_negative_count_is_refused_before_the_first_row() -> None:
+def test_a_negative_count_is_rejected_before_the_first_row() -> None:
     with pytest.raises(InvalidInputError, match="count is negative"):
         training_records(1, -1)
     with pytest.raises(InvalidInputError, match="count is negative"):
