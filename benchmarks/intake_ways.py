@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from router_cli.prompt_sources import prompt_file
+from router_cli.prompt_files import prompt_file
 from search_router.domain.intake.prompt_files import select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules

@@ -1,4 +1,4 @@
-"""`search-router` against a stack that stays: what a user types, and what it answers."""
+"""`search-router` against a running local stack."""
 
 import argparse
 import csv
@@ -93,11 +93,11 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
     assert len(out.read_bytes().splitlines()) == 400
 
 
-def test_an_unknown_run_or_log_is_an_error_that_says_what_to_do(
+def test_an_unknown_run_or_log_is_an_error_with_advice(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "`search-router runs` lists them" in refusal(capsys, "runs", "run-000000000000")
-    assert "`search-router runs` lists them" in refusal(capsys, "results", "log-000000000000")
+    assert "`search-router runs` lists all runs" in refusal(capsys, "runs", "run-000000000000")
+    assert "`search-router runs` lists all logs" in refusal(capsys, "results", "log-000000000000")
     assert "none.jsonl" in refusal(capsys, "upload", "prompts", str(stack / "none.jsonl"))
 
 
@@ -208,7 +208,7 @@ def test_two_models_are_compared_over_a_log(
     assert base["cost_usd"] > 0
 
 
-def test_what_was_given_up_is_sent_again_and_nothing_is_doubled(
+def test_redrive_sends_dead_letters_again_and_duplicates_nothing(
     routed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     # GIVEN dead letters: splits that are done, and a run that failed for good
@@ -260,7 +260,7 @@ def run_of(capsys: pytest.CaptureFixture[str], run_id: str) -> dict[str, Any]:
     return next((run for run in runs if run["run_id"] == run_id), {"state": ""})
 
 
-def test_cleanup_lists_first_and_then_leaves_nothing(
+def test_cleanup_lists_then_deletes_everything(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The last test of this file: it needs what the others left, and leaves them nothing.
@@ -273,7 +273,7 @@ def test_cleanup_lists_first_and_then_leaves_nothing(
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
     assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)
-    assert "is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
+    assert "it is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
     assert answer(capsys, "cleanup") == there
 
     assert answer(capsys, "cleanup", "--yes", "search-router") == {

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from router_cli.__main__ import VERBS
-from router_cli.validate import DEFAULT_MODALITIES
+from router_cli import verbs
 from tests.conftest import TESTS
 
 PROJECT = TESTS.parent
@@ -46,17 +45,19 @@ def _imported_rooms(path: Path) -> set[str]:
     return {parts[0] for parts in inside}
 
 
-def test_the_default_modalities_are_named_the_same_everywhere() -> None:
+def test_the_command_has_the_defaults_of_the_template() -> None:
     template = yaml_parse((PROJECT / "template.yaml").read_text("utf-8"))
 
-    assert template["Parameters"]["Modalities"]["Default"] == DEFAULT_MODALITIES
+    names = ("Modalities", "TeacherModelId", "StudentModelId", "HoldoutFraction")
+    defaults = [template["Parameters"][name]["Default"] for name in names]
+    assert defaults == [verbs.MODALITIES, verbs.TEACHER, verbs.STUDENT, verbs.HOLDOUT_FRACTION]
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:
     table = (PROJECT / "README.md").read_text("utf-8").partition("| verb | does |")[2]
     named = set(re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE))
 
-    assert named == set(VERBS)
+    assert named == {verb.name.split()[0] for verb in verbs.VERBS}
 
 
 def test_the_readme_names_make_targets_that_exist() -> None:

@@ -1,32 +1,57 @@
-"""The table definition with which Athena reads a log's parts where they lie.
+"""The rows of a routed log as CSV and as an Athena table."""
 
-Athena's names are lower case and hold letters, digits and underscores; the OpenX SerDe maps them to
-whatever the log's columns are called, and tells keys apart that differ in case only
-(docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html).
-"""
-
+import csv
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
+from search_router.domain.logs.results import OWN_COLUMNS
 from search_router.domain.weights import Modalities
 
 SERDE = "org.openx.data.jsonserde.JsonSerDe"
-_OURS_BEFORE = {"row_id": "string", "query": "string"}
-_OURS_AFTER = {
-    "dominant": "string",
-    "tier": "string",
-    "status": "string",
-    "model": "string",
+_TYPES = {
     "latency_ms": "bigint",
     "input_tokens": "bigint",
     "output_tokens": "bigint",
     "cost_usd": "double",
     "byte_offset": "bigint",
-}
+}  # all other columns of ours are strings
 _LONG = 2**63
-_MAX_NAME = 120  # Glue takes 255; the mapping's key holds the name once more
+_MAX_NAME = 120  # characters; Glue allows 255, and the key of the mapping repeats the name
+
+# Also after spaces, and as full-width characters, which some spreadsheets read as the plain ones.
+_FORMULA = re.compile(r"[\t\r\n\0]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def write_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], out: TextIO) -> None:
+    """Write rows for a spreadsheet, with a header if there are columns.
+
+    Text that a spreadsheet could read as a formula gets a single quote in front, and all text is in
+    double quotes (OWASP, "CSV Injection"). Columns that a row lacks are empty cells.
+    """
+    if not columns:
+        return
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
+    writer.writerow(map(_quoted, columns))
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return _quoted(json.dumps(value, ensure_ascii=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +64,13 @@ class Column:
 
 
 def columns_of(rows: Iterable[dict[str, Any]], modalities: Modalities) -> list[Column]:
-    """Return the columns of these rows: the log's own, as they first appear, then ours."""
-    ours = {**_OURS_BEFORE, **dict.fromkeys(modalities, "double"), **_OURS_AFTER}
+    """Return the columns of these rows: those of the log in order of appearance, then ours.
+
+    Names in Athena are lower case and hold letters, digits and underscores. The OpenX SerDe maps
+    them to the keys (docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html).
+    """
+    own = [*OWN_COLUMNS[:2], *modalities, *OWN_COLUMNS[2:]]
+    ours = {name: _TYPES.get(name, "string") for name in own} | dict.fromkeys(modalities, "double")
     kinds: dict[str, set[str]] = {}
     for row in rows:
         for key, value in row.items():
@@ -72,7 +102,7 @@ def table_definition(table: str, columns: Sequence[Column], location: str) -> st
 
 
 def table_name(log_id: str) -> str:
-    """Return the table's name for a log."""
+    """Return the name of a log's table."""
     return f"search_router_{log_id.replace('-', '_')}"
 
 
@@ -87,7 +117,7 @@ def _kind(value: object) -> str:
 
 
 def _common(kinds: set[str]) -> str:
-    """Return the one type that holds all; objects and lists are read as their JSON text."""
+    """Return the type that holds all kinds; objects and lists become their JSON text."""
     known = kinds - {""}
     if known == {"bigint", "double"}:
         return "double"
@@ -105,6 +135,6 @@ def _free_name(key: str, taken: set[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Write text inside a Hive string literal."""
+    """Return text for a Hive string literal."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped)
