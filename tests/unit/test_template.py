@@ -1,13 +1,12 @@
 """Checks of the expanded template, and for each check a planted mistake that it finds."""
 
-import argparse
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from router_cli import validate
+from router_cli.verbs import make_parser
 from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
 from search_router.measurements import Metric
@@ -159,9 +158,7 @@ def test_every_folder_belongs_to_a_function() -> None:
 
 
 def test_validate_has_the_defaults_of_the_parameters() -> None:
-    verbs = argparse.ArgumentParser().add_subparsers()
-    validate.add_parser(verbs)
-    options = verbs.choices["validate"].parse_args(["prompts.jsonl"])
+    options = make_parser().parse_args(["validate", "prompts.jsonl"])
 
     parameters = checks.expanded_template()["Parameters"]
 
