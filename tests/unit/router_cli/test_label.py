@@ -57,7 +57,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def test_failed_queries_are_kept_and_asked_for_again(
     teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    queries = ["dogs", "DOGS ", "a lost one", "in prose", "cats"]
+    queries = ["dogs", " dogs ", "a lost one", "in prose", "cats"]
     (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": query} for query in queries]))
 
     code, first = labelled(capsys, tmp_path)
