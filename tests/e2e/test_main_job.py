@@ -17,6 +17,7 @@ import pytest
 
 from router_cli import synthesis
 from tests.e2e.conftest import AMBIENT
+from tests.waiting import PATIENCE_SECONDS
 
 PROMPT_ROWS, BAD_LINES = 500, 3
 LOG_ROWS, DISTINCT, BAD_ROWS = 1_200, 150, 2
@@ -63,7 +64,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
             env={**os.environ, **AMBIENT, "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         calls_outside = proxy.connections()

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from local_stack.launcher import PROJECT
+from tests.waiting import PATIENCE_SECONDS
 
 NOTEBOOK = PROJECT / "notebooks/distil-and-route.ipynb"
 STEPS = ("1. Prepare the data", "2. Distil", "3. Deploy", "4. Evaluate and use")
@@ -35,7 +36,7 @@ def test_it_runs_and_saves_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
     notebook = read_notebook()
     client = nbclient.NotebookClient(
         notebook,
-        timeout=400,
+        timeout=int(PATIENCE_SECONDS),
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )

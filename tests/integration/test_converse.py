@@ -530,10 +530,10 @@ def test_each_caller_gets_its_share_of_the_quota(wiring: Dependencies) -> None:
 
 
 def test_a_batch_stops_asking_early_enough_to_close(
-    wiring: Dependencies, clock: VirtualClock
+    wiring: Dependencies, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last call may take its whole timeout, and the part is still to be written."""
-    wiring.clock = clock
+    monkeypatch.setattr(wiring, "clock", clock)
     batch, api = wiring.batch_model(900), wiring.api_model()
 
     assert batch.deadline - clock.monotonic() == pytest.approx(860)

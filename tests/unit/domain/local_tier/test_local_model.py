@@ -34,6 +34,7 @@ from tests.unit.domain.local_examples import (
     trained,
     unseen,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 EXAMPLES = labelled(seed=1, count=800)
 
@@ -262,6 +263,6 @@ def test_serving_imports_next_to_nothing() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     for message in event["Records"]:
         if message["body"] == "sleep":
             record("sleep", "started")
-            time.sleep(600)  # longer than any test waits: only an end from outside ends it
+            time.sleep(10_000)  # longer than any test waits: only an end from outside ends it
         record(message["body"], message["attributes"]["ApproximateReceiveCount"])
         if message["body"] == "bad":
             failed.append({"itemIdentifier": message["messageId"]})
