@@ -25,7 +25,7 @@ ROWS ?= 1000000
 DISTINCT ?= 20000
 LOCAL_TIER ?= off
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes mutants format build deploy lock clean ci
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -87,6 +87,9 @@ mistakes: setup ## Show each planted misconfiguration and the check that finds i
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
 		| sed -n 's/.*is_found\[\([^-]*\)-\([^-]*\)-\(.*\)\] PASSED.*/\2: found by \1 ("\3")/p; /^FAILED\|^=.* in /p'
 
+mutants: setup build/mutants/.complete ## Change 150 operators of the layer, one at a time, and count those that tests find (minutes)
+	@nice -n 10 build/mutants/bin/python tests/mutants.py
+
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -114,6 +117,8 @@ lock: ## Pin and hash all dependencies again (needs uv)
 		--no-header --no-config -q .ci/requirements-sam.in -o .ci/requirements-sam.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-config -q .ci/requirements-checkov.in -o .ci/requirements-checkov.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-config -q .ci/requirements-mutants.in -o .ci/requirements-mutants.txt
 
 clean: ## Remove what the other commands made
 	rm -rf notebooks/figures $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
