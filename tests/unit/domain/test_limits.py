@@ -106,6 +106,16 @@ def test_each_change_of_the_spending_is_a_revision() -> None:
     assert spending.minus("job-1") == Spending(revision=2)
 
 
+def test_a_job_is_paid_for_only_under_its_own_name() -> None:
+    spending = Spending().plus(a_purchase("job-5", 1), 100).plus(a_purchase("job-7", 1), 100)
+
+    paid = [n for n in range(10) if spending.includes(f"job-{n}")]
+    left = [purchase.job_name for purchase in spending.minus("job-6").minus("job-7").purchases]
+
+    assert paid == [5, 7]
+    assert left == ["job-5"]
+
+
 @pytest.mark.parametrize(
     ("state", "limit", "reason"),
     [

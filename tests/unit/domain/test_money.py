@@ -23,7 +23,11 @@ REASONING = "é" * 50  # 100 bytes, 25 tokens
 
 
 def estimated(
-    label: Weights | None, reasoning: str | None, *, keep_reasoning: bool
+    label: Weights | None,
+    reasoning: str | None,
+    *,
+    keep_reasoning: bool,
+    student: str = STUDENT,
 ) -> CostEstimate:
     """Estimate a job of 4,486 training rows and 514 holdout rows."""
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1, keep_reasoning=keep_reasoning))
@@ -33,7 +37,7 @@ def estimated(
         builder.add(PromptRecord(n, query, label, reasoning, SYSTEM_PROMPT), n)
     selection = builder.select()
     assert (selection.counts.training, selection.counts.holdout) == (4_486, 514)
-    return estimate_costs(selection, TEACHER, STUDENT)
+    return estimate_costs(selection, TEACHER, student)
 
 
 def test_a_labelled_dataset_with_reasoning() -> None:
@@ -52,6 +56,15 @@ def test_a_labelled_dataset_with_reasoning() -> None:
         evaluation_usd=0.1892,  # two models * 514 * 184.00 per million
     )
     assert estimate.total_usd == pytest.approx(0.5705)
+
+
+def test_serving_is_estimated_to_the_cent() -> None:
+    micro = "amazon.nova-micro-v1:0:128k"
+    estimate = estimated(LABEL, REASONING, keep_reasoning=True, student=micro)
+
+    assert estimate.serving_usd_per_million_with_reasoning == 8.05  # 42 * 0.035 + 47 * 0.14
+    assert estimate.serving_usd_per_million_without_reasoning == 3.99  # 42 * 0.035 + 18 * 0.14
+    assert estimate.evaluation_usd == 0.0083  # two models * 514 * 8.05 per million
 
 
 def test_a_labelled_dataset_whose_reasoning_is_dropped() -> None:
