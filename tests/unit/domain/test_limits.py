@@ -19,11 +19,17 @@ from search_router.domain.intake.training_records import training_line
 from search_router.domain.intake.training_sets import TrainingSet
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from search_router.domain.lifecycle.deadlines import expiry_reason, is_overdue
+from search_router.domain.lifecycle.distillation import (
+    MAX_TEACHER_RESPONSE_TOKENS,
+    ModelLifecycle,
+    check_lifecycle,
+)
 from search_router.domain.lifecycle.judging import dataset
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lines import Line, lines_at, split_lines
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
+from search_router.domain.weights import normalise
 from search_router.settings import read_settings
 from tests.fakes import START
 from tests.integration.world import ENVIRONMENT
@@ -141,6 +147,21 @@ def test_a_run_that_ended_has_no_deadline(state: RunState) -> None:
     assert not is_overdue(a_run(state), START + timedelta(days=1_000))
 
 
+@pytest.mark.parametrize("seconds", [0, 1, 86_400])
+def test_a_model_is_retired_from_the_second_of_its_end_of_life(seconds: int) -> None:
+    model = ModelLifecycle("amazon.nova-pro-v1:0", "ACTIVE", START)
+
+    check_lifecycle(model, START - timedelta(seconds=1))
+    with pytest.raises(InvalidInputError, match="is retired"):
+        check_lifecycle(model, START + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("status", ["", "ABSENT", "LEGACY"])
+def test_only_an_active_model_takes_new_jobs(status: str) -> None:
+    with pytest.raises(InvalidInputError, match="lifecycle state"):
+        check_lifecycle(ModelLifecycle("amazon.nova-pro-v1:0", status, None), START)
+
+
 # --- rows ----------------------------------------------------------------------------------------
 
 
@@ -215,6 +236,15 @@ def test_a_shard_holds_1000_rows_and_4_mib() -> None:
         1024 * 1024,
     ]
     assert sizes() == []
+
+
+def test_weights_within_a_billionth_of_one_are_not_rescaled() -> None:
+    assert normalise((0.5, 0.5 + 5e-10)) == (0.5, 0.5 + 5e-10)
+    assert normalise((0.5, 0.5 + 5e-9)) != (0.5, 0.5 + 5e-9)
+
+
+def test_a_teacher_answers_with_at_most_1000_tokens() -> None:
+    assert MAX_TEACHER_RESPONSE_TOKENS == 1_000
 
 
 def test_a_judge_is_given_1000_prompts() -> None:
