@@ -33,9 +33,9 @@ DISTINCT ?= 20000
 LOCAL_TIER ?= off
 
 LOCKS := layers/shared/requirements requirements requirements-dev \
-	.ci/requirements-uv .ci/requirements-sam .ci/requirements-checkov
+	.ci/requirements-uv .ci/requirements-sam .ci/requirements-checkov .ci/requirements-mutants
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes format build deploy lock clean ci FORCE
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes mutants format build deploy lock clean ci FORCE
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -106,6 +106,9 @@ bench-routing: setup ## Route a query log at the quota's speed, against the obvi
 mistakes: setup ## Show each planted misconfiguration and the check that finds it
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
 		| sed -n 's/.*is_found\[\([^-]*\)-\([^-]*\)-\(.*\)\] PASSED.*/\2: found by \1 ("\3")/p; /^FAILED\|^=.* in /p'
+
+mutants: setup build/mutants/.complete ## Change 150 operators of the layer, one at a time, and count those that tests find (minutes)
+	@nice -n 10 build/mutants/bin/python tests/mutants.py
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -219,3 +219,12 @@ def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so
 
     assert run.state is RunState.AWAITING_APPROVAL, run.reason
     assert "inconclusive" in run.reason
+
+
+def test_after_a_rollback_the_later_champion_can_serve_again(world: World) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    roll_back(world)
+
+    assert roll_back(world, 2) == 2
+    assert [move.to_version for move in world.champions.moves()] == [1, 2, 1, 2]
