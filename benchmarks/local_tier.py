@@ -1,134 +1,80 @@
-"""`make bench-local-tier PROMPTS=file`: the local tier's student and gate beside its rivals.
+"""Benchmark the local tier: `make bench-local-tier PROMPTS=file`.
 
-Labels come from the file alone: five folds of distinct queries, so that no query is on both sides.
-Intervals are 95 % bootstraps over queries. Times are CPU of one thread, of each way on the machine
-it happens to run on. The student's few constants were chosen by the same kind of cross-validation
-on the public 965 rows: on that file the first figure is a little flattered.
+Quality: five folds of distinct queries of the prompt file, so that no query is on both sides.
+Without a file, labelled prompts are generated. Intervals are 95 % bootstraps over queries.
+
+Speed: CPU time of one thread over generated rows. An answer is measured beside `json.loads` of the
+query's log row, a plain scan of the same rows, and answers from fewer and more rows, all in turn.
+Sizes that are measured minutes apart differ by the machine's speed: 15,000 rows seemed to cost more
+than 200,000. In turn they cost the same, about 280 postings, 110 rows against 150 to score.
+
+`--plant` doubles the CPU time of each answer: the exit code becomes 1.
 """
 
 import argparse
 import json
-import math
-from collections.abc import Iterator, Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from benchmarks.figures import Goal, Row, conclude
-from benchmarks.local_patterns import hold_out_patterns
-from benchmarks.local_rivals import (
+from benchmarks.cloud import jsonl
+from benchmarks.figures import Goal, Row, conclude, options
+from benchmarks.local_patterns import Curve, hold_out_patterns
+from benchmarks.local_students import (
     MAX_ERROR,
-    SERVED,
-    SERVED_BY_PYTHON,
     STUDENTS,
     Examples,
+    Scored,
+    Student,
+    folds_of,
+    labelled_queries,
+    mean,
+    mean_interval,
     scanned,
     unbudgeted,
 )
-from benchmarks.local_trials import (
-    Result,
-    Tried,
-    cpu_us,
-    folds_of,
-    import_ms,
-    layer_import_ms,
-    mean_interval,
-    tried,
-)
+from benchmarks.timing import ROUNDS, cpu_seconds, doubled, interleaved, ratio, slope
 from router_cli import synthesis
-from search_router.domain.intake.prompt_reader import PromptReader
-from search_router.domain.intake.prompts import PromptRecord
-from search_router.domain.intake.training_records import MAX_RECORD_BYTES
 from search_router.domain.local_tier.artifact import pack, unpack
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.neighbours import Neighbourhood
 from search_router.domain.local_tier.training import train
-from search_router.domain.streams import split_lines
-from search_router.domain.weights import Modalities, Weights, mean_weights, parse_modalities
+from search_router.domain.weights import Modalities, Weights, parse_modalities
 
-KEPT = (0.95, 0.90, 0.80)  # shares of known queries that the distance lets through
-SIZES = (15_000, 200_000)
-_QUERIES = 1_000
-_SCANNED = 100  # queries that the slow way is measured with
+SIZES = (3_750, 7_500, 15_000, 30_000)
+KEPT = (0.95, 0.90, 0.80)  # shares of known queries that a signal lets through
+SERVED = "search_router.domain.local_tier.artifact"
+STANDARD_MODULES = "array, functools, hashlib, json, math, re, struct, unicodedata, zlib"
+_GENERATED_PROMPTS = 1_000
+_QUERIES, _SCANNED, _LOADS = 500, 50, 20
 _SEED = 5
-_OTHER_DEALS = (2, 3, 4, 5, 6)  # seeds of folds
+_STARTS = 15
+_NO_BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
-def read_examples(path: Path, modalities: Modalities) -> list[tuple[str, Weights]]:
-    """Read the labelled queries of a prompt file."""
-    with path.open("rb") as file:
-        records = map(PromptReader(modalities).read, split_lines(file, MAX_RECORD_BYTES))
-        return [
-            (record.query, record.weights)
-            for record in records
-            if isinstance(record, PromptRecord) and record.weights is not None
-        ]
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """CPU seconds by round, per query and per artifact loaded."""
 
+    usual_rows: int
+    answer: Mapping[float, Sequence[float]]  # by rows
+    scan: Sequence[float]  # of the usual rows
+    json_row: Sequence[float]
+    load: Sequence[float]
+    artifact_bytes: Mapping[float, int]
+    same_as_scan: float
 
-def compare_students(examples: Examples, modalities: Modalities) -> dict[str, list[Result]]:
-    """Cross-validate every student on the same folds."""
-    results: dict[str, list[Result]] = {name: [] for name in STUDENTS}
-    for seen, unseen in folds_of(examples):
-        for name, make in STUDENTS.items():
-            results[name].append(tried(make(seen, modalities), unseen))
-    return results
-
-
-def student_row(name: str, results: Sequence[Result]) -> Row:
-    """Sum one student's folds up."""
-    rows = [row for result in results for row in result.rows]
-    low, high = mean_interval(rows)
-    return {
-        "what": name,
-        "MAE": mean([row.error for row in rows]),
-        "95 %": f"{low:.4f}-{high:.4f}",
-        "dom.": mean([row.agrees for row in rows]),
-        "≤.05": mean([row.within_005 for row in rows]),
-        "≤.10": mean([row.within_010 for row in rows]),
-        "rubric": mean([row.grade for row in rows]),
-        "µs": min(result.single_us for result in results),
-        "batch µs": min(result.batch_us for result in results),
-        "kB": max(result.size for result in results) / 1_000,
-        "import ms": import_ms(results[0].imports),
-    }
-
-
-def deal_again(examples: Examples, modalities: Modalities) -> Row:
-    """Cross-validate ours on other folds: how much of a figure is the luck of the deal."""
-    found = []
-    for seed in _OTHER_DEALS:
-        errors: list[float] = []
-        for seen, unseen in folds_of(examples, seed):
-            hood, prior = index_queries(seen, modalities), mean_weights([w for _, w in seen])
-            for query, label in unseen:
-                estimate = hood.estimate(query)
-                weights = estimate.weights if estimate else prior
-                errors.append(Tried.of(query, weights, label).error)
-        found.append(mean(errors))
-    what = f"ours, {len(found)} other deals: {min(found):.4f}-{max(found):.4f}"
-    return {"what": what, "MAE": mean(found)}
-
-
-def try_gate(examples: Examples, modalities: Modalities) -> tuple[Row, list[Tried]]:
-    """Choose the gate on four folds and measure what it answers of the fifth."""
-    asked, answered = 0, []
-    for seen, unseen in folds_of(examples):
-        model = train(seen, modalities, MAX_ERROR)
-        for query, label in unseen:
-            asked += 1
-            estimate = model.answer(query)
-            if estimate is not None:
-                answered.append(Tried.of(query, estimate.weights, label))
-    low, high = mean_interval(answered)
-    return {
-        "what": "what the gate answers",
-        "MAE": mean([row.error for row in answered]),
-        "95 %": f"{low:.4f}-{high:.4f}",
-        "dom.": mean([row.agrees for row in answered]),
-        "≤.05": mean([row.within_005 for row in answered]),
-        "≤.10": mean([row.within_010 for row in answered]),
-        "rubric": mean([row.grade for row in answered]),
-        "known": len(answered) / asked,
-    }, answered
+    @property
+    def usual(self) -> Sequence[float]:
+        """Return the seconds per answer from the usual rows."""
+        return self.answer[self.usual_rows]
 
 
 def generated(rows: int) -> list[tuple[str, Weights]]:
@@ -140,92 +86,226 @@ def generated(rows: int) -> list[tuple[str, Weights]]:
     ]
 
 
-def at_size(examples: Examples, queries: Sequence[str]) -> list[Row]:
-    """Measure time, size and recall of the student with this many generated rows."""
-    hood = index_queries(examples, synthesis.DEFAULT_MODALITIES)
-    gate = train(examples[:2_000], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
-    artifact = pack(LocalModel(hood, gate))
-    load_us = cpu_us(lambda: unpack(artifact, synthesis.DEFAULT_MODALITIES), 1)
-    single_us = cpu_us(lambda: [hood.estimate(query) for query in queries], len(queries))
-    full = unbudgeted(hood, examples)
+def measure_speed(sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) -> Speed:
+    """Measure answers and their comparisons in turn; the third size is the usual one."""
+    usual = sizes[2]
+    many = generated(max(sizes) + _QUERIES)
+    queries = [query for query, _ in many[-_QUERIES:]]
+    hoods = {size: index_queries(many[:size], synthesis.DEFAULT_MODALITIES) for size in sizes}
+    full = unbudgeted(hoods[usual], many[:usual])
+    gate = train(many[:50], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
+    artifacts = {size: pack(LocalModel(hood, gate)) for size, hood in hoods.items()}
+    log = jsonl(
+        {**row, "query": query}
+        for row, query in zip(
+            synthesis.query_log_rows(_SEED, _QUERIES, _QUERIES), queries, strict=True
+        )
+    ).splitlines()
     few = queries[:_SCANNED]
-    same = [(hood.estimate(query), scanned(full, query)) for query in few]
+
+    def answer(hood: Neighbourhood) -> float:
+        return cpu_seconds(lambda: [hood.estimate(query) for query in queries]) / _QUERIES
+
+    figures = interleaved(
+        {
+            "json": lambda: (
+                cpu_seconds(lambda: [json.loads(row) for row in log * _LOADS]) / len(log * _LOADS)
+            ),
+            **{str(size): partial(answer, hood) for size, hood in hoods.items()},
+            "scan": lambda: cpu_seconds(lambda: [scanned(full, query) for query in few]) / len(few),
+            "load": lambda: cpu_seconds(
+                lambda: unpack(artifacts[usual], synthesis.DEFAULT_MODALITIES)
+            ),
+        },
+        rounds,
+    )
+    same = [(hoods[usual].estimate(query), scanned(full, query)) for query in few]
+    return Speed(
+        usual_rows=usual,
+        answer={float(size): figures[str(size)] for size in sizes},
+        scan=figures["scan"],
+        json_row=figures["json"],
+        load=figures["load"],
+        artifact_bytes={float(size): len(artifact) for size, artifact in artifacts.items()},
+        same_as_scan=mean([one is not None and one.weights == two for one, two in same]),
+    )
+
+
+def measure_imports() -> dict[str, list[float]]:
+    """Measure the import of the local tier and of the standard modules that it needs, in turn."""
+    ways = {"local tier": SERVED, "its standard modules": STANDARD_MODULES}
+    return interleaved(
+        {name: partial(_import_seconds, modules) for name, modules in ways.items()}, _STARTS
+    )
+
+
+def import_goal(starts: Mapping[str, Sequence[float]]) -> Goal:
+    """Return the goal of the import's CPU time."""
+    ours, standard = starts.values()
+    return Goal("import / its standard modules", ratio(ours, standard), 2.0, "times")
+
+
+def _import_seconds(modules: str) -> float:
+    """Return the CPU seconds of these imports in a new interpreter, with bytecode."""
+    environment = {name: os.environ[name] for name in os.environ if name not in _NO_BYTECODE}
+    program = f"import time; t = time.process_time(); import {modules}"
+    command = [sys.executable, "-c", f"{program}; print(time.process_time() - t)"]
+    done = subprocess.run(  # noqa: S603 - our own module
+        command, env=environment, capture_output=True, check=True, text=True
+    )
+    return float(done.stdout)
+
+
+def speed_rows(speed: Speed) -> list[Row]:
+    """Return the least CPU time of each measured way."""
+    answers: list[Row] = [
+        {
+            "what": f"local answer, {rows:,.0f} generated rows",
+            "CPU µs/query": 1e6 * min(seconds),
+            "artifact kB": speed.artifact_bytes[rows] / 1_000,
+        }
+        for rows, seconds in speed.answer.items()
+    ]
+    return [
+        *answers,
+        {
+            "what": f"plain scan, {speed.usual_rows:,} generated rows",
+            "CPU µs/query": 1e6 * min(speed.scan),
+        },
+        {"what": "json.loads of a log row", "CPU µs/query": 1e6 * min(speed.json_row)},
+        {"what": "load the artifact", "CPU ms": 1e3 * min(speed.load)},
+    ]
+
+
+def speed_goals(speed: Speed) -> list[Goal]:
+    """Return the goals of speed and size."""
+    per_row = max(size / rows for rows, size in speed.artifact_bytes.items())
+    return [
+        Goal(
+            "local answer / json.loads of the row", ratio(speed.usual, speed.json_row), 75, "times"
+        ),
+        Goal("local answer / plain scan", ratio(speed.usual, speed.scan), 0.06, "times"),
+        Goal("growth of an answer with rows (0: constant)", slope(speed.answer), 0.2, "exponent"),
+        Goal("answers that equal the plain scan's", 100 * speed.same_as_scan, 90, "%", True),
+        Goal("artifact per row", per_row, 67, "bytes"),
+    ]
+
+
+def compare_students(examples: Examples, modalities: Modalities) -> list[Row]:
+    """Cross-validate every student on the same folds; times are those of the last fold."""
+    scored: dict[str, list[Scored]] = {name: [] for name in STUDENTS}
+    students: dict[str, Student] = {}
+    queries: list[str] = []
+    for seen, unseen in folds_of(examples):
+        queries = [query for query, _ in unseen]
+        for name, make in STUDENTS.items():
+            students[name] = make(seen, modalities)
+            answers = students[name].predict(queries)
+            scored[name] += [
+                Scored.of(query, answer, label)
+                for (query, label), answer in zip(unseen, answers, strict=True)
+            ]
+
+    def single(student: Student) -> float:
+        return cpu_seconds(lambda: [student.predict([query]) for query in queries])
+
+    times = interleaved({name: partial(single, one) for name, one in students.items()}, rounds=3)
     return [
         {
-            "what": f"ours, {len(examples):,} generated rows",
-            "µs": single_us,
-            "kB": len(artifact) / 1_000,
-            "load ms": load_us / 1_000,
-            "as scan": mean([one is not None and one.weights == two for one, two in same]),
-        },
-        {
-            "what": f"plain scan, {len(examples):,} generated rows",
-            "µs": cpu_us(lambda: [scanned(full, query) for query in few], len(few), 1),
-        },
+            **_quality_row(name, scored[name]),
+            "CPU µs/query": 1e6 * min(times[name]) / len(queries),
+            "artifact kB": student.size / 1_000,
+        }
+        for name, student in students.items()
     ]
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """Yield the queries of a JSONL query log."""
-    with path.open(encoding="utf-8") as file:
-        yield from (json.loads(line)["query"] for line in file)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Average; NaN of nothing, which misses every goal."""
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def main() -> int:
-    """Run the benchmark."""
-    arguments = _arguments()
-    modalities = parse_modalities(arguments.modalities)
-    examples = read_examples(arguments.prompts, modalities)
-    results = compare_students(examples, modalities)
-    rows = [student_row(name, found) for name, found in results.items()]
-    rows.append(deal_again(examples, modalities))
-    rows += [
-        {"what": "ours, Python's own modules alone", "import ms": import_ms(SERVED_BY_PYTHON)},
-        {"what": "ours, its layer without bytecode", "import ms": layer_import_ms(SERVED)},
-    ]
-    gate_row, _ = try_gate(examples, modalities)
-    curve = hold_out_patterns(examples, modalities, KEPT)
-    out = Path(arguments.out)
-    many = generated(max(SIZES) + _QUERIES)
-    queries = [query for query, _ in many[-_QUERIES:]]
-    sizes = [row for size in SIZES for row in at_size(many[:size], queries)]
-    goals = [
-        Goal("MAE, cross-validated", float(str(rows[0]["MAE"])), 0.040, "per weight"),
-        Goal("MAE aimed at", float(str(rows[0]["MAE"])), 0.035, "per weight"),
-        Goal(
-            "error on what the gate answers", float(str(gate_row["MAE"])), MAX_ERROR, "per weight"
-        ),
-        Goal("new patterns refused, 90 % of known kept", curve.refused_at(0.90), 0.85, "", True),
-        Goal("one query at 15,000 rows", float(str(sizes[0]["µs"])), 200, "µs"),
-        Goal("one query at 200,000 rows", float(str(sizes[2]["µs"])), 400, "µs"),
-        Goal("import", float(str(rows[0]["import ms"])), 15, "ms"),
-        Goal("artifact per 15,000 rows", float(str(sizes[0]["kB"])) / 1_000, 1, "MB"),
-    ]
-    human: list[Row] = []
-    if arguments.query_log:
-        model = train(examples, modalities, MAX_ERROR)
-        asked = list(lines_of(arguments.query_log))
-        taken = sum(model.answer(query) is not None for query in asked)
-        human = [
-            {"what": f"refused of {len(asked):,} others", "new refused": 1 - taken / len(asked)}
+def try_gate(examples: Examples, modalities: Modalities) -> Row:
+    """Calibrate the gate on four folds and score what it answers of the fifth."""
+    asked, answered = 0, []
+    for seen, unseen in folds_of(examples):
+        model = train(seen, modalities, MAX_ERROR)
+        asked += len(unseen)
+        answered += [
+            Scored.of(query, estimate.weights, label)
+            for query, label in unseen
+            if (estimate := model.answer(query)) is not None
         ]
-        goals.append(Goal("of these answered", taken / len(asked), 0.05, ""))
-    return conclude("the local tier", [*rows, gate_row, *curve.rows, *sizes, *human], goals, out)
+    share = 100 * len(answered) / asked
+    return {**_quality_row("answers that the gate admits", answered), "answers known %": share}
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prompts", type=Path, required=True, help="labelled prompts")
+def _quality_row(name: str, rows: Sequence[Scored]) -> Row:
+    return {
+        "what": name,
+        "mean abs. error": mean([row.error for row in rows]),
+        "95 % interval": mean_interval(rows),
+        "same dominant %": 100 * mean([row.agrees for row in rows]),
+        "within 0.05 %": 100 * mean([row.within_005 for row in rows]),
+    }
+
+
+def quality_goals(students: Sequence[Row], gate: Row, curve: Curve) -> list[Goal]:
+    """Return the goals of quality; the error is judged against the students of the same folds."""
+    errors = {str(row["what"]): float(str(row["mean abs. error"])) for row in students}
+    ours, mean_label, ridge = errors.values()
+    abstains = 100 * curve.abstained_at(0.90)
+    error = float(str(gate["mean abs. error"]))
+    return [
+        Goal("error / TF-IDF + ridge", ours / ridge, 0.9, "times"),
+        Goal("error / constant mean", ours / mean_label, 0.5, "times"),
+        Goal("error of answers that the gate admits", error, MAX_ERROR, "per weight"),
+        Goal("abstains on new patterns, answers 90 % of known", abstains, 85, "%", True),
+    ]
+
+
+def foreign_log(examples: Examples, modalities: Modalities, path: Path) -> tuple[Row, Goal]:
+    """Ask a JSONL log of queries that are unlike the prompts: the gate should abstain."""
+    model = train(examples, modalities, MAX_ERROR)
+    with path.open(encoding="utf-8") as file:
+        answers = [model.answer(json.loads(line)["query"]) is not None for line in file]
+    answered = 100 * mean(answers)
+    row: Row = {"what": f"{len(answers):,} foreign queries", "abstains on new %": 100 - answered}
+    return row, Goal("foreign queries that are answered", answered, 5, "%")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    given = _parser().parse_args(arguments)
+    if given.plant:
+        hood: Any = Neighbourhood
+        hood.estimate = doubled(hood.estimate)
+    modalities = parse_modalities(given.modalities)
+    examples = _examples(given.prompts, modalities)
+    students, gate = compare_students(examples, modalities), try_gate(examples, modalities)
+    curve = hold_out_patterns(examples, modalities)
+    speed, starts = measure_speed(), measure_imports()
+    rows = [*students, gate, *curve.rows(KEPT), *speed_rows(speed)]
+    rows += [{"what": f"import {name}", "CPU ms": 1e3 * min(s)} for name, s in starts.items()]
+    goals = [*quality_goals(students, gate, curve), *speed_goals(speed), import_goal(starts)]
+    if given.query_log:
+        row, goal = foreign_log(examples, modalities, given.query_log)
+        rows.append(row)
+        goals.append(goal)
+    source = given.prompts.name if given.prompts else "generated prompts"
+    return conclude(f"local tier, {len(examples):,} of {source}", rows, goals, given.json)
+
+
+def _examples(prompts: Path | None, modalities: Modalities) -> Examples:
+    if prompts is None:
+        return generated(_GENERATED_PROMPTS)
+    with prompts.open("rb") as file:
+        return labelled_queries(file, modalities)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = options("local_tier", __doc__)
+    parser.add_argument("--prompts", type=Path, help="labelled prompts; generated by default")
     parser.add_argument("--query-log", type=Path, help="queries of another kind, JSONL")
     parser.add_argument("--modalities", default=",".join(synthesis.DEFAULT_MODALITIES))
-    parser.add_argument("--out", default="bench-results/local-tier.json")
-    return parser.parse_args()
+    parser.add_argument("--plant", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

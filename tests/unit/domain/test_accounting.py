@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from search_router.domain.compression import gunzip
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
 from search_router.domain.intake.survey import LabelNoise
@@ -18,9 +17,10 @@ from search_router.domain.logs.results import (
     bucket_latency,
     latency_bucket,
 )
+from search_router.domain.streams import gunzip
 from search_router.domain.weights import Weights
 from search_router.measurements import LATENCY_VALUES
-from search_router.use_cases.split_parts import MAX_REFUSED
+from search_router.use_cases.split_parts import MAX_ABSTAINED
 from tests.records import MODALITIES
 
 
@@ -66,7 +66,7 @@ def test_a_refusal_shows_20_places() -> None:
 
 def test_samples_and_scales_have_their_sizes() -> None:
     assert LATENCY_VALUES == 50, "CloudWatch takes at most 100 values of a metric in a line"
-    assert MAX_REFUSED == 500
+    assert MAX_ABSTAINED == 500
     assert [value for value, _ in RATINGS] == [5, 4, 3, 2, 1]
 
 

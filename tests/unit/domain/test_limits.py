@@ -26,9 +26,9 @@ from search_router.domain.lifecycle.distillation import (
 )
 from search_router.domain.lifecycle.judging import dataset
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.lines import Line, lines_at, split_lines
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
+from search_router.domain.streams import Line, lines_at, split_lines
 from search_router.domain.weights import normalise
 from search_router.settings import read_settings
 from tests.fakes import START

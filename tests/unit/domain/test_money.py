@@ -7,9 +7,9 @@ tokens, Nova Pro answers at 0.80 and 3.20, and a million training tokens cost 1.
 
 import pytest
 
-from search_router.domain.intake.estimates import CostEstimate, estimate_costs
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+from search_router.domain.lifecycle.estimates import CostEstimate, estimate_costs
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.weights import Weights

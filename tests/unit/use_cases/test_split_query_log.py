@@ -376,7 +376,7 @@ def test_workers_may_finish_before_the_planner_says_routing(
 
 
 def test_a_plan_counts_the_last_row_though_it_is_cut_off(serving_world: World) -> None:
-    log = serving_world.splitted(b"dog barks\nred autos", "query-logs/searches.txt")
+    log = serving_world.split_log(b"dog barks\nred autos", "query-logs/searches.txt")
 
     plan = LogPlan.model_validate_json(serving_world.objects.get(f"logs/{log.log_id}/plan.json"))
     assert plan.rows == 2
