@@ -1,4 +1,4 @@
-"""`cleanup` deletes only what belongs to the stack, on the Bedrock double and moto."""
+"""`cleanup` deletes only what belongs to the stack, on the Bedrock fake and moto."""
 
 from typing import Any
 
