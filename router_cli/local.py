@@ -68,7 +68,7 @@ def demo(arguments: argparse.Namespace) -> int:
     options = LocalStackOptions(tick_track_runs=True, parameters={"LocalTier": "on"})
     with _local_stack_errors():
         prompts, query_log = _inputs(arguments.prompts, arguments.query_log, out)
-        say("starting the local stack: template.yaml, ministack and the Bedrock double")
+        say("starting the local stack: template.yaml, ministack and the Bedrock fake")
         with LocalStack(options) as stack:
             say(f"{steps.elapsed_s:6.1f} s  deployed at {stack.connection.endpoint}")
             summary = _main_job(stack, prompts, query_log, out, steps)
@@ -208,7 +208,7 @@ def _print(summary: dict[str, Any], out: Path) -> None:
         print_scores(summary["evaluation"])
     print_summary("Query log", summary["query_log"])
     print_table("POST /route", ["", ""], labelled(summary["example"]))
-    say("Model quality and latency are those of the Bedrock double. Not emulated:")
+    say("Model quality and latency are those of the Bedrock fake. Not emulated:")
     for item in summary["not_emulated"]:
         say(f"  - {item}")
     is_routed = "distinct" in summary["query_log"]

@@ -106,7 +106,7 @@ def search_body(
 
 
 def _filled(value: Any, query: str) -> Any:
-    """Put the query's text into every string value, where it cannot become other JSON."""
+    """Replace the placeholder in every string value, where the text cannot become other JSON."""
     if isinstance(value, str):
         return value.replace(PLACEHOLDER, query)
     if isinstance(value, dict):

@@ -162,7 +162,9 @@ def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
                 columns.update(dict.fromkeys(row))
         rows.seek(0)
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        write_csv((row for line in rows for row in rows_of(line)), _ours_last(columns), text)
+        write_csv(
+            (row for line in rows for row in rows_of(line)), _result_columns_last(columns), text
+        )
         text.flush()
         text.detach()
         return len(distinct)
@@ -182,8 +184,8 @@ def _print_definition(stack: Stack, log: QueryLog, as_json: bool) -> None:
     say(f"The columns are those of {len(parts)} of {all_parts} parts.")
 
 
-def _ours_last(columns: Mapping[str, None]) -> list[str]:
-    """Return the log's own columns in order of appearance, then ours in the order of a row."""
+def _result_columns_last(columns: Mapping[str, None]) -> list[str]:
+    """Return the log's columns in order of appearance, then the result columns of a row."""
     names = list(columns)
     if OWN_COLUMNS[0] not in columns:
         return names

@@ -98,8 +98,8 @@ def draw_figures(facts: ReportFacts) -> list[Drawing]:
 
 def _of_a_local_run(drawing: Drawing) -> str:
     if drawing.name == RISK_COVERAGE:
-        return "The local model is real; the dotted line is that of the Bedrock double."
-    return "All figures are those of the Bedrock double."
+        return "The local model is real; the dotted line is that of the Bedrock fake."
+    return "All figures are those of the Bedrock fake."
 
 
 def _drawings(facts: ReportFacts) -> Iterator[Drawing]:

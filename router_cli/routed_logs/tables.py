@@ -17,7 +17,7 @@ _TYPES = {
     "output_tokens": "bigint",
     "cost_usd": "double",
     "byte_offset": "bigint",
-}  # all other columns of ours are strings
+}  # all other result columns are strings
 _LONG = 2**63
 _MAX_NAME = 120  # characters; Glue allows 255, and the key of the mapping repeats the name
 
@@ -64,25 +64,25 @@ class Column:
 
 
 def columns_of(rows: Iterable[dict[str, Any]], modalities: Modalities) -> list[Column]:
-    """Return the columns of these rows: those of the log in order of appearance, then ours.
+    """Return the columns of the log in order of appearance, then the result columns.
 
     Names in Athena are lower case and hold letters, digits and underscores. The OpenX SerDe maps
     them to the keys (docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html).
     """
-    own = [*OWN_COLUMNS[:2], *modalities, *OWN_COLUMNS[2:]]
-    ours = {name: _TYPES.get(name, "string") for name in own} | dict.fromkeys(modalities, "double")
+    names = [*OWN_COLUMNS[:2], *modalities, *OWN_COLUMNS[2:]]
+    results = dict.fromkeys(names, "string") | _TYPES | dict.fromkeys(modalities, "double")
     kinds: dict[str, set[str]] = {}
     for row in rows:
         for key, value in row.items():
-            if key not in ours:
+            if key not in results:
                 kinds.setdefault(key, set()).add(_kind(value))
-    taken = set(ours)
-    theirs = []
+    taken = set(results)
+    columns = []
     for key, found in kinds.items():
         name = _free_name(key, taken)
         taken.add(name)
-        theirs.append(Column(name, _common(found), key))
-    return [*theirs, *(Column(name, kind, name) for name, kind in ours.items())]
+        columns.append(Column(name, _common(found), key))
+    return [*columns, *(Column(name, kind, name) for name, kind in results.items())]
 
 
 def table_definition(table: str, columns: Sequence[Column], location: str) -> str:

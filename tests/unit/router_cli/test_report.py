@@ -200,7 +200,7 @@ def test_every_figure_is_drawn_and_repeatable(facts: ReportFacts, drawings: list
         "risk-coverage",
     ]
     assert draw_figures(facts) == drawings
-    assert all("double" in drawing.caption for drawing in drawings)
+    assert all("Bedrock fake" in drawing.caption for drawing in drawings)
 
 
 def test_figures_without_data_are_left_out(objects: InMemoryObjects) -> None:
