@@ -24,11 +24,11 @@ from pathlib import Path
 from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from router_cli.prompt_sources import prompt_file
 
 from benchmarks.figures import Goal, Row, conclude, options
 from benchmarks.timing import current_usage, doubled, interleaved, ratio, slope
 from router_cli import synthesis
+from router_cli.prompt_files import prompt_file
 from search_router.domain.intake.prompt_files import select, survey
 from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
