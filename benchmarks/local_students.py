@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 from router_cli.synthesis.draws import Draw
+from search_router.domain.bootstrap import Resampling
 from search_router.domain.fingerprints import fingerprint
 from search_router.domain.grading import agrees, errors, within
 from search_router.domain.intake.prompt_reader import PromptReader
@@ -32,7 +33,6 @@ FOLDS = 5
 MAX_ERROR = 0.045
 Examples = Sequence[tuple[str, Weights]]
 _SEED = 1
-_RESAMPLES = 2_000
 
 
 def labelled_queries(chunks: Iterable[bytes], modalities: Modalities) -> list[tuple[str, Weights]]:
@@ -118,16 +118,15 @@ def unbudgeted(hood: Neighbourhood, examples: Examples) -> Neighbourhood:
 class Scored:
     """One answer compared with its label; `error` is the mean absolute error per weight."""
 
-    query: str
     error: float
     agrees: bool
     within_005: bool
 
     @classmethod
-    def of(cls, query: str, answer: Weights, label: Weights) -> "Scored":
+    def of(cls, answer: Weights, label: Weights) -> "Scored":
         """Score one answer."""
         off = errors(answer, label)
-        return cls(query, mean(off), agrees(answer, label), within(off, 0.05))
+        return cls(mean(off), agrees(answer, label), within(off, 0.05))
 
 
 def folds_of(examples: Examples, seed: int = _SEED) -> Iterator[tuple[Examples, Examples]]:
@@ -146,16 +145,9 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def mean_interval(rows: Sequence[Scored]) -> str:
-    """Return the 95 % bootstrap interval of the mean error, resampling distinct queries."""
-    if not rows:
+def mean_interval(errors: Sequence[float]) -> str:
+    """Return the 95 % bootstrap interval of the mean error."""
+    if not errors:
         return ""
-    sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for row in rows:
-        sums[row.query][0] += row.error
-        sums[row.query][1] += 1
-    pairs = np.array(list(sums.values()))
-    draws = np.random.default_rng(_SEED).integers(len(pairs), size=(_RESAMPLES, len(pairs)))
-    totals = pairs[draws].sum(axis=1)
-    low, high = np.quantile(totals[:, 0] / totals[:, 1], (0.025, 0.975))
-    return f"{low:.4f}-{high:.4f}"
+    interval = Resampling(len(errors)).interval(errors)
+    return f"{interval.low:.4f}-{interval.high:.4f}"

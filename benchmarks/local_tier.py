@@ -1,18 +1,19 @@
 """Benchmark the local tier: `make bench-local-tier PROMPTS=file`.
 
 Quality: five folds of distinct queries of the prompt file, so that no query is on both sides.
-Without a file, labelled prompts are generated. Intervals are 95 % bootstraps over queries.
+Without a file, labelled prompts are generated. Intervals are 95 % bootstraps.
 
 Speed: CPU time of one thread over generated rows. An answer is measured beside `json.loads` of the
 query's log row, a plain scan of the same rows, and answers from fewer and more rows, all in turn.
 Sizes that are measured minutes apart differ by the machine's speed: 15,000 rows seemed to cost more
-than 200,000. In turn they cost the same, about 280 postings, 110 rows against 150 to score.
+than 200,000. In turn they cost less: both read 280 postings, and score 110 rows instead of 150.
 
 `--plant` doubles the CPU time of each answer: the exit code becomes 1.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from typing import Any
 
 from benchmarks.cloud import jsonl
 from benchmarks.figures import Goal, Row, conclude, options
-from benchmarks.local_patterns import Curve, hold_out_patterns
 from benchmarks.local_students import (
     MAX_ERROR,
     STUDENTS,
@@ -42,6 +42,7 @@ from benchmarks.local_students import (
 from benchmarks.timing import ROUNDS, cpu_seconds, doubled, interleaved, ratio, slope
 from router_cli import synthesis
 from search_router.domain.local_tier.artefact import pack, unpack
+from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
 from search_router.domain.local_tier.indexing import index_queries
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Neighbourhood
@@ -49,7 +50,6 @@ from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Modalities, Weights, parse_modalities
 
 SIZES = (3_750, 7_500, 15_000, 30_000)
-KEPT = (0.95, 0.90, 0.80)  # shares of known queries that a signal lets through
 SERVED = "search_router.domain.local_tier.artefact"
 STANDARD_MODULES = "array, functools, hashlib, json, math, re, struct, unicodedata, zlib"
 _GENERATED_PROMPTS = 1_000
@@ -86,25 +86,25 @@ def generated(rows: int) -> list[tuple[str, Weights]]:
     ]
 
 
-def measure_speed(sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) -> Speed:
+def measure_speed(
+    sizes: Sequence[int] = SIZES, rounds: int = ROUNDS, count: int = _QUERIES
+) -> Speed:
     """Measure answers and their comparisons in turn; the third size is the usual one."""
     usual = sizes[2]
-    many = generated(max(sizes) + _QUERIES)
-    queries = [query for query, _ in many[-_QUERIES:]]
+    many = generated(max(sizes) + count)
+    queries = [query for query, _ in many[-count:]]
     hoods = {size: index_queries(many[:size], synthesis.DEFAULT_MODALITIES) for size in sizes}
     full = unbudgeted(hoods[usual], many[:usual])
     gate = train(many[:50], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
     artifacts = {size: pack(LocalModel(hood, gate)) for size, hood in hoods.items()}
     log = jsonl(
         {**row, "query": query}
-        for row, query in zip(
-            synthesis.query_log_rows(_SEED, _QUERIES, _QUERIES), queries, strict=True
-        )
+        for row, query in zip(synthesis.query_log_rows(_SEED, count, count), queries, strict=True)
     ).splitlines()
     few = queries[:_SCANNED]
 
     def answer(hood: Neighbourhood) -> float:
-        return cpu_seconds(lambda: [hood.estimate(query) for query in queries]) / _QUERIES
+        return cpu_seconds(lambda: [hood.estimate(query) for query in queries]) / count
 
     figures = interleaved(
         {
@@ -182,7 +182,7 @@ def speed_goals(speed: Speed) -> list[Goal]:
     per_row = max(size / rows for rows, size in speed.artifact_bytes.items())
     return [
         Goal(
-            "local answer / json.loads of the row", ratio(speed.usual, speed.json_row), 75, "times"
+            "local answer / json.loads of the row", ratio(speed.usual, speed.json_row), 70, "times"
         ),
         Goal("local answer / plain scan", ratio(speed.usual, speed.scan), 0.06, "times"),
         Goal("growth of an answer with rows (0: constant)", slope(speed.answer), 0.2, "exponent"),
@@ -202,8 +202,7 @@ def compare_students(examples: Examples, modalities: Modalities) -> list[Row]:
             students[name] = make(seen, modalities)
             answers = students[name].predict(queries)
             scored[name] += [
-                Scored.of(query, answer, label)
-                for (query, label), answer in zip(unseen, answers, strict=True)
+                Scored.of(answer, label) for (_, label), answer in zip(unseen, answers, strict=True)
             ]
 
     def single(student: Student) -> float:
@@ -227,35 +226,49 @@ def try_gate(examples: Examples, modalities: Modalities) -> Row:
         model = train(seen, modalities, MAX_ERROR)
         asked += len(unseen)
         answered += [
-            Scored.of(query, estimate.weights, label)
+            Scored.of(estimate.weights, label)
             for query, label in unseen
             if (estimate := model.answer(query)) is not None
         ]
     share = 100 * len(answered) / asked
-    return {**_quality_row("answers that the gate admits", answered), "answers known %": share}
+    return {**_quality_row("answers that the gate admits", answered), "answered %": share}
+
+
+def try_new_patterns(examples: Examples, modalities: Modalities) -> Row:
+    """Hide a fifth of the query patterns at a time, and ask students of the rest for them."""
+    found = hold_out_patterns(examples, modalities, train(examples, modalities, MAX_ERROR).gate)
+    if found is None:
+        return {"what": "too few patterns", "mean abs. error": None, "answered %": math.nan}
+    return {
+        "what": f"{found.queries:,} queries of hidden patterns",
+        "mean abs. error": found.answered_mae,
+        "answered %": 100 * found.answered,
+    }
 
 
 def _quality_row(name: str, rows: Sequence[Scored]) -> Row:
     return {
         "what": name,
         "mean abs. error": mean([row.error for row in rows]),
-        "95 % interval": mean_interval(rows),
+        "95 % interval": mean_interval([row.error for row in rows]),
         "same dominant %": 100 * mean([row.agrees for row in rows]),
         "within 0.05 %": 100 * mean([row.within_005 for row in rows]),
     }
 
 
-def quality_goals(students: Sequence[Row], gate: Row, curve: Curve) -> list[Goal]:
+def quality_goals(students: Sequence[Row], gate: Row, patterns: Row) -> list[Goal]:
     """Return the goals of quality; the error is judged against the students of the same folds."""
     errors = {str(row["what"]): float(str(row["mean abs. error"])) for row in students}
     ours, mean_label, ridge = errors.values()
-    abstains = 100 * curve.abstained_at(0.90)
-    error = float(str(gate["mean abs. error"]))
+    error, answered = float(str(gate["mean abs. error"])), float(str(gate["answered %"]))
     return [
         Goal("error / TF-IDF + ridge", ours / ridge, 0.9, "times"),
         Goal("error / constant mean", ours / mean_label, 0.5, "times"),
         Goal("error of answers that the gate admits", error, MAX_ERROR, "per weight"),
-        Goal("abstains on new patterns, answers 90 % of known", abstains, 85, "%", True),
+        Goal("queries of known patterns that are answered", answered, 85, "%", True),
+        Goal(
+            "queries of new patterns that are answered", float(str(patterns["answered %"])), 20, "%"
+        ),
     ]
 
 
@@ -265,7 +278,7 @@ def foreign_log(examples: Examples, modalities: Modalities, path: Path) -> tuple
     with path.open(encoding="utf-8") as file:
         answers = [model.answer(json.loads(line)["query"]) is not None for line in file]
     answered = 100 * mean(answers)
-    row: Row = {"what": f"{len(answers):,} foreign queries", "abstains on new %": 100 - answered}
+    row: Row = {"what": f"{len(answers):,} foreign queries", "answered %": answered}
     return row, Goal("foreign queries that are answered", answered, 5, "%")
 
 
@@ -278,11 +291,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modalities = parse_modalities(given.modalities)
     examples = _examples(given.prompts, modalities)
     students, gate = compare_students(examples, modalities), try_gate(examples, modalities)
-    curve = hold_out_patterns(examples, modalities)
+    patterns = try_new_patterns(examples, modalities)
     speed, starts = measure_speed(), measure_imports()
-    rows = [*students, gate, *curve.rows(KEPT), *speed_rows(speed)]
+    rows = [*students, gate, patterns, *speed_rows(speed)]
     rows += [{"what": f"import {name}", "CPU ms": 1e3 * min(s)} for name, s in starts.items()]
-    goals = [*quality_goals(students, gate, curve), *speed_goals(speed), import_goal(starts)]
+    goals = [*quality_goals(students, gate, patterns), *speed_goals(speed), import_goal(starts)]
     if given.query_log:
         row, goal = foreign_log(examples, modalities, given.query_log)
         rows.append(row)
