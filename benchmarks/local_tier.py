@@ -1,12 +1,8 @@
 """Benchmark the local tier: `make bench-local-tier PROMPTS=file`.
 
 Quality: five folds of distinct queries of the prompt file, so that no query is on both sides.
-Without a file, labelled prompts are generated. Intervals are 95 % bootstraps.
-
-Speed: CPU time of one thread over generated rows. An answer is measured beside `json.loads` of the
-query's log row, a plain scan of the same rows, and answers from fewer and more rows, all in turn.
-Sizes that are measured minutes apart differ by the machine's speed: 15,000 rows seemed to cost more
-than 200,000. In turn they cost less: both read 280 postings, and score 110 rows instead of 150.
+Without a file, labelled prompts are generated. Intervals are 95 % bootstraps. Rivals are trained
+and scored on the same folds. Speed: see `local_speed`.
 
 `--plant` doubles the CPU time of each answer: the exit code becomes 1.
 """
@@ -14,181 +10,151 @@ than 200,000. In turn they cost less: both read 280 postings, and score 110 rows
 import argparse
 import json
 import math
-import os
-import subprocess
+import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cloud import jsonl
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import Ridge
+
 from benchmarks.figures import Goal, Row, conclude, options
-from benchmarks.local_students import (
+from benchmarks.local_speed import (
     MAX_ERROR,
-    STUDENTS,
     Examples,
-    Scored,
-    Student,
-    folds_of,
-    labelled_queries,
-    mean,
-    mean_interval,
-    scanned,
-    unbudgeted,
+    generated,
+    import_goal,
+    measure_imports,
+    measure_speed,
+    speed_goals,
+    speed_rows,
 )
-from benchmarks.timing import ROUNDS, cpu_seconds, doubled, interleaved, ratio, slope
+from benchmarks.timing import cpu_seconds, doubled, interleaved
 from router_cli import synthesis
-from search_router.domain.local_tier.artefact import pack, unpack
+from router_cli.synthesis.draws import Draw
+from search_router.domain.bootstrap import Resampling
+from search_router.domain.fingerprints import fingerprint
+from search_router.domain.grading import agrees, errors, within
+from search_router.domain.intake.prompt_reader import PromptReader
+from search_router.domain.intake.prompts import PromptRecord
+from search_router.domain.intake.training_records import MAX_RECORD_BYTES
+from search_router.domain.lines import split_lines
+from search_router.domain.local_tier.artefact import pack
 from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
-from search_router.domain.local_tier.indexing import index_queries
-from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Neighbourhood
 from search_router.domain.local_tier.training import train
-from search_router.domain.weights import Modalities, Weights, parse_modalities
+from search_router.domain.weights import (
+    Modalities,
+    Weights,
+    grid_step,
+    mean_weights,
+    parse_modalities,
+    snap,
+)
 
-SIZES = (3_750, 7_500, 15_000, 30_000)
-SERVED = "search_router.domain.local_tier.artefact"
-STANDARD_MODULES = "array, functools, hashlib, json, math, re, struct, unicodedata, zlib"
+FOLDS = 5
 _GENERATED_PROMPTS = 1_000
-_QUERIES, _SCANNED, _LOADS = 500, 50, 20
-_SEED = 5
-_STARTS = 15
-_NO_BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+_SEED = 1
+
+
+def labelled_queries(chunks: Iterable[bytes], modalities: Modalities) -> list[tuple[str, Weights]]:
+    """Return the queries of a prompt file that have labels."""
+    records = map(PromptReader(modalities).read, split_lines(chunks, MAX_RECORD_BYTES))
+    return [
+        (record.query, record.weights)
+        for record in records
+        if isinstance(record, PromptRecord) and record.weights is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """CPU seconds by round, per query and per artifact loaded."""
+class Student:
+    """A trained student and its size in bytes."""
 
-    usual_rows: int
-    answer: Mapping[float, Sequence[float]]  # by rows
-    scan: Sequence[float]  # of the usual rows
-    json_row: Sequence[float]
-    load: Sequence[float]
-    artifact_bytes: Mapping[float, int]
-    same_as_scan: float
-
-    @property
-    def usual(self) -> Sequence[float]:
-        """Return the seconds per answer from the usual rows."""
-        return self.answer[self.usual_rows]
+    predict: Callable[[Sequence[str]], list[Weights]]
+    size: int
 
 
-def generated(rows: int) -> list[tuple[str, Weights]]:
-    """Return distinct generated queries with their labels."""
-    names = synthesis.DEFAULT_MODALITIES
-    made = islice(synthesis.evaluation_rows(_SEED, rows), rows)
-    return [
-        (row["query"], tuple(json.loads(row["reference"])[name] for name in names)) for row in made
-    ]
+def local_student(examples: Examples, modalities: Modalities) -> Student:
+    """Train the local tier; its gate is ignored, so it answers everything."""
+    model = train(examples, modalities, MAX_ERROR)
+    prior = mean_weights([label for _, label in examples])
+
+    def predict(queries: Sequence[str]) -> list[Weights]:
+        estimates = map(model.neighbourhood.estimate, queries)
+        return [estimate.weights if estimate else prior for estimate in estimates]
+
+    return Student(predict, len(pack(model)))
 
 
-def measure_speed(
-    sizes: Sequence[int] = SIZES, rounds: int = ROUNDS, count: int = _QUERIES
-) -> Speed:
-    """Measure answers and their comparisons in turn; the third size is the usual one."""
-    usual = sizes[2]
-    many = generated(max(sizes) + count)
-    queries = [query for query, _ in many[-count:]]
-    hoods = {size: index_queries(many[:size], synthesis.DEFAULT_MODALITIES) for size in sizes}
-    full = unbudgeted(hoods[usual], many[:usual])
-    gate = train(many[:50], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
-    artifacts = {size: pack(LocalModel(hood, gate)) for size, hood in hoods.items()}
-    log = jsonl(
-        {**row, "query": query}
-        for row, query in zip(synthesis.query_log_rows(_SEED, count, count), queries, strict=True)
-    ).splitlines()
-    few = queries[:_SCANNED]
-
-    def answer(hood: Neighbourhood) -> float:
-        return cpu_seconds(lambda: [hood.estimate(query) for query in queries]) / count
-
-    figures = interleaved(
-        {
-            "json": lambda: (
-                cpu_seconds(lambda: [json.loads(row) for row in log * _LOADS]) / len(log * _LOADS)
-            ),
-            **{str(size): partial(answer, hood) for size, hood in hoods.items()},
-            "scan": lambda: cpu_seconds(lambda: [scanned(full, query) for query in few]) / len(few),
-            "load": lambda: cpu_seconds(
-                lambda: unpack(artifacts[usual], synthesis.DEFAULT_MODALITIES)
-            ),
-        },
-        rounds,
-    )
-    same = [(hoods[usual].estimate(query), scanned(full, query)) for query in few]
-    return Speed(
-        usual_rows=usual,
-        answer={float(size): figures[str(size)] for size in sizes},
-        scan=figures["scan"],
-        json_row=figures["json"],
-        load=figures["load"],
-        artifact_bytes={float(size): len(artifact) for size, artifact in artifacts.items()},
-        same_as_scan=mean([one is not None and one.weights == two for one, two in same]),
-    )
+def constant_mean(examples: Examples, modalities: Modalities) -> Student:
+    """Answer everything with the mean label."""
+    answer = mean_weights([label for _, label in examples])
+    return Student(lambda queries: [answer] * len(queries), 8 * len(modalities))
 
 
-def measure_imports() -> dict[str, list[float]]:
-    """Measure the import of the local tier and of the standard modules that it needs, in turn."""
-    ways = {"local tier": SERVED, "its standard modules": STANDARD_MODULES}
-    return interleaved(
-        {name: partial(_import_seconds, modules) for name, modules in ways.items()}, _STARTS
-    )
+def tfidf_ridge(examples: Examples, _modalities: Modalities) -> Student:
+    """Fit scikit-learn's ridge regression on TF-IDF of words and word pairs."""
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    columns = vectors.fit_transform([query for query, _ in examples])
+    model = Ridge(alpha=0.5).fit(columns, [label for _, label in examples])
+    step = grid_step([label for _, label in examples])
+
+    def predict(queries: Sequence[str]) -> list[Weights]:
+        rows: Any = np.clip(model.predict(vectors.transform(queries)), 1e-9, None)
+        return [snap(tuple(map(float, row)), step) for row in rows]
+
+    return Student(predict, len(pickle.dumps((vectors, model))))
 
 
-def import_goal(starts: Mapping[str, Sequence[float]]) -> Goal:
-    """Return the goal of the import's CPU time."""
-    ours, standard = starts.values()
-    return Goal("import / its standard modules", ratio(ours, standard), 2.0, "times")
+STUDENTS: dict[str, Callable[[Examples, Modalities], Student]] = {
+    "local tier": local_student,
+    "constant mean": constant_mean,
+    "TF-IDF + ridge (scikit-learn)": tfidf_ridge,
+}
 
 
-def _import_seconds(modules: str) -> float:
-    """Return the CPU seconds of these imports in a new interpreter, with bytecode."""
-    environment = {name: os.environ[name] for name in os.environ if name not in _NO_BYTECODE}
-    program = f"import time; t = time.process_time(); import {modules}"
-    command = [sys.executable, "-c", f"{program}; print(time.process_time() - t)"]
-    done = subprocess.run(  # noqa: S603 - our own module
-        command, env=environment, capture_output=True, check=True, text=True
-    )
-    return float(done.stdout)
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One answer compared with its label; `error` is the mean absolute error per weight."""
+
+    error: float
+    agrees: bool
+    within_005: bool
+
+    @classmethod
+    def of(cls, answer: Weights, label: Weights) -> "Scored":
+        """Score one answer."""
+        off = errors(answer, label)
+        return cls(mean(off), agrees(answer, label), within(off, 0.05))
 
 
-def speed_rows(speed: Speed) -> list[Row]:
-    """Return the least CPU time of each measured way."""
-    answers: list[Row] = [
-        {
-            "what": f"local answer, {rows:,.0f} generated rows",
-            "CPU µs/query": 1e6 * min(seconds),
-            "artifact kB": speed.artifact_bytes[rows] / 1_000,
-        }
-        for rows, seconds in speed.answer.items()
-    ]
-    return [
-        *answers,
-        {
-            "what": f"plain scan, {speed.usual_rows:,} generated rows",
-            "CPU µs/query": 1e6 * min(speed.scan),
-        },
-        {"what": "json.loads of a log row", "CPU µs/query": 1e6 * min(speed.json_row)},
-        {"what": "load the artifact", "CPU ms": 1e3 * min(speed.load)},
-    ]
+def folds_of(examples: Examples, seed: int = _SEED) -> Iterator[tuple[Examples, Examples]]:
+    """Yield (seen, unseen) for each of five folds of distinct queries."""
+    keys = sorted({fingerprint(query) for query, _ in examples})
+    fold = {key: n % FOLDS for n, key in enumerate(Draw(seed, "folds").shuffled(keys))}
+    for number in range(FOLDS):
+        yield (
+            [it for it in examples if fold[fingerprint(it[0])] != number],
+            [it for it in examples if fold[fingerprint(it[0])] == number],
+        )
 
 
-def speed_goals(speed: Speed) -> list[Goal]:
-    """Return the goals of speed and size."""
-    per_row = max(size / rows for rows, size in speed.artifact_bytes.items())
-    return [
-        Goal(
-            "local answer / json.loads of the row", ratio(speed.usual, speed.json_row), 70, "times"
-        ),
-        Goal("local answer / plain scan", ratio(speed.usual, speed.scan), 0.06, "times"),
-        Goal("growth of an answer with rows (0: constant)", slope(speed.answer), 0.2, "exponent"),
-        Goal("answers that equal the plain scan's", 100 * speed.same_as_scan, 90, "%", True),
-        Goal("artifact per row", per_row, 67, "bytes"),
-    ]
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; NaN, which misses every goal, if there is no value."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def mean_interval(errors: Sequence[float]) -> str:
+    """Return the 95 % bootstrap interval of the mean error."""
+    if not errors:
+        return ""
+    interval = Resampling(len(errors)).interval(errors)
+    return f"{interval.low:.4f}-{interval.high:.4f}"
 
 
 def compare_students(examples: Examples, modalities: Modalities) -> list[Row]:

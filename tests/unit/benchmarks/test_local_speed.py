@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.local_tier import Speed, import_goal, measure_speed, speed_goals, speed_rows
+from benchmarks.local_speed import Speed, import_goal, measure_speed, speed_goals, speed_rows
 from benchmarks.timing import doubled, ratio
 from search_router.domain.local_tier.neighbours import Neighbourhood
 
