@@ -5,7 +5,6 @@ Every way reads the same generated file, with labels and reasoning, in a process
     intake          both passes; training set, holdout and rejected lines written to disk
     pydantic loop   json.loads, a pydantic model, a set of seen queries, a line written per record
     json.loads      each line parsed and dropped
-    read            the bytes read in chunks
 
 `--gib` takes in 1 GiB within the memory of a 512 MB Lambda, beside json.loads of the same file.
 `--plant` doubles the CPU time of the intake: the exit code becomes 1.
@@ -40,7 +39,6 @@ SIZES = (3_750, 7_500, 15_000, 30_000)  # records
 _USUAL = 15_000
 _ROUNDS = 5
 _LARGE_BYTES, _GIB_BYTES, _LONG_LINE_BYTES = 256 * MIB, 1024 * MIB - 16_000, 64 * MIB
-_CHUNK_BYTES = 256 * 1024
 _SEED = 11
 _ENDLESS = 10**9
 
@@ -121,20 +119,10 @@ def json_loads(file: Path, _: Path) -> Counts:
     return {"rows": rows, "rejected": rejected}
 
 
-def read(file: Path, _: Path) -> Counts:
-    """Read the bytes and count the line ends."""
-    rows = 0
-    with file.open("rb") as source:
-        while chunk := source.read(_CHUNK_BYTES):
-            rows += chunk.count(b"\n")
-    return {"rows": rows, "rejected": 0}
-
-
 WAYS: Mapping[str, Callable[[Path, Path], Counts]] = {
     "intake": intake,
     "pydantic loop": pydantic_loop,
     "json.loads": json_loads,
-    "read": read,
     "planted": doubled(intake),
 }
 
@@ -250,7 +238,7 @@ def compare(folder: Path, out: Path | None, own: str) -> int:
     files["256 MiB"] = write_file(folder / "large.jsonl", labelled_lines(), _LARGE_BYTES)
     files["64 MiB line"] = write_long_line(folder / "long.jsonl")
     usual, others = names[_USUAL], [names[size] for size in SIZES if size != _USUAL]
-    ways = (own, "pydantic loop", "json.loads", "read")
+    ways = (own, "pydantic loop", "json.loads")
     cases = [*((usual, way) for way in ways), *((name, own) for name in others)]
     found = measure(files, [*cases, ("64 MiB line", own), ("64 MiB line", "json.loads")], _ROUNDS)
     found |= measure(files, [("256 MiB", own), ("256 MiB", "json.loads")], 1)

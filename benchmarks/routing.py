@@ -54,13 +54,19 @@ class Measured:
     plain_call: Sequence[float]
     cached: Mapping[float, Sequence[float]]  # whole logs without model calls, by rows
     json_row: Sequence[float]  # per row
+    pool: SampledWay
     peak_bytes: int
 
     @property
     def rate_percent(self) -> float:
-        """Return how much of batch's request rate was used while distinct queries lasted."""
+        """Return the share of the request rate that was used while distinct queries lasted.
+
+        The rate is batch's share of the quota, or the plain thread pool's if the machine allows
+        less than that.
+        """
         first, last = int(self.distinct * RATE_FROM), int(self.distinct * RATE_TO)
-        return 100 * rate(self.main, first, last) / self.quota.batch_per_second
+        possible = min(self.quota.batch_per_second, self.pool.rows_per_second)
+        return 100 * rate(self.main, first, last) / possible
 
     @property
     def cached_row(self) -> list[float]:
@@ -82,14 +88,14 @@ def rate(run: LogRun, first: int, last: int) -> float:
     return (other - one) / (ended - began) if ended > began else 0.0
 
 
-def table(measured: Measured, in_turn: SampledWay, pool: SampledWay) -> list[Row]:
+def table(measured: Measured, in_turn: SampledWay) -> list[Row]:
     """Return one row per way for the same log, then the CPU time per call and per row."""
     run, quota = measured.main, measured.quota
     at_quota = run.rows * quota.batch_per_second / measured.distinct
     cost = 1e6 * run.summary["cost_usd"] / run.rows
     return [
         _sampled_row("one call per row, in turn", in_turn, run.rows),
-        _sampled_row("one call per row, thread pool", pool, run.rows),
+        _sampled_row("one call per row, thread pool", measured.pool, run.rows),
         _own_row(f"this system, {quota.workers} workers", run, measured.check),
         {
             "way": "limit: each query once, full rate",
@@ -169,10 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with running_cloud(quota, given.latency_ms) as cloud:
         in_turn, pool = _plain_ways(cloud, log, given)
         with warm_workers(cloud, *(["--plant"] if given.plant else [])) as workers:
-            measured = _measure(cloud, workers, log, given.distinct)
+            measured = _measure(cloud, workers, log, given.distinct, pool)
     title = f"{given.rows:,} rows, {given.distinct:,} distinct queries"
     limit = f"{given.requests_per_minute:,} requests a minute, {given.latency_ms:.0f} ms"
-    rows = table(measured, in_turn, pool)
+    rows = table(measured, in_turn)
     return conclude(f"{title}; {limit}", rows, goals(measured), given.json)
 
 
@@ -195,7 +201,9 @@ def _queries(log: bytes) -> list[str]:
     return [json.loads(line)["query"] for line in log.splitlines()]
 
 
-def _measure(cloud: Cloud, workers: Workers, log: bytes, distinct: int) -> Measured:
+def _measure(
+    cloud: Cloud, workers: Workers, log: bytes, distinct: int, pool: SampledWay
+) -> Measured:
     main_run = workers.route("query-logs/main.jsonl", log)
     check = check_rows(log, workers.parts(main_run), synthesis.DEFAULT_MODALITIES)
     calls = _measure_calls(cloud, workers)
@@ -209,6 +217,7 @@ def _measure(cloud: Cloud, workers: Workers, log: bytes, distinct: int) -> Measu
         plain_call=calls["plain"],
         cached=cached,
         json_row=json_row,
+        pool=pool,
         peak_bytes=workers.usage.peak_bytes,
     )
 

@@ -35,6 +35,7 @@ MEASURED = Measured(
     plain_call=[2.0e-3, 4.0e-3, 2.0e-3],
     cached={rows: [50e-6 * rows] * 2 for rows in (100.0, 200.0, 400.0, 800.0)},
     json_row=[6e-6, 6e-6],
+    pool=SampledWay(800, 8.0, 2.0, throttled=100, failed=0, cost_usd=0.003),
     peak_bytes=120 * 2**20,
 )
 
@@ -124,6 +125,14 @@ def test_a_row_of_twice_the_cpu_time_misses_its_goal() -> None:
     assert missed(replace(MEASURED, cached=cached)) == ["CPU of a row without a call / json of it"]
 
 
+def test_the_rate_is_judged_beside_the_plain_pool_on_a_machine_too_slow_for_the_quota() -> None:
+    slow = replace(MEASURED, main=run(1_000, 0.3, calls=100, ended=3.0))  # 45 calls a second
+    pool = replace(MEASURED.pool, seconds=18.0)
+
+    assert missed(slow) == ["batch rate used, 10% to 95% of queries"]
+    assert missed(replace(slow, pool=pool)) == []
+
+
 def test_every_goal_can_be_missed() -> None:
     worst = replace(
         MEASURED,
@@ -143,7 +152,7 @@ def test_the_table_marks_extrapolated_figures() -> None:
         rows=50, seconds=25.0, cpu_seconds=0.2, throttled=10, failed=5, cost_usd=0.00045
     )
 
-    in_turn, _, ours, limit, call, *_ = table(MEASURED, sample, sample)
+    in_turn, _, ours, limit, call, *_ = table(MEASURED, sample)
 
     assert in_turn["figures"] == "from 50 rows"
     assert in_turn["rows/s"] == pytest.approx(1.8)

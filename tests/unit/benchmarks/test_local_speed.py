@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.local_tier import Speed, import_goal, measure_speed, speed_goals, speed_rows
+from benchmarks.local_speed import Speed, import_goal, measure_speed, speed_goals, speed_rows
 from benchmarks.timing import doubled, ratio
 from search_router.domain.local_tier.neighbours import Neighbourhood
 
@@ -72,10 +72,10 @@ def test_absolute_times_are_shown_and_not_judged() -> None:
 
 def test_a_planted_slowdown_doubles_the_measured_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = (50, 100, 200, 400)
-    plain = measure_speed(sizes, rounds=3)
+    plain = measure_speed(sizes, rounds=3, count=100)
     hood: Any = Neighbourhood
     monkeypatch.setattr(hood, "estimate", doubled(hood.estimate))
 
-    planted = measure_speed(sizes, rounds=3)
+    planted = measure_speed(sizes, rounds=3, count=100)
 
     assert ratio(planted.usual, planted.scan) > 1.5 * ratio(plain.usual, plain.scan)
