@@ -1,6 +1,7 @@
 """Accounting starts at zero, and samples have the size that they say."""
 
 import gzip
+import json
 import random
 from collections import Counter
 
@@ -9,7 +10,14 @@ import pytest
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
 from search_router.domain.intake.survey import LabelNoise
-from search_router.domain.lifecycle.judging import RATINGS
+from search_router.domain.lifecycle.judging import (
+    METRIC,
+    RATINGS,
+    JudgeJob,
+    judged,
+    read_grades,
+)
+from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.logs.query_logs import plan_splits
 from search_router.domain.logs.results import (
     PartBuilder,
@@ -83,3 +91,35 @@ def test_a_packed_file_may_refer_back_32_kib() -> None:
     assert len(packed) < 1.1 * len(block)
 
     assert b"".join(gunzip([packed], 10**6)) == block * 2
+
+
+def graded(*grades: float) -> bytes:
+    scores = [{"metricName": METRIC, "result": grade} for grade in grades]
+    return json.dumps({"automatedEvaluationResult": {"scores": scores}}).encode()
+
+
+def test_a_grade_that_cannot_be_read_loses_no_other() -> None:
+    lines = [graded(4), b"no JSON", graded(0.99, 1), b"{}", graded(5, 5.01), graded(3)]
+
+    grades = read_grades(lines)
+
+    assert grades == [4, 1, 5, 3]
+
+
+def test_grades_are_counted_against_what_was_asked() -> None:
+    job = JudgeJob(name="candidate", judge="judge", folder="runs/run-1/judge", asked=5)
+
+    some = judged(job, [4, 1, 5, 4])
+    more = judged(job, [4, 1, 5, 4, 1, 1, 1])
+    none = judged(job, [])
+
+    assert (some.missing, some.mean, some.grades) == (1, 3.5, {"1": 1, "4": 2, "5": 1})
+    assert (more.missing, more.mean) == (0, 3)
+    assert (none.missing, none.mean, none.grades) == (5, None, {})
+
+
+def test_a_teacher_is_shown_a_reasoning_that_names_the_signal() -> None:
+    examples = teacher_prompt(MODALITIES, with_reasoning=True)
+
+    assert '"reasoning": "It asks for what can be heard and is no speech."}' in examples
+    assert '"reasoning"' not in teacher_prompt(MODALITIES, with_reasoning=False)
