@@ -144,7 +144,7 @@ def _read(reply: ModelReply, modalities: Modalities) -> tuple[tuple[float, ...],
 def refused_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
     """Return the distinct queries of a log that its local tier refused, in a hash's order."""
     queries: dict[bytes, str] = {}
-    for key, _ in objects.list(naming.log_key(log_id, "refused")):
+    for key, _ in objects.list(naming.log_key(log_id, "abstained")):
         for line in objects.get(key).splitlines():
             query = json.loads(line)["query"]
             queries.setdefault(fingerprint(query), query)

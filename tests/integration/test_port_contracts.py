@@ -657,7 +657,7 @@ def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> 
         Attempts(2, 0),
     ]
     assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 0)
-    port.ledger.reset_attempts(log, 3, known=70)
+    port.ledger.reset_attempts(log, 3, answered=70)
     assert port.ledger.record_attempt(log, 3, 4) == Attempts(1, 70)
     port.ledger.reset_attempts(log, 3)
     assert port.ledger.record_attempt(log, 3, 5) == Attempts(1, 70)
@@ -678,7 +678,7 @@ def test_attempts_that_nobody_counted_are_excused_too(port: Ports) -> None:
 
     for _ in range(2):  # as after a lost reply
         port.ledger.reset_attempts(log, 3)
-        port.ledger.reset_attempts(log, 4, known=7)
+        port.ledger.reset_attempts(log, 4, answered=7)
 
     assert port.ledger.record_attempt(log, 3, 2) == Attempts(1, 0)
     assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 7)

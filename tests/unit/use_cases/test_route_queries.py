@@ -1,5 +1,6 @@
 """One split: every row once, every query asked once, the first part written is the part."""
 
+import dataclasses
 import random
 from itertools import pairwise
 
@@ -24,10 +25,10 @@ from search_router.domain.logs.dialects import MAX_ROW_BYTES
 from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage, read_message
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.use_cases import split_parts
 from search_router.use_cases.route_queries import MAX_SPLIT_ATTEMPTS, OnPermanentError, retry_delay
-from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, Reply, always
+from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
 
@@ -76,7 +77,7 @@ def test_a_split_becomes_a_part_and_is_entered_once(serving_world: World) -> Non
     assert world.events.published == [QueryLogPartsComplete(log_id=message.log_id)]
 
 
-def test_the_query_reaches_the_model_as_written_and_only_as_the_query(serving_world: World) -> None:
+def test_the_query_reaches_the_model_only_as_the_query(serving_world: World) -> None:
     seen: list[ServingModel] = []
 
     def watching(serving: ServingModel, query: str) -> ModelReply:
@@ -157,7 +158,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
         raise UnavailableError("enter a part")
 
     with monkeypatch.context() as patch:
-        patch.setattr(InMemoryLedger, "enter", unavailable)
+        patch.setattr(InMemoryLedger, "record_part", unavailable)
         with pytest.raises(UnavailableError):
             world.route(message)
     asked = len(world.model.asked)
@@ -298,7 +299,10 @@ def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prio
     world.model.calls_left = None
     world.model.refusing[DEPLOYMENT] = refusal
 
-    stats = routed(world.route(message, choice=OnPermanentError.FALLBACK))
+    world.route_queries = dataclasses.replace(
+        world.route_queries, on_permanent_error=OnPermanentError.FALLBACK
+    )
+    stats = routed(world.route(message))
 
     assert (stats.rows_in, stats.rejected, stats.routed + stats.fallback) == (5, 2, 3)
     assert (stats.routed > 0, stats.fallback > 0) == (True, True)
@@ -344,7 +348,7 @@ def test_a_log_that_is_unknown_or_failed_is_left_alone(serving_world: World) -> 
     world.ledger.move(message.log_id, LogState.FAILED, world.clock.now(), "deleted")
 
     for left_alone in (stranger, message):
-        assert ignored(world.route(left_alone)) == "the log is unknown or has failed"
+        assert ignored(world.route(left_alone)) == "the log does not exist or has failed"
     assert world.model.asked == []
 
 
@@ -355,7 +359,7 @@ def test_an_upload_deleted_under_way_fails_the_log_once(serving_world: World) ->
     world.route(first)
     world.uploads.erase(first.source)
 
-    assert ignored(world.route(second)) == "the uploaded log is gone"
+    assert ignored(world.route(second)) == "the upload was deleted"
     log = world.log(first.log_id)
     assert log.state is LogState.FAILED
     assert "no version" in log.reason
@@ -392,7 +396,7 @@ def test_a_missing_permission_writes_nothing_and_ends_nothing(serving_world: Wor
 
 
 def test_a_query_that_bedrock_refuses_costs_its_own_rows_only(serving_world: World) -> None:
-    def refusing(serving: ServingModel, query: str) -> Reply:
+    def refusing(serving: ServingModel, query: str) -> ModelAnswer:
         return InvalidInputError("refused") if "bark" in query else student(serving, query)
 
     world = serving_world

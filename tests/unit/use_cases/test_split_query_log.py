@@ -1,6 +1,7 @@
 """Splitting a log: one plan, the same messages from every attempt, a reason for what is no log."""
 
 import csv
+import dataclasses
 import gzip
 import io
 from collections.abc import Callable, Iterable
@@ -12,12 +13,18 @@ from search_router.domain.logs.dialects import LogFormat
 from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, SplitMessage
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases import log_planning
+from search_router.use_cases.log_planning import SplitRules
+from search_router.use_cases.split_query_log import SplitQueryLog
 from tests.fakes import InMemoryQueue
 from tests.records import JSONL, a_champion, jsonl
 from tests.unit.use_cases.world import World, ignored, routed, truth
 
 SMALL = jsonl([{"query": f"query {n}"} for n in range(100)])
 LARGE = jsonl([{"query": f"query {n % 100:04d}", "pad": "x" * 500} for n in range(300)])
+
+
+def with_rules(world: World, rules: SplitRules) -> SplitQueryLog:
+    return dataclasses.replace(world.split_query_log, rules=rules)
 
 
 def test_a_small_log_is_one_message_with_everything_fixed(serving_world: World) -> None:
@@ -177,7 +184,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
 
     world.split(world.uploads.upload("query-logs/a.jsonl", body))
     world.split(world.uploads.upload("query-logs/b.jsonl", body, query_field="a.b"))
-    world.query_field = "text"
+    world.split_query_log = with_rules(world, SplitRules(1_600, 2, "text"))
     world.split(world.uploads.upload("query-logs/c.jsonl", body))
     world.split(world.uploads.upload("query-logs/d.jsonl", body, query_field="query"))
     missing = world.split(world.uploads.upload("query-logs/e.jsonl", body, query_field="nope"))
@@ -248,7 +255,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
             world.split(source)
         world.queue.room = None
         world.champions.install(a_champion(2))
-        world.requests_per_minute = 60
+        world.split_query_log = with_rules(world, SplitRules(60, 2))
         world.split(source)
         first, *messages = world.queue.sent
         assert messages[0] == first
@@ -262,7 +269,7 @@ def test_without_a_champion_the_log_says_what_to_do(world: World) -> None:
 
     assert (log.state, log.reason) == (
         LogState.FAILED,
-        "no model serves yet: promote one, then upload the log again",
+        "no model serves yet. Promote one, then upload the log again.",
     )
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.adapters.retries import rounds
+from search_router.adapters.clock import rounds
 from search_router.domain.errors import TransientError
 from search_router.domain.queries import query_digest
 from search_router.domain.serving.decisions import Decision, cached_value, decision_from_cache

@@ -13,9 +13,12 @@ from search_router.adapters.dynamodb_items import (
     put,
     query_items,
     read_document,
+    revision_condition,
+    run_item,
 )
-from search_router.adapters.run_items import revision_condition, run_item
+from search_router.domain.errors import OperatorError, TransientError
 from search_router.domain.serving.champions import Champion, ChampionMove
+from search_router.ports import CurrentChampion
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -90,6 +93,23 @@ class DynamoChampionRepository:
     def _read(self, sk: str) -> Champion | None:
         item = get_item(self._client, self._table, _CHAMPION, sk)
         return read_document(item, Champion) if item else None
+
+
+class StaleIfErrorChampion:
+    """Reads the pointer, and returns the last champion read while that fails."""
+
+    def __init__(self, champions: CurrentChampion) -> None:
+        self._champions = champions
+        self._last: Champion | None = None
+
+    def current(self) -> Champion | None:
+        """Return the champion; raises an error only if none was read before."""
+        try:
+            self._last = self._champions.current()
+        except (TransientError, OperatorError):
+            if self._last is None:
+                raise
+        return self._last
 
 
 def _version_key(version: int) -> str:

@@ -29,9 +29,12 @@ from search_router.domain.errors import ConflictError, InvalidInputError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from search_router.domain.lifecycle.runs import Run
+
 Item = dict[str, Any]
 RecordT = TypeVar("RecordT", bound=BaseModel)
 DOCUMENT = "document"
+RUNS = "RUNS"
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
@@ -66,14 +69,29 @@ def put(table: str, item: Item, **condition: Any) -> Any:
     return {"Put": {"TableName": table, "Item": item, **condition}}
 
 
-def settle(client: "DynamoDBClient", table: str, open_pk: str, owner: Item, **unmoved: Any) -> None:
-    """Delete the entry of a list of what is open, if its owner meets a condition; else do nothing.
+def run_item(run: "Run") -> Item:
+    """Return a run as an item."""
+    return document_item(RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
 
-    The owner is given by its key, whose sort key is the entry's too.
+
+def revision_condition(run: "Run") -> Item:
+    """Return the condition that the stored run is the revision that `run` was made from."""
+    return {
+        "ConditionExpression": "revision = :before",
+        "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
+    }
+
+
+def remove_from_worklist(
+    client: "DynamoDBClient", table: str, worklist: str, record: Item, **condition: Any
+) -> None:
+    """Delete a record's entry from a worklist if the record meets a condition.
+
+    `record` is its key; the entry has the same sort key.
     """
-    entry = {"pk": {"S": open_pk}, "sk": owner["sk"]}
-    check: Any = {"TableName": table, "Key": owner, **unmoved}
-    with suppress(ConflictError), aws_errors("settle what is closed"):
+    entry = {"pk": {"S": worklist}, "sk": record["sk"]}
+    check: Any = {"TableName": table, "Key": record, **condition}
+    with suppress(ConflictError), aws_errors("remove from the worklist"):
         client.transact_write_items(
             TransactItems=[
                 {"ConditionCheck": check},

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
+from search_router.adapters.clock import rounds
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     Item,
@@ -16,9 +17,8 @@ from search_router.adapters.dynamodb_items import (
     put,
     query_items,
     read_document,
-    settle,
+    remove_from_worklist,
 )
-from search_router.adapters.retries import rounds
 from search_router.domain.errors import (
     ConflictError,
     ContendedError,
@@ -99,15 +99,15 @@ class DynamoQueryLogLedger:
                 ReturnValues="ALL_NEW",
             )
         item = reply["Attributes"]
-        known = number_of(item, "known") if "known" in item else 0
-        return Attempts(len(item["receives"]["NS"]), known)
+        answered = number_of(item, "answered") if "answered" in item else 0
+        return Attempts(len(item["receives"]["NS"]), answered)
 
-    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
-        """Forget the attempts at a split; `known` is what it is measured by next time."""
+    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
+        """Reset a split's count; `answered` queries are the next check's baseline."""
         change: Item = {"UpdateExpression": "REMOVE receives"}  # DynamoDB has no empty sets
-        if known is not None:
-            change["UpdateExpression"] += " SET known = :known"
-            change["ExpressionAttributeValues"] = {":known": {"N": str(known)}}
+        if answered is not None:
+            change["UpdateExpression"] += " SET answered = :answered"
+            change["ExpressionAttributeValues"] = {":answered": {"N": str(answered)}}
         with aws_errors("excuse an attempt"):
             self._client.update_item(TableName=self._table, Key=_tries_key(log_id, split), **change)
 
@@ -154,7 +154,7 @@ class DynamoQueryLogLedger:
 
     def close(self, log: QueryLog) -> None:
         """Take a closed log off the list, unless it was moved meanwhile."""
-        settle(
+        remove_from_worklist(
             self._client,
             self._table,
             _OPEN,

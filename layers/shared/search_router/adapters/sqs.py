@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.adapters.retries import rounds
+from search_router.adapters.clock import rounds
 from search_router.domain.errors import UnavailableError
 from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.streams import batched

@@ -146,13 +146,13 @@ class QueryLog(BaseModel):
 
 
 class Attempts(NamedTuple):
-    """Attempts at one split, after its first, that did not say why they ended.
+    """Retries of one split that ended without reporting an error.
 
-    `known` is how many of its queries were answered when it was last found to make progress.
+    `answered` is the number of its queries that were answered at the last check for progress.
     """
 
     made: int
-    known: int
+    answered: int
 
 
 def hours_to_ask(queries: int, requests_per_minute: float) -> float:

@@ -140,18 +140,25 @@ class PartMarker(BaseModel):
 class PartBuilder:
     """Collects one split's rows, in order, into the bytes of its part.
 
-    `interrupted` is how many deliveries of the split have ended without a part so far.
+    `interrupted` counts the deliveries of the split that ended without a part so far; `local` is
+    what the local tier did for the split.
     """
 
-    def __init__(self, log_id: str, modalities: Modalities, interrupted: int = 0) -> None:
+    def __init__(
+        self,
+        log_id: str,
+        modalities: Modalities,
+        interrupted: int = 0,
+        local: LocalTierStats | None = None,
+    ) -> None:
         self._log_id = log_id
         self._interrupted = interrupted
+        self._local = local or LocalTierStats()
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
         self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and what repetitions get
         self._rejected = 0
-        self._local = LocalTierStats()
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
@@ -174,12 +181,8 @@ class PartBuilder:
         """Return the part's bytes."""
         return b"".join(self._lines)
 
-    def add_local_tier(self, local: LocalTierStats) -> None:
-        """Note what the local tier did for the split."""
-        self._local = local
-
     def marker(self, split: int) -> PartMarker:
-        """Return what the ledger is told."""
+        """Return the ledger's marker of the part."""
         return PartMarker(
             log_id=self._log_id,
             split=split,

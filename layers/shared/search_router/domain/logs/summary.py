@@ -3,9 +3,9 @@
 from search_router.domain.logs.drift import Drift, weight_drift, without_prior
 from search_router.domain.logs.query_logs import QueryLog
 from search_router.domain.logs.results import PartStats, latency_summary
-from search_router.domain.serving.cascade import MAX_STEP
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Tier
+from search_router.domain.serving.visit_order import MAX_STEP
 
 _MILLION = 1_000_000
 _LOCAL = ("local_asked", "local_us", "local_refused", "compared", "agreeing", "difference")

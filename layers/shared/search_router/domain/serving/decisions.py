@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search_router.domain import strict_json
-from search_router.domain.errors import InvalidInputError
+from search_router.domain.errors import InvalidInputError, TransientError
 from search_router.domain.prices import cost_usd
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.weights import (
@@ -50,6 +50,10 @@ class ModelReply:
     input_tokens: int
     output_tokens: int
     latency_ms: int
+
+
+# A query's answer: a reply, a rejection of the query, or the last transient error.
+ModelAnswer = ModelReply | InvalidInputError | TransientError
 
 
 @dataclass(frozen=True, slots=True)

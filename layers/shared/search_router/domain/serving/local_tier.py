@@ -76,16 +76,16 @@ class LocalTierStats:
     difference: float = 0.0
     _opinions: dict[str, Weights] = field(default_factory=dict)
 
-    def consult(self, tier: LocalTier, key: str, query: str) -> Decision | None:
-        """Return the decision on a query that the tier serves."""
+    def consult(self, tier: LocalTier, query: str) -> Decision | None:
+        """Ask the local model; return its decision if the tier serves this query."""
         answer = tier.student.answer(query)
         self.asked += 1
         self.microseconds += answer.microseconds
         if answer.weights is None:
-            self.abstained.append(key)
+            self.abstained.append(query)
             return None
-        if not tier.serves(key):
-            self._opinions[key] = answer.weights
+        if not tier.serves(query):
+            self._opinions[query] = answer.weights
             return None
         self.served += 1
         return Decision(answer.weights, Tier.LOCAL, Status.OK, tier.student.name)

@@ -50,7 +50,7 @@ def requested_query(body: bytes) -> str:
     return query
 
 
-def refusal(error: BadRequestError) -> tuple[int, dict[str, str]]:
+def rejection(error: BadRequestError) -> tuple[int, dict[str, str]]:
     """Return the HTTP status and the body that tell a caller what is wrong with its request."""
     status, code = (413, "too_large") if isinstance(error, TooLargeError) else (400, "bad_request")
     return status, {"code": code, "message": str(error)}
