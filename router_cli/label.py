@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     modalities = parse_modalities(arguments.modalities)
     stack = open_stack(arguments)
     if arguments.from_abstained:
-        queries = refused_queries(stack.objects, arguments.from_abstained)
+        queries = abstained_queries(stack.objects, arguments.from_abstained)
     else:
         queries = _distinct(arguments.file, modalities)
     _drop_torn_line(arguments.out)
@@ -141,7 +141,7 @@ def _read(reply: ModelReply, modalities: Modalities) -> tuple[tuple[float, ...],
     return parse_label(reply.text[start : end + 1], modalities)
 
 
-def refused_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
+def abstained_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
     """Return the distinct queries of a log that its local tier refused, in a hash's order."""
     queries: dict[bytes, str] = {}
     for key, _ in objects.list(naming.log_key(log_id, "abstained")):

@@ -111,7 +111,7 @@ def split_metrics(stats: PartStats) -> Iterator[Measurement]:
     if stats.answered:
         yield Measurement(Metric.BATCH_FALLBACK_SHARE, 100 * stats.fallback / stats.answered)
     yield from local_tier_metrics(
-        stats.local_asked, stats.local_refused, stats.local_us, stats.compared, stats.agreeing
+        stats.local_asked, stats.local_abstained, stats.local_us, stats.compared, stats.agreeing
     )
     yield Measurement(Metric.MODEL_CALLS, stats.model_calls)
     yield Measurement(Metric.INPUT_TOKENS, stats.input_tokens)

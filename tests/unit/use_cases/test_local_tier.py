@@ -5,7 +5,7 @@ import json
 import pytest
 
 from router_cli.failures import CommandError
-from router_cli.label import refused_queries
+from router_cli.label import abstained_queries
 from search_router.domain.local_tier.artifact import unpack, version_of
 from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.logs.results import PartStats
@@ -74,7 +74,7 @@ def test_when_on_it_answers_what_it_knows_for_nothing() -> None:
     rows = rows_of(world, message)
     assert stats.tiers == {"local": len(NEW_OF_KNOWN_PATTERNS), "distilled": len(UNLIKE_ANY)}
     assert stats.model_calls == len(UNLIKE_ANY)
-    assert (stats.local_asked, stats.local_refused) == (len(rows), len(UNLIKE_ANY))
+    assert (stats.local_asked, stats.local_abstained) == (len(rows), len(UNLIKE_ANY))
     for row in rows[: len(NEW_OF_KNOWN_PATTERNS)]:
         assert row["audio"] == (AUDIO if "bark" in str(row["query"]) else VISUAL)[1]
         assert row["model"] == f"models/local/{world.run(ran_id(world)).local_model}"
@@ -148,11 +148,11 @@ def test_the_refused_are_a_labelling_queue() -> None:
     world = serving(LocalTierMode.SHADOW)
     message, _ = routed_log(world)
 
-    queue = refused_queries(world.objects, message.log_id)
+    queue = abstained_queries(world.objects, message.log_id)
 
     assert sorted(queue.values()) == sorted(UNLIKE_ANY)
     with pytest.raises(CommandError, match="refused no query"):
-        refused_queries(world.objects, "log-000000000000")
+        abstained_queries(world.objects, "log-000000000000")
 
 
 def test_the_summary_tells_what_it_did() -> None:
@@ -163,7 +163,7 @@ def test_the_summary_tells_what_it_did() -> None:
     told = world.text(f"logs/{message.log_id}/summary.json")["local_tier"]
 
     assert told["asked"] == len(NEW_OF_KNOWN_PATTERNS) + len(UNLIKE_ANY)
-    assert told["served"] + told["compared"] + told["refused"] == told["asked"]
+    assert told["served"] + told["compared"] + told["abstained"] == told["asked"]
     assert (told["agreement"], told["mean_difference"]) == (1.0, 0.0)
 
 
@@ -173,7 +173,7 @@ def test_no_more_than_a_bounded_number_is_kept() -> None:
 
     message, stats = routed_log(world, jsonl([{"query": word} for word in words]))
 
-    assert stats.local_refused == MAX_ABSTAINED + 50
+    assert stats.local_abstained == MAX_ABSTAINED + 50
     kept = world.objects.get(f"logs/{message.log_id}/abstained/part-00000.jsonl")
     assert kept.count(b"\n") == MAX_ABSTAINED
 

@@ -283,7 +283,7 @@ def test_statistics_fit_into_s3_metadata_at_their_worst(modalities: Modalities) 
         cost_usd=rows * 0.0000063,
         local_asked=rows - 5,
         local_us=rows * 113,
-        local_refused=rows // 3,
+        local_abstained=rows // 3,
         compared=rows // 7,
         agreeing=rows // 9,
         difference=12345.678912,

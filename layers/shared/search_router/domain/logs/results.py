@@ -69,7 +69,7 @@ class PartStats(BaseModel):
     interrupted: int = 0
     local_asked: int = 0
     local_us: int = 0
-    local_refused: int = 0
+    local_abstained: int = 0
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
@@ -319,7 +319,7 @@ class _Tally:
             interrupted=interrupted,
             local_asked=local.asked,
             local_us=local.microseconds,
-            local_refused=len(local.abstained),
+            local_abstained=len(local.abstained),
             compared=local.compared,
             agreeing=local.agreeing,
             difference=round(local.difference, 6),

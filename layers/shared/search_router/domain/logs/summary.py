@@ -8,7 +8,7 @@ from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.visit_order import MAX_STEP
 
 _MILLION = 1_000_000
-_LOCAL = ("local_asked", "local_us", "local_refused", "compared", "agreeing", "difference")
+_LOCAL = ("local_asked", "local_us", "local_abstained", "compared", "agreeing", "difference")
 NOT_COUNTED = (
     "calls of the interrupted attempts, as far as their answers were unusable or not yet cached "
     f"(at most {MAX_STEP} and those in flight for each); their cached answers are counted"
@@ -57,7 +57,7 @@ def _local_tier(total: PartStats) -> dict[str, float | int] | None:
     return {
         "asked": total.local_asked,
         "served": total.tiers.get(Tier.LOCAL.value, 0),
-        "refused": total.local_refused,
+        "abstained": total.local_abstained,
         "mean_us": round(total.local_us / total.local_asked, 1),
         "compared": total.compared,
         "agreement": round(total.agreeing / compared, 4),
