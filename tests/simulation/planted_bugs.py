@@ -90,6 +90,7 @@ def _mark_before_write() -> Patch:
                 split=self._message.split,
                 rows=int(metadata["rows"]),
                 identity=metadata["identity"],
+                size=len(body),
                 stats=unpacked_stats(metadata["stats"]),
             )
             self._ledger.record_part(marker, self._clock.now())
@@ -125,7 +126,7 @@ def _counter_without_marker() -> Patch:
 def _counted_twice() -> Patch:
     def record_part(self: Any, marker: PartMarker, now: Any) -> Any:
         item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        with aws_errors("enter a part"):
+        with aws_errors("record a part"):
             self._client.put_item(TableName=self._table, Item=item)
         _count(self, marker)
         return self._head(marker.log_id)

@@ -140,7 +140,7 @@ def test_a_split_that_is_done_already_doubles_nothing(
 
 
 def _unreachable(*_: object) -> None:
-    raise UnavailableError("enter a part")
+    raise UnavailableError("record a part")
 
 
 def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(

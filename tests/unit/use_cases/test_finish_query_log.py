@@ -196,7 +196,7 @@ def test_a_disagreement_is_raised_and_fails_the_log(
     assert f"logs/{log_id(complete)}/manifest.json" not in complete.objects.bodies
 
 
-def test_a_crash_before_the_closing_write_is_mended_by_the_retry(
+def test_a_retry_after_a_crash_before_the_closing_write_closes_the_log(
     complete: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unavailable(*_: object) -> None:

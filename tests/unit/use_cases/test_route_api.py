@@ -43,7 +43,7 @@ def test_batch_and_api_share_their_answers(serving_world: World) -> None:
     assert (decision.tier, len(world.model.asked)) == (Tier.CACHE, 1)
 
 
-def test_an_outage_is_answered_with_the_prior_and_not_remembered(serving_world: World) -> None:
+def test_an_outage_is_answered_with_the_prior_and_not_cached(serving_world: World) -> None:
     world = serving_world
     world.model = FakeModel(unreachable(ThrottledError("too fast")))
 
@@ -91,7 +91,7 @@ def test_a_deployment_that_is_gone_or_denied_is_answered_for_by_the_prior(
     assert serving_world.caches.by_version == {1: {}}
 
 
-def test_a_query_that_bedrock_refuses_is_answered_with_the_prior(serving_world: World) -> None:
+def test_a_rejected_query_is_answered_with_the_prior(serving_world: World) -> None:
     serving_world.model = FakeModel(lambda _serving, _query: InvalidInputError("refused"))
 
     decision = serving_world.ask("dogs").decision

@@ -148,14 +148,14 @@ def test_a_repeated_message_asks_nothing_and_counts_nothing(serving_world: World
     assert world.log(message.log_id).parts == 1
 
 
-def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
+def test_a_retry_after_a_crash_between_part_and_ledger_makes_no_call(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
     message = the_message(world)
 
     def unavailable(*_: object) -> None:
-        raise UnavailableError("enter a part")
+        raise UnavailableError("record a part")
 
     with monkeypatch.context() as patch:
         patch.setattr(InMemoryLedger, "record_part", unavailable)
@@ -170,7 +170,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
     assert [marker.stats for marker in world.ledger.markers(message.log_id)] == [stats]
 
 
-def test_a_crash_before_the_event_is_mended_by_the_retry(serving_world: World) -> None:
+def test_a_retry_after_a_crash_before_the_event_publishes_it(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     world.events.failing = UnavailableError("publish an event")
@@ -248,7 +248,7 @@ def test_a_part_with_fewer_rows_is_never_entered(serving_world: World) -> None:
     assert world.log(message.log_id).parts == 0
 
 
-def test_an_outage_writes_nothing_but_keeps_what_was_learnt(serving_world: World) -> None:
+def test_an_outage_writes_no_part_but_caches_the_answers(serving_world: World) -> None:
     world = serving_world
     message = the_message(world, LARGE[: 25 * 200])
     world.model.calls_left = 150
@@ -288,7 +288,7 @@ def test_a_model_that_cannot_be_asked_is_waited_for_and_not_answered_with_the_pr
 
 
 @pytest.mark.parametrize("refusal", GONE)
-def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prior(
+def test_with_fallback_cache_and_prior_replace_a_model_that_cannot_be_asked(
     serving_world: World, refusal: SearchRouterError
 ) -> None:
     world = serving_world
@@ -341,7 +341,7 @@ def test_a_champion_that_never_was_is_raised(serving_world: World) -> None:
         serving_world.route(message)
 
 
-def test_a_log_that_is_unknown_or_failed_is_left_alone(serving_world: World) -> None:
+def test_a_missing_or_failed_log_is_ignored(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     stranger = message.model_copy(update={"log_id": "log-000000000000"})
@@ -366,7 +366,7 @@ def test_an_upload_deleted_under_way_fails_the_log_once(serving_world: World) ->
     assert world.events.published == []
 
 
-def test_a_log_that_another_worker_failed_meanwhile_is_looked_at_again(
+def test_a_split_is_retried_when_another_worker_closed_the_log(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
@@ -395,7 +395,7 @@ def test_a_missing_permission_writes_nothing_and_ends_nothing(serving_world: Wor
     assert routed(world.route(message)).routed == 3
 
 
-def test_a_query_that_bedrock_refuses_costs_its_own_rows_only(serving_world: World) -> None:
+def test_a_rejected_query_costs_its_own_rows_only(serving_world: World) -> None:
     def refusing(serving: ServingModel, query: str) -> ModelAnswer:
         return InvalidInputError("refused") if "bark" in query else student(serving, query)
 
@@ -514,7 +514,7 @@ def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_
 def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The replies to the counts get lost, and so do those to the excuses."""
+    """The replies to the records are lost, and so are those to the resets."""
     world = serving_world
     message = the_message(world)
     count = InMemoryLedger.record_attempt
@@ -525,7 +525,7 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
         raise UnavailableError("no reply")
 
     def refused(*_: object) -> None:
-        raise UnavailableError("not excused")
+        raise UnavailableError("not reset")
 
     with monkeypatch.context() as patch:
         patch.setattr(InMemoryLedger, "record_attempt", lost)
@@ -571,7 +571,7 @@ def test_a_split_that_kills_every_attempt_is_given_up_unread(serving_world: Worl
     }
 
 
-def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:
+def test_a_split_that_makes_progress_is_never_given_up(serving_world: World) -> None:
     """Each attempt dies after thirty answers, of which 25 are remembered."""
     world = serving_world
     message = the_message(world, LARGE[: 25 * 1_000])
@@ -595,9 +595,7 @@ def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world
 
 
 @pytest.mark.parametrize("error", [ThrottledError("slow"), UnavailableError("outage")])
-def test_an_outage_of_any_length_poisons_nothing(
-    serving_world: World, error: TransientError
-) -> None:
+def test_no_split_is_given_up_in_an_outage(serving_world: World, error: TransientError) -> None:
     world = serving_world
     message = the_message(world)
     for receives in range(1, 100):
@@ -607,7 +605,7 @@ def test_an_outage_of_any_length_poisons_nothing(
     assert routed(world.route(message, receives=100)).routed == 3
 
 
-def test_an_outage_excuses_the_crashes_before_it(serving_world: World) -> None:
+def test_an_outage_resets_the_crashes_before_it(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     receives = iter(range(1, 100))
@@ -637,7 +635,7 @@ def test_a_split_that_even_measuring_kills_is_given_up_in_the_end(
     assert routed(world.route(message, receives=2 * MAX_SPLIT_ATTEMPTS + 2)).rejected == 5
 
 
-def test_a_champion_that_nobody_knows_rejects_the_rows_at_last(serving_world: World) -> None:
+def test_a_missing_champion_version_rejects_the_rows_in_the_end(serving_world: World) -> None:
     world = serving_world
     message = the_message(world).model_copy(update={"champion_version": 9})
 
@@ -654,7 +652,7 @@ def poisoned(world: World, message: SplitMessage) -> PartStats:
     return routed(world.route(message, FakeModel(dying), 99))
 
 
-def test_who_routes_a_split_while_another_gives_it_up_leaves_every_row_in_one_place(
+def test_routing_a_split_while_another_gives_it_up_loses_no_row(
     serving_world: World,
 ) -> None:
     """The queue delivered it twice; he who gives up is first, and the other writes after him."""
@@ -673,7 +671,7 @@ def test_who_routes_a_split_while_another_gives_it_up_leaves_every_row_in_one_pl
     assert len(rejected(world, message)) == 5
 
 
-def test_who_gives_a_split_up_while_another_routes_it_leaves_every_row_in_one_place(
+def test_giving_up_a_split_while_another_routes_it_loses_no_row(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
@@ -695,8 +693,10 @@ def test_who_gives_a_split_up_while_another_routes_it_leaves_every_row_in_one_pl
     assert len(rejected(world, message)) == 2
 
 
-def test_a_message_that_is_none_goes_straight_to_the_dead_letters() -> None:
-    with pytest.raises(MalformedMessageError, match="not the message of a split: split") as caught:
+def test_a_malformed_message_is_retried_at_once() -> None:
+    with pytest.raises(
+        MalformedMessageError, match=r"not a split message\. Invalid fields: split"
+    ) as caught:
         read_message('{"log_id": "log-0123456789ab", "secret": "dogs"}')
     assert "dogs" not in str(caught.value)
     with pytest.raises(MalformedMessageError):

@@ -69,7 +69,11 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.txt", b" \n", "the file is empty"),
         ("query-logs/a.csv.gz", gzip.compress(b""), "the file is empty"),
         ("query-logs/a.jsonl", b"\n" * 100 + b'{"text": "dogs"}\n', "no row has a query field"),
-        ("query-logs/a.csv", b"dogs,1\n", "the first row, 2 fields, is no header"),
+        (
+            "query-logs/a.csv",
+            b"dogs,1\n",
+            "the first row (2 fields) has no column named one of query",
+        ),
         ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
         (
             "query-logs/a.txt.gz",
@@ -81,7 +85,7 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/day/a.jsonl", SMALL, "a file inside a folder"),
     ],
 )
-def test_what_is_no_log_is_a_failed_log_with_a_reason(
+def test_an_invalid_log_is_recorded_as_failed_with_a_reason(
     serving_world: World, key: str, body: bytes, reason: str
 ) -> None:
     world = serving_world
@@ -192,7 +196,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
     fields = [message.dialect.query_field for message in world.queue.sent]
     assert fields == ["query", "a.b", "text", "query"]
     assert isinstance(missing, QueryLog)
-    assert missing.reason == "no row has a text in the query field 'nope'"
+    assert missing.reason == "no row has a string in the query field 'nope'"
 
 
 @pytest.mark.parametrize(
@@ -205,9 +209,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
     ],
     ids=["blank", "a megabyte of blanks", "one long row", "broken rows"],
 )
-def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
-    serving_world: World, head: bytes
-) -> None:
+def test_a_log_may_begin_with_rows_without_a_query(serving_world: World, head: bytes) -> None:
     world = serving_world
     log = world.split_log(head + LARGE)
 
@@ -219,7 +221,7 @@ def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
     assert plan.split_bytes <= 6_000 * 600, "blank lines are not taken for tiny rows"
 
 
-def test_so_many_bytes_that_tell_nothing_are_enough(
+def test_the_search_for_a_query_is_bounded(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_planning, "MAX_SAMPLE_BYTES", 2**20)
@@ -264,7 +266,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
     assert len(sent[0]) > 5
 
 
-def test_without_a_champion_the_log_says_what_to_do(world: World) -> None:
+def test_without_a_champion_the_reason_names_the_remedy(world: World) -> None:
     log = world.split_log(SMALL)
 
     assert (log.state, log.reason) == (
@@ -319,7 +321,7 @@ def test_a_failed_log_stays_failed_until_it_is_uploaded_again(world: World) -> N
     assert world.split_log(SMALL, "query-logs/a.jsonl").state is LogState.ROUTING
 
 
-def test_a_crash_between_two_messages_is_mended_by_the_retry(serving_world: World) -> None:
+def test_a_retry_after_a_crash_between_two_messages_sends_both(serving_world: World) -> None:
     world = serving_world
     source = world.uploads.upload("query-logs/a.jsonl", LARGE)
     world.queue.room = 1
@@ -369,7 +371,7 @@ def test_the_first_plan_stays_the_plan_even_if_the_champion_moves(serving_world:
     assert {message.champion_version for message in world.queue.sent} == {1}
 
 
-def test_workers_may_finish_before_the_planner_says_routing(
+def test_workers_may_finish_before_the_log_is_routing(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world

@@ -1,4 +1,4 @@
-"""How records lie in the state table.
+"""The items of the state table.
 
     pk                 sk            what
     RUNS               <run-id>      a run
@@ -6,15 +6,15 @@
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
-    SPENDING           CURRENT       what jobs cost in the last 30 days
-    OPEN               <run-id>      a run that the schedule still looks after
-    OPEN#LOG           <log-id>      a query log that the schedule still looks after
-    LOGS               <log-id>      a query log's head, with the number of parts entered
+    SPENDING           CURRENT       the cost of jobs in the last 30 days
+    OPEN               <run-id>      a run on the schedule's worklist
+    OPEN#LOG           <log-id>      a query log on the schedule's worklist
+    LOGS               <log-id>      a query log's head, with its number of parts
     LOG#<log-id>       PART#00000000 one part's marker
-    ATTEMPTS#<log-id>     SPLIT#00000000 receives of a split that ended without a word
+    ATTEMPTS#<log-id>  SPLIT#00000000 receives of a split that ended without an error
 
-What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
-numbers are no floats.
+Attributes that conditions use are native; the rest is one JSON document, because DynamoDB's numbers
+are not floats.
 """
 
 from collections.abc import Iterator
@@ -53,19 +53,21 @@ def document_item(pk: str, sk: str, record: BaseModel, **attributes: str | int) 
 
 
 def read_document(item: Item, kind: type[RecordT]) -> RecordT:
-    """Read an item's record; fields that a newer version added are ignored.
+    """Return an item's record; ignores unknown fields, which a newer version may have added.
 
-    Raises InvalidInputError for a record that this version cannot read at all.
+    Raises InvalidInputError for a record that this version cannot read.
     """
     try:
         return kind.model_validate_json(item[DOCUMENT]["S"])
     except ValidationError as error:
         fields = ", ".join(str(problem["loc"]) for problem in error.errors()[:3])
-        raise InvalidInputError(f"a stored {kind.__name__} cannot be read: {fields}") from None
+        raise InvalidInputError(
+            f"stored {kind.__name__} is not valid. Invalid fields: {fields}"
+        ) from None
 
 
 def put(table: str, item: Item, **condition: Any) -> Any:
-    """Return a transaction's step: write an item."""
+    """Return the step of a transaction that writes an item."""
     return {"Put": {"TableName": table, "Item": item, **condition}}
 
 
@@ -113,7 +115,7 @@ def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | N
 
 
 def query_items(client: "DynamoDBClient", table: str, pk: str, prefix: str = "") -> Iterator[Item]:
-    """Yield a partition's items in key order, all or those of a prefix, consistently, by pages."""
+    """Yield a partition's items in key order, or those of a prefix, read consistently."""
     pages = client.get_paginator("query").paginate(
         TableName=table, ConsistentRead=True, **_condition(pk, prefix)
     )

@@ -68,7 +68,7 @@ def _check(log: QueryLog, markers: list[PartMarker], sizes: dict[str, int]) -> N
         if stats.rows_in != stats.routed + stats.fallback + stats.rejected:
             raise ConflictError(f"{log.log_id}: the rows of split {marker.split} do not add up")
         size = sizes[naming.part_key(log.log_id, marker.split)]
-        if marker.size not in (None, size):
+        if marker.size != size:
             raise ConflictError(
                 f"{log.log_id}: part {marker.split} has {size} bytes, {marker.size} were written"
             )

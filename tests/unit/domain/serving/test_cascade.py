@@ -64,7 +64,7 @@ def test_an_invalid_answer_falls_back_to_the_prior_and_is_never_cached() -> None
     assert len(model.asked) == 2, "asked anew, because nothing was remembered"
 
 
-def test_a_query_that_the_model_refuses_costs_nothing_but_itself() -> None:
+def test_a_rejected_query_falls_back_alone_and_costs_nothing() -> None:
     def refusing(_serving: object, query: str) -> ModelAnswer:
         return InvalidInputError("ask the model: ValidationException") if query == "b" else good()
 
@@ -98,7 +98,7 @@ def test_without_a_cache_every_query_is_asked_every_time() -> None:
     assert len(model.asked) == 4
 
 
-def test_what_the_model_could_not_be_asked_stays_pending_with_the_last_problem() -> None:
+def test_a_query_with_a_transient_error_stays_pending() -> None:
     throttled = ThrottledError("too fast")
 
     def sometimes(_serving: object, query: str) -> ModelAnswer:
@@ -111,7 +111,7 @@ def test_what_the_model_could_not_be_asked_stays_pending_with_the_last_problem()
     assert set(routing.decisions) == set(cache.values) == {"a", "c"}
 
 
-def test_what_no_time_was_left_for_stays_pending() -> None:
+def test_queries_without_time_stay_pending() -> None:
     model = FakeModel(always(GOOD), calls_left=2)
 
     routing = route(many(3), SERVING, model, InMemoryCache())
@@ -119,7 +119,7 @@ def test_what_no_time_was_left_for_stays_pending() -> None:
     assert (len(routing.pending), routing.problem, len(routing.decisions)) == (1, None, 2)
 
 
-def test_a_permanent_error_is_raised_but_keeps_what_was_learnt() -> None:
+def test_a_permanent_error_is_raised_after_caching_the_answers() -> None:
     answered: list[str] = []
 
     def breaking(_serving: object, query: str) -> ModelAnswer:
@@ -135,7 +135,7 @@ def test_a_permanent_error_is_raised_but_keeps_what_was_learnt() -> None:
     assert list(cache.values) == answered
 
 
-def test_answers_are_remembered_while_they_come_in() -> None:
+def test_answers_are_cached_as_they_arrive() -> None:
     cache = InMemoryCache()
 
     route(many(60), SERVING, FakeModel(always(GOOD)), cache)
@@ -178,7 +178,7 @@ def order_of(queries: list[str], start: int) -> list[str]:
     return drawn
 
 
-def test_workers_begin_at_different_places_of_one_common_order() -> None:
+def test_workers_start_at_different_positions_of_one_order() -> None:
     queries = many(1_000)
     reversed_queries = queries[::-1]
 
@@ -256,7 +256,7 @@ class _OfWorker:
 
 
 @pytest.mark.parametrize(("size", "most"), [(1_000, 1.05), (4_000, 1.03)])
-def test_two_workers_side_by_side_ask_hardly_anything_twice(size: int, most: float) -> None:
+def test_two_concurrent_workers_ask_few_queries_twice(size: int, most: float) -> None:
     pair, shared, queries = SideBySide(), dict[str, str](), many(size)
 
     def work(worker: int) -> None:
@@ -274,7 +274,7 @@ def test_two_workers_side_by_side_ask_hardly_anything_twice(size: int, most: flo
     assert len(pair.asked) <= most * size
 
 
-def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:
+def test_a_cached_answer_counts_as_a_call_only_for_its_owner() -> None:
     shared = dict[str, str]()
     route(many(3), SERVING, FakeModel(always(GOOD)), InMemoryCache("log/0", shared))
     silent = FakeModel(always("?"))
