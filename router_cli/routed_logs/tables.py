@@ -7,17 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from search_router.domain.logs.results import OWN_COLUMNS
+from search_router.domain.logs.results import result_columns
 from search_router.domain.weights import Modalities
 
 SERDE = "org.openx.data.jsonserde.JsonSerDe"
-_TYPES = {
-    "latency_ms": "bigint",
-    "input_tokens": "bigint",
-    "output_tokens": "bigint",
-    "cost_usd": "double",
-    "byte_offset": "bigint",
-}  # all other result columns are strings
+_TYPES = {str: "string", int: "bigint", float: "double"}
 _LONG = 2**63
 _MAX_NAME = 120  # characters; Glue allows 255, and the key of the mapping repeats the name
 
@@ -69,8 +63,7 @@ def columns_of(rows: Iterable[dict[str, Any]], modalities: Modalities) -> list[C
     Names in Athena are lower case and hold letters, digits and underscores. The OpenX SerDe maps
     them to the keys (docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html).
     """
-    names = [*OWN_COLUMNS[:2], *modalities, *OWN_COLUMNS[2:]]
-    results = dict.fromkeys(names, "string") | _TYPES | dict.fromkeys(modalities, "double")
+    results = {name: _TYPES[kind] for name, kind in result_columns(modalities).items()}
     kinds: dict[str, set[str]] = {}
     for row in rows:
         for key, value in row.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from samtranslator.yaml_helper import yaml_parse
 
 from router_cli import verbs
+from search_router.domain.logs.results import OWN_COLUMNS
 from tests.conftest import TESTS
 
 PROJECT = TESTS.parent
@@ -58,6 +59,15 @@ def test_the_readme_names_every_verb_and_no_other() -> None:
     named = set(re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE))
 
     assert named == {verb.name.split()[0] for verb in verbs.VERBS}
+
+
+def test_the_result_columns_are_listed_in_order() -> None:
+    row_id, query, *others = OWN_COLUMNS
+
+    listed = ", ".join([row_id, query, "<one column per modality>", *others])
+
+    readme = (PROJECT / "docs/files.md").read_text("utf-8")
+    assert f"`{listed}`" in " ".join(readme.split())
 
 
 def test_the_readme_names_make_targets_that_exist() -> None:

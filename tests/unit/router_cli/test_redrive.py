@@ -132,7 +132,7 @@ def test_sending_a_finished_split_again_duplicates_nothing(
 
 
 def _unreachable(*_: object) -> None:
-    raise UnavailableError("enter a part")
+    raise UnavailableError("record a part")
 
 
 def test_a_crash_during_redrive_loses_and_duplicates_nothing(

@@ -9,9 +9,10 @@ from search_router.domain.errors import AccessDeniedError, InvalidInputError
 from search_router.domain.lifecycle.evaluation import JudgeScores
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import RECENT
+from search_router.domain.serving.decisions import ModelAnswer
 from search_router.use_cases.evaluate_model import EvaluationPlan
 from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
-from tests.fakes import FakeModel, Reply, reply
+from tests.fakes import FakeModel, reply
 from tests.records import label
 from tests.unit.use_cases.world import World, ran, student, truth
 
@@ -83,7 +84,7 @@ def test_an_invalid_answer_is_judged_by_its_own_words(judged_world: World) -> No
 
 
 def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: World) -> None:
-    def reasoning(serving: object, query: str) -> Reply:
+    def reasoning(serving: object, query: str) -> ModelAnswer:
         answer = {**json.loads(label(*truth(query))), "reasoning": "It names a sound."}
         return reply(json.dumps(answer))
 

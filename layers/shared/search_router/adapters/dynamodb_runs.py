@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import (
     ABSENT,
+    RUNS,
     get_item,
     key,
     put,
     query_items,
     read_document,
-    settle,
+    remove_from_worklist,
+    revision_condition,
+    run_item,
 )
-from search_router.adapters.run_items import RUNS, revision_condition, run_item
 from search_router.domain.errors import ConflictError
 from search_router.domain.lifecycle.runs import Run
 
@@ -81,7 +83,7 @@ class DynamoRunRepository:
 
     def close(self, run: Run) -> None:
         """Take a closed run off the list, unless it was moved meanwhile."""
-        settle(
+        remove_from_worklist(
             self._client,
             self._table,
             _OPEN,

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pydantic import TypeAdapter
 
 from search_router.domain import naming
-from search_router.domain.errors import InvalidInputError, NotFoundError, TransientError
+from search_router.domain.errors import NotFoundError, TransientError
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import Decision, ModelReply
+from search_router.domain.serving.decisions import Decision, ModelAnswer, ModelReply
 from search_router.domain.streams import batched
 from search_router.ports import ObjectStore
 
@@ -69,8 +69,8 @@ class Answers:
             raise routing.problem or TimeIsUpError("no time was left to ask every query")
         answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
         kept = {
-            query: {**asdict(answers[query]), _TEXT: listening.texts.get(query, "")}
-            for query in queries
+            query: {**asdict(answers[query]), _TEXT: listening.texts.get(key, "")}
+            for key, query in by_key.items()
         }
         body = json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
         self.objects.put_once(key, body, metadata={})
@@ -93,7 +93,7 @@ class _Listening:
 
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
-    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+    ) -> Iterator[tuple[str, ModelAnswer]]:
         """Ask the model."""
         for query, reply in self.model.ask(serving, queries):
             if isinstance(reply, ModelReply):
