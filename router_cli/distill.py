@@ -5,7 +5,7 @@ from typing import Any
 
 from router_cli.console import print_json, say
 from router_cli.stack import add_stack_arguments, open_stack
-from search_router.use_cases.restart_run import restart_run
+from search_router.use_cases.restart_run import RestartRun
 
 
 def add_parser(verbs: Any) -> None:
@@ -25,12 +25,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start the run and say how it is watched."""
     stack = open_stack(arguments)
-    restarted = restart_run(
-        arguments.run_id,
-        again=arguments.again,
-        lifecycle=stack.lifecycle,
-        deployments=stack.deployments,
-    )
+    restarted = RestartRun(stack.run_deployments)(arguments.run_id, again=arguments.again)
     if arguments.json:
         print_json(restarted.model_dump(mode="json", include={"run_id", "state", "attempt"}))
     else:

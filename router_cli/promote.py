@@ -6,7 +6,7 @@ from typing import Any
 from router_cli.console import print_json, say
 from router_cli.stack import add_stack_arguments, open_stack
 from search_router.domain.lifecycle.runs import Run
-from search_router.use_cases.champion_moves import approve
+from search_router.use_cases.champion_moves import Approve
 
 
 def add_parser(verbs: Any) -> None:
@@ -21,12 +21,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Promote the run's model."""
     stack = open_stack(arguments)
-    approved = approve(
-        arguments.run_id,
-        "approved by a person",
-        champions=stack.champions,
-        lifecycle=stack.lifecycle,
-    )
+    approve = Approve(stack.champions, stack.lifecycle)
+    approved = approve(arguments.run_id, "approved by an operator")
     if arguments.json:
         fields = {"run_id", "state", "champion_version"}
         print_json(approved.model_dump(mode="json", include=fields))

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Move the pointer back."""
     stack = open_stack(arguments)
     rollback = Rollback(stack.champions, stack.deployments, stack.lifecycle.clock)
-    former = rollback.to(arguments.to, "rolled back by a person")
+    former = rollback(arguments.to, "rolled back by an operator")
     if arguments.json:
         print_json({"champion_version": former.version, "run_id": former.run_id})
     else:

@@ -16,13 +16,14 @@ from local_stack.launcher import STACK_NAME
 from local_stack.processes import LocalStackError
 from local_stack.state_file import find_running_stack, runtime_folder
 from router_cli.failures import CommandError
-from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.bedrock import BedrockDeployments
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
+from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 DEFAULT_STACK = "search-router-dev"
@@ -63,7 +64,7 @@ class Stack:
 
     @cached_property
     def lifecycle(self) -> RunLifecycle:
-        """What moves runs and announces it."""
+        """The steps of runs."""
         events = EventBridgePublisher(self.client("events"), EVENT_BUS)
         return RunLifecycle(self.runs, events, SystemClock())
 
@@ -71,6 +72,11 @@ class Stack:
     def deployments(self) -> BedrockDeployments:
         """Bedrock's on-demand deployments."""
         return BedrockDeployments(self.client("bedrock"))
+
+    @cached_property
+    def run_deployments(self) -> RunDeployments:
+        """The deployments of runs."""
+        return RunDeployments(self.lifecycle, self.deployments)
 
 
 def add_stack_arguments(parser: argparse.ArgumentParser) -> None:

@@ -414,7 +414,7 @@ class InMemoryCustomizer:
     started: list[DistillationJob] = field(default_factory=list)
     deployments: dict[str, DeploymentView] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
-    torn_down: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     places: int = 10
     refusing: SearchRouterError | None = None
     calls: int = 0
@@ -464,12 +464,12 @@ class InMemoryCustomizer:
         self.calls += 1
         yield from [view.arn for view in self.deployments.values()]
 
-    def tear_down(self, deployment_arn: str) -> None:
+    def delete(self, deployment_arn: str) -> None:
         self.calls += 1
         for name, view in list(self.deployments.items()):
             if view.arn == deployment_arn:
                 del self.deployments[name]
-                self.torn_down.append(deployment_arn)
+                self.deleted.append(deployment_arn)
 
     def end_job(self, name: str, status: str = "Completed", failure: str = "") -> JobView:
         """Let a job reach a status; a completed one has made a model."""

@@ -53,7 +53,7 @@ def _of_run(stack: Stack, name: str) -> ServingModel:
     run = stack.runs.get(name)
     if run is None:
         raise CommandError(f"there is no run {name}; `search-router runs` lists them")
-    if not run.deployment_arn or run.torn_down:
+    if run.deployment is None or run.deployment.deleted:
         raise CommandError(
             f"the model of {name} is not deployed ({run.state.value}): nothing can be asked of it"
         )

@@ -18,6 +18,7 @@ from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.query_logs import LogState
+from tests.records import dataset_of
 
 FIVE = ("visual", "audio", "transcription", "metadata", "ocr")
 PROMPTS, ROWS, DISTINCT = 500, 300, 80
@@ -72,7 +73,7 @@ def wait_for(holds: Callable[[], bool], *, seconds: float = 90) -> None:
 
 def test_a_model_of_five_modalities_is_trained_evaluated_and_promoted(run: Run) -> None:
     assert run.promoted, run.reason
-    assert run.modalities == FIVE
+    assert dataset_of(run).modalities == FIVE
     assert run.counts.rejected == 0
     assert run.evaluation is not None
     assert run.evaluation.candidate.invalid == 0

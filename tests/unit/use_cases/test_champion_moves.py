@@ -9,24 +9,13 @@ from search_router.domain.events import ModelDeployed, ModelPromoted
 from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import ChampionMove
-from search_router.use_cases.champion_moves import Rollback, approve
-from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.champion_moves import Rollback
 from tests.fakes import FakeModel, InMemoryChampions, reply
-from tests.records import a_champion, jsonl, label
+from tests.records import a_champion, dataset_of, deployment_of, job_of, jsonl, label
 from tests.unit.use_cases.world import World, labelled_rows, ran, student, truth
 
 OTHER = jsonl(labelled_rows(300, "search"))
 THIRD = jsonl(labelled_rows(300, "look"))
-
-
-def roll_back(world: World, to: int | None = None) -> int:
-    back = Rollback(world.champions, world.customizer, world.clock)
-    return back.to(to, "it was worse").version
-
-
-def approved(world: World, run_id: str) -> Run:
-    lifecycle = RunLifecycle(world.runs, world.events, world.clock)
-    return approve(run_id, "approved", champions=world.champions, lifecycle=lifecycle)
 
 
 def awaiting(world: World, body: bytes | None = None) -> Run:
@@ -49,12 +38,12 @@ def test_the_next_query_after_a_rollback_is_answered_by_the_former_model_with_it
 
     world.model = FakeModel(watching)
     world.ask("a dog barks")
-    assert roll_back(world) == 1
+    assert world.roll_back() == 1
     world.ask("a dog barks")
 
-    assert [model for model, _ in asked] == [second.deployment_arn, first.deployment_arn]
-    assert asked[1][1] == first.system_prompt
-    assert world.customizer.torn_down == [], "and back again is as quick"
+    assert [model for model, _ in asked] == [deployment_of(second).arn, deployment_of(first).arn]
+    assert asked[1][1] == dataset_of(first).system_prompt
+    assert world.customizer.deleted == [], "and back again is as quick"
 
 
 def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
@@ -62,7 +51,7 @@ def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
     world.promoted(OTHER)
     runs = list(world.runs.all())
 
-    roll_back(world)
+    world.roll_back()
 
     assert list(world.runs.all()) == runs
     assert list(world.champions.moves())[-1] == ChampionMove(
@@ -74,7 +63,7 @@ def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
 def test_a_version_is_never_given_twice(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
-    roll_back(world)
+    world.roll_back()
 
     third = world.promoted(THIRD)
 
@@ -82,7 +71,7 @@ def test_a_version_is_never_given_twice(world: World) -> None:
     champion = world.champions.current()
     assert champion is not None
     assert (champion.version, champion.previous_version) == (3, 1)
-    assert roll_back(world) == 1, "not to the one that was rolled back"
+    assert world.roll_back() == 1, "not to the one that was rolled back"
 
 
 def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
@@ -91,7 +80,7 @@ def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
     world.promoted()
     world.promoted(OTHER)
     run = world.evaluated(THIRD)
-    roll_back(world)
+    world.roll_back()
 
     again = ran(world.promote(run.run_id))
 
@@ -100,33 +89,33 @@ def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
 
 @pytest.mark.parametrize(
     ("to", "message"),
-    [(None, "no such predecessor"), (1, "serves already"), (7, "no such predecessor: 7")],
+    [(None, "no previous version"), (1, "is the current champion"), (7, "not found: 7")],
 )
 def test_where_no_rollback_leads(world: World, to: int | None, message: str) -> None:
     world.promoted()
 
     with pytest.raises(InvalidInputError, match=message):
-        roll_back(world, to)
+        world.roll_back(to)
 
 
 def test_nothing_to_roll_back(world: World) -> None:
-    with pytest.raises(InvalidInputError, match="nothing serves yet"):
-        roll_back(world)
+    with pytest.raises(InvalidInputError, match="no champion serves"):
+        world.roll_back()
 
 
 def test_a_model_that_could_not_answer_does_not_serve_again(world: World) -> None:
     first = world.promoted()
     world.promoted(OTHER)
-    name = first.deployment_name
+    name = deployment_of(first).name
     world.customizer.deployments[name] = replace(
         world.customizer.deployments[name], status="Failed"
     )
-    with pytest.raises(InvalidInputError, match="the deployment of version 1 is Failed"):
-        roll_back(world)
+    with pytest.raises(InvalidInputError, match="deployment of version 1 is Failed"):
+        world.roll_back()
 
-    world.customizer.tear_down(first.deployment_arn)
-    with pytest.raises(InvalidInputError, match="was removed; upload its prompt file again"):
-        roll_back(world)
+    world.customizer.delete(deployment_of(first).arn)
+    with pytest.raises(InvalidInputError, match=r"is deleted\. Upload its prompt file again"):
+        world.roll_back()
     assert world.champions.last_version() == 2
 
 
@@ -134,13 +123,13 @@ def test_a_removed_champion_comes_back_when_its_file_is_uploaded_again(world: Wo
     """What the refusal above advises: no new job, a new deployment, a new version."""
     first = world.promoted()
     world.promoted(OTHER)
-    world.customizer.tear_down(first.deployment_arn)
+    world.customizer.delete(deployment_of(first).arn)
     jobs = len(world.customizer.started)
 
     back = world.promoted(key="prompts/again.jsonl")
 
     assert (len(world.customizer.started), back.champion_version) == (jobs, 3)
-    assert back.model_arn == first.model_arn
+    assert job_of(back).model_arn == job_of(first).model_arn
 
 
 def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
@@ -156,7 +145,7 @@ def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
 
     late = Late(world.runs, world.champions._pointer, world.champions._versions)
     with pytest.raises(ConflictError):
-        Rollback(late, world.customizer, world.clock).to(None, "")
+        Rollback(late, world.customizer, world.clock)(None, "")
 
     champion = world.champions.current()
     assert champion is not None
@@ -167,7 +156,7 @@ def test_what_awaits_approval_is_promoted_by_a_person(world: World) -> None:
     run = awaiting(world)
     assert world.champions.current() is None
 
-    promoted = approved(world, run.run_id)
+    promoted = world.approve(run.run_id)
 
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
     assert promoted.reason == "approved"
@@ -180,7 +169,7 @@ def test_an_approval_that_came_after_another_champion_compares_again(world: Worl
     world.promoted(THIRD)
     world.events.published.clear()
 
-    again = approved(world, run.run_id)
+    again = world.approve(run.run_id)
 
     assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
     assert world.events.published == [ModelDeployed(run_id=run.run_id)]
@@ -192,10 +181,10 @@ def test_an_approval_that_came_after_another_champion_compares_again(world: Worl
 def test_a_run_that_awaits_nothing_cannot_be_approved(world: World) -> None:
     run = world.evaluated()
 
-    with pytest.raises(InvalidInputError, match="does not await approval, it is EVALUATING"):
-        approved(world, run.run_id)
-    with pytest.raises(NotFoundError, match="there is no run run-000000000000"):
-        approved(world, "run-000000000000")
+    with pytest.raises(InvalidInputError, match=r"does not await approval: .* is EVALUATING"):
+        world.approve(run.run_id)
+    with pytest.raises(NotFoundError, match="run not found: run-000000000000"):
+        world.approve("run-000000000000")
 
 
 def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so(

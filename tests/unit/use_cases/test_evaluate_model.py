@@ -18,9 +18,17 @@ from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
-from search_router.use_cases.evaluate_model import CLAIM, EvaluationPlan
+from search_router.use_cases.evaluate_model import CLAIM
 from tests.fakes import FakeModel, InMemoryRuns, Reply, always, reply
-from tests.records import SYSTEM_PROMPT, TEACHER, a_champion, jsonl, label
+from tests.records import (
+    SYSTEM_PROMPT,
+    TEACHER,
+    a_champion,
+    dataset_of,
+    deployment_of,
+    jsonl,
+    label,
+)
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran, student, truth
 
 BASE = "amazon.nova-micro-v1:0"
@@ -34,12 +42,12 @@ def test_a_candidate_is_measured_beside_the_base_student(world: World) -> None:
     evaluation = evaluated.evaluation
     assert evaluation is not None
     assert evaluated.state is RunState.EVALUATING
-    assert (evaluation.candidate.model, evaluation.base.model) == (run.deployment_arn, BASE)
+    assert (evaluation.candidate.model, evaluation.base.model) == (deployment_of(run).arn, BASE)
     assert (evaluation.champion, evaluation.champion_version) == (None, None)
     assert evaluation.candidate.n == evaluation.base.n == run.counts.holdout
     assert evaluation.candidate.mae == 0 < evaluation.base.mae
     assert Counter(model for model, _ in world.model.asked) == {
-        run.deployment_arn: run.counts.holdout,
+        deployment_of(run).arn: run.counts.holdout,
         BASE: run.counts.holdout,
     }
     assert world.events.of(ModelEvaluated) == [ModelEvaluated(run_id=run.run_id)]
@@ -67,9 +75,9 @@ def test_every_model_is_asked_with_its_own_prompt_and_bound(world: World) -> Non
     world.model = FakeModel(watching)
     run = world.evaluated()
 
-    assert seen[run.deployment_arn].system_prompt == SYSTEM_PROMPT
+    assert seen[deployment_of(run).arn].system_prompt == SYSTEM_PROMPT
     assert seen[BASE].system_prompt == SYSTEM_PROMPT
-    assert seen[BASE].prior == seen[run.deployment_arn].prior == run.prior
+    assert seen[BASE].prior == seen[deployment_of(run).arn].prior == dataset_of(run).prior
     assert seen[champion.serving.model_id].system_prompt == "The old one."
     assert seen[champion.serving.model_id].max_output_tokens == 50
     assert run.evaluation is not None
@@ -88,7 +96,7 @@ def test_a_champion_of_other_modalities_cannot_be_compared(world: World) -> None
 
 def test_a_model_is_not_compared_with_itself(world: World) -> None:
     run = world.evaluating()
-    world.champions.install(a_champion(deployment_arn=run.deployment_arn))
+    world.champions.install(a_champion(deployment_arn=deployment_of(run).arn))
 
     evaluation = ran(world.evaluate(run.run_id)).evaluation
 
@@ -210,7 +218,7 @@ def test_without_any_label_there_is_nothing_to_measure_by(world: World) -> None:
 
     assert (rejected.state, rejected.reason) == (
         RunState.REJECTED,
-        "no row of the holdout has a label, nor could the teacher give one",
+        "no row of the holdout has a label, and the teacher gave none",
     )
     assert world.events.of(ModelRejected) == [
         ModelRejected(run_id=rejected.run_id, reason=rejected.reason)
@@ -232,7 +240,7 @@ def test_too_few_labels_reject_the_run_with_the_reason(world: World) -> None:
 
     assert rejected.state is RunState.REJECTED
     assert rejected.reason == "only 7 labelled holdout rows, 20 needed"
-    assert rejected.torn_down
+    assert deployment_of(rejected).deleted
 
 
 def test_an_interrupted_labelling_goes_on_where_it_stopped(world: World) -> None:
@@ -250,7 +258,7 @@ def test_an_interrupted_labelling_goes_on_where_it_stopped(world: World) -> None
 
 def test_a_baseline_is_asked_in_the_teachers_words_and_decides_nothing(world: World) -> None:
     large = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-    world.evaluation_plan = EvaluationPlan(baseline=large)
+    world.baseline = large
     seen: dict[str, ServingModel] = {}
 
     def watching(serving: ServingModel, query: str) -> ModelReply:
@@ -465,7 +473,7 @@ def test_a_query_that_bedrock_refuses_is_one_invalid_answer(world: World) -> Non
 
 def test_a_deployment_that_is_gone_fails_the_run(world: World) -> None:
     run = world.evaluating()
-    world.model.refusing[run.deployment_arn] = NotFoundError("ask the model: it is gone")
+    world.model.refusing[deployment_of(run).arn] = NotFoundError("ask the model: it is gone")
 
     failed = ran(world.evaluate(run.run_id))
 

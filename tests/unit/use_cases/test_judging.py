@@ -7,9 +7,9 @@ import pytest
 
 from search_router.domain.errors import AccessDeniedError, InvalidInputError
 from search_router.domain.lifecycle.evaluation import JudgeScores
+from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import RECENT
-from search_router.use_cases.evaluate_model import EvaluationPlan
 from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
 from tests.fakes import FakeModel, Reply, reply
 from tests.records import label
@@ -20,14 +20,13 @@ JUDGE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 @pytest.fixture
 def judged_world(world: World) -> World:
-    judge = JudgePlan(JUDGE, "arn:aws:iam::123456789012:role/evaluation", "data")
-    world.evaluation_plan = EvaluationPlan(judge=judge)
+    world.judge_plan = JudgePlan(JUDGE, "arn:aws:iam::123456789012:role/evaluation", "data")
     return world
 
 
 def end_jobs(world: World, run: Run, *, missing: int = 0, grade: float = 4.0) -> None:
     """Let the judges end as Bedrock ends them: results below the output folder, some without."""
-    for job in run.judging:
+    for job in jobs_of(run):
         world.judges.statuses[job.job_arn] = "Completed"
         rows = world.rows(f"{job.folder}/dataset.jsonl")
         lines = [result(None if n < missing else grade) for n in range(len(rows))]
@@ -42,6 +41,11 @@ def result(grade: float | None) -> dict[str, object]:
     return {"inputRecord": {}, "automatedEvaluationResult": {"scores": [scored]}}
 
 
+def jobs_of(run: Run) -> tuple[JudgeJob, ...]:
+    assert run.judging is not None
+    return run.judging.jobs
+
+
 def scores_of(run: Run, name: str) -> JudgeScores:
     assert run.evaluation is not None
     judge = run.evaluation.models[name].judge
@@ -50,7 +54,7 @@ def scores_of(run: Run, name: str) -> JudgeScores:
 
 
 def test_without_a_judge_no_job_is_started(world: World) -> None:
-    assert world.evaluated().judging == ()
+    assert world.evaluated().judging is None
     assert world.judges.started == {}
 
 
@@ -60,7 +64,7 @@ def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
     requests = list(judged_world.judges.started.values())
     assert [request.source for request in requests] == ["candidate", "base"]
     assert {request.judge for request in requests} == {JUDGE}
-    for job, request in zip(run.judging, requests, strict=True):
+    for job, request in zip(jobs_of(run), requests, strict=True):
         rows = judged_world.rows(f"{job.folder}/dataset.jsonl")
         assert len(rows) == job.asked == run.counts.holdout
         for row in rows:
@@ -77,7 +81,7 @@ def test_an_invalid_answer_is_judged_by_its_own_words(judged_world: World) -> No
 
     run = judged_world.evaluated()
 
-    [base] = [job for job in run.judging if job.name == "base"]
+    [base] = [job for job in jobs_of(run) if job.name == "base"]
     rows = judged_world.rows(f"{base.folder}/dataset.jsonl")
     assert {row["modelResponses"][0]["response"] for row in rows} == {"No idea."}
 
@@ -97,7 +101,7 @@ def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: W
 def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
-    assert promoted.judging != ()
+    assert promoted.judging is not None
 
     world.track()
     assert world.run(promoted.run_id) == promoted, "the jobs go on"
@@ -107,7 +111,7 @@ def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: 
 
     after = world.run(promoted.run_id)
     holdout = promoted.counts.holdout
-    assert (after.state, after.judging) == (RunState.PROMOTED, ())
+    assert (after.state, after.judging) == (RunState.PROMOTED, None)
     found = scores_of(after, "candidate")
     assert (found.asked, found.missing, found.status) == (holdout, 3, "Completed")
     assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing is no zero"
@@ -135,13 +139,13 @@ def test_a_judge_that_never_ends_is_waited_for_a_day(judged_world: World) -> Non
 
     world.clock.advance(JUDGE_DEADLINE - timedelta(seconds=1))
     world.track()
-    assert world.run(promoted.run_id).judging != ()
+    assert world.run(promoted.run_id).judging is not None
 
     world.clock.advance(timedelta(seconds=1))
     world.track()
     after = world.run(promoted.run_id)
     found = scores_of(after, "candidate")
-    assert after.judging == ()
+    assert after.judging is None
     assert (found.status, found.mean, found.missing) == ("InProgress", None, found.asked)
 
 
@@ -173,7 +177,7 @@ def test_grades_outside_the_scale_are_missing_not_rescaled(judged_world: World) 
 def test_a_repeated_evaluation_adopts_its_jobs(judged_world: World) -> None:
     world = judged_world
     run = world.evaluated()
-    world.runs.replace(run.updated(world.clock.now(), evaluation=None))
+    world.runs.replace(run.evaluated_again(world.clock.now()))
 
     again = ran(world.evaluate(run.run_id))
 

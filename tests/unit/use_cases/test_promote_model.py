@@ -7,10 +7,17 @@ from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejec
 from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
-from search_router.use_cases.champion_moves import approve
-from search_router.use_cases.run_lifecycle import RunLifecycle
 from tests.fakes import FakeModel, InMemoryChampions, always
-from tests.records import a_champion, a_serving_model, jsonl, label
+from tests.records import (
+    a_champion,
+    a_serving_model,
+    dataset_of,
+    deployment_of,
+    job_of,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 OTHER = jsonl(labelled_rows(300, "search"))
@@ -22,15 +29,15 @@ def test_the_first_good_model_becomes_the_champion(world: World) -> None:
     promoted = ran(world.promote(run.run_id))
 
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
-    assert "against" in promoted.reason
+    assert "base student" in promoted.reason
     assert world.champions.current() == world.champions.version(1) == Champion(
         version=1,
         run_id=run.run_id,
         serving=a_serving_model(
-            model_id=run.deployment_arn,
-            prior=run.prior,
-            training_histograms=run.training_histograms,
-            local_model=run.local_model,
+            model_id=deployment_of(run).arn,
+            prior=dataset_of(run).prior,
+            training_histograms=dataset_of(run).training_histograms,
+            local_model=local_tier_of(run).version,
         ),
         promoted_at=world.clock.now(),
     )  # fmt: skip
@@ -47,7 +54,7 @@ def test_a_better_model_replaces_the_champion_which_stays_deployed(world: World)
     kept = world.champions.version(1)
     assert kept is not None
     assert kept.run_id == first.run_id
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
 
 def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> None:
@@ -67,7 +74,7 @@ def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> 
 
     assert rejected.state is RunState.REJECTED
     assert world.champions.current() == champion
-    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.customizer.deleted == [deployment_of(run).arn]
     assert world.events.of(ModelRejected) == [
         ModelRejected(run_id=run.run_id, reason=rejected.reason)
     ]
@@ -94,9 +101,9 @@ def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> No
     world.model = FakeModel(always("no idea"))
     run = ran(world.promote(world.evaluated().run_id))
 
-    assert (run.state, run.torn_down) == (RunState.REJECTED, True)
+    assert (run.state, deployment_of(run).deleted) == (RunState.REJECTED, True)
     assert world.promote(run.run_id) == run
-    assert len(world.customizer.torn_down) == 1
+    assert len(world.customizer.deleted) == 1
 
 
 def test_a_teardown_that_fails_is_made_up_for(
@@ -109,15 +116,15 @@ def test_a_teardown_that_fails_is_made_up_for(
         raise UnavailableError("delete the deployment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.customizer), "tear_down", unavailable)
+        patch.setattr(type(world.customizer), "delete", unavailable)
         with pytest.raises(UnavailableError):
             world.promote(run.run_id)
     assert world.run(run.run_id).state is RunState.REJECTED
 
     world.promote(run.run_id)
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
 def two_evaluated(world: World) -> tuple[Run, Run]:
@@ -204,7 +211,7 @@ def test_a_champion_of_other_modalities_is_no_rival(world: World) -> None:
     promoted = world.promoted()
 
     assert promoted.champion_version == 4
-    assert "of the base student" in promoted.reason
+    assert ", base student " in promoted.reason
 
 
 def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
@@ -213,7 +220,7 @@ def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
 
     assert twin.run_id != one.run_id
     assert twin.champion_version == one.champion_version == 1
-    assert twin.reason == "the same model serves already as version 1"
+    assert twin.reason == "the same model serves as version 1"
     assert world.champions.version(2) is None
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
     assert world.events.of(ModelPromoted) == [
@@ -237,7 +244,9 @@ def test_the_same_model_with_another_local_tier_is_another_champion(world: World
     assert other.reason == "the model of version 1 with another local tier"
     champion = world.champions.current()
     assert champion is not None
-    assert champion.serving == one.serving.model_copy(update={"local_model": other.local_model})
+    assert champion.serving == one.serving.model_copy(
+        update={"local_model": local_tier_of(other).version}
+    )
     assert champion.previous_version == 1
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
 
@@ -248,12 +257,7 @@ def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
     world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
 
     asked = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
-    approved = approve(
-        asked.run_id,
-        "approved",
-        champions=world.champions,
-        lifecycle=RunLifecycle(world.runs, world.events, world.clock),
-    )
+    approved = world.approve(asked.run_id)
 
     assert asked.state is RunState.AWAITING_APPROVAL
     assert (approved.state, approved.champion_version) == (RunState.PROMOTED, 2)
@@ -262,18 +266,18 @@ def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
 def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     one, twin = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
-    world.customizer.end_job(one.job_name)
-    world.deploy(one.job_arn)
-    world.customizer.end_deployment(f"{one.job_name}-serving")
+    world.customizer.end_job(job_of(one).job_name)
+    world.deploy(job_of(one).job_arn)
+    world.customizer.end_deployment(f"{job_of(one).job_name}-serving")
     world.track()
     for run_id in (one.run_id, twin.run_id):
         world.evaluate(run_id)
 
     assert ran(world.promote(one.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
     assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == [world.run(one.run_id).deployment_arn]
+    assert world.customizer.deleted == [deployment_of(world.run(one.run_id)).arn]
 
 
 def test_a_former_champions_deployment_outlives_its_rejected_twin(world: World) -> None:
@@ -281,7 +285,7 @@ def test_a_former_champions_deployment_outlives_its_rejected_twin(world: World) 
     world.promoted(OTHER)
     world.model = FakeModel(always("no idea"))
     twin = world.evaluated(key="prompts/again.jsonl")
-    assert twin.deployment_arn == first.deployment_arn
+    assert deployment_of(twin).arn == deployment_of(first).arn
 
     assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []

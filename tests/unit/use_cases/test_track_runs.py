@@ -14,19 +14,25 @@ from search_router.domain.events import (
     RunFailed,
     UploadMissed,
 )
-from search_router.domain.lifecycle.deadlines import DEADLINES, DELETED
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.lifecycle.tracking import RECENT
+from search_router.domain.lifecycle.tracking import DEPLOYMENT_LISTED, RECENT, RUN_DEADLINES
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases.deployment_slots import MAX_DEPLOYMENTS
+from search_router.use_cases.deploy_model import MAX_DEPLOYMENTS
 from search_router.use_cases.evaluate_model import CLAIM
-from search_router.use_cases.open_runs import PATIENCE
-from search_router.use_cases.track_runs import UPLOAD_HORIZON, UPLOAD_PATIENCE
+from search_router.use_cases.track_runs import PATIENCE, UPLOAD_HORIZON, UPLOAD_PATIENCE
 from tests.fakes import START, UPLOAD_BUCKET, FakeModel, InMemoryRuns
-from tests.records import a_champion, a_run, an_evaluation, jsonl
+from tests.records import (
+    a_champion,
+    a_deployment,
+    a_run,
+    an_evaluation,
+    deployment_of,
+    job_of,
+    jsonl,
+)
 from tests.unit.use_cases.world import World, labelled_rows, ran, student
 
 JUST_BEFORE = PATIENCE - timedelta(seconds=1)
@@ -34,12 +40,12 @@ JUST_BEFORE = PATIENCE - timedelta(seconds=1)
 
 def test_an_active_deployment_is_announced_because_bedrock_does_not(world: World) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     states, errors = world.track()
 
     after = world.run(run.run_id)
-    assert (after.state, after.deployment_status) == (RunState.EVALUATING, "Active")
+    assert (after.state, deployment_of(after).status) == (RunState.EVALUATING, "Active")
     assert world.events.of(ModelDeployed) == [ModelDeployed(run_id=run.run_id)]
     assert (dict(states), errors) == ({"EVALUATING": 1}, [])
 
@@ -56,12 +62,12 @@ def test_a_deployment_in_the_making_is_left_alone(world: World) -> None:
 )
 def test_a_failed_deployment_fails_the_run(world: World, failure: str, reason: str) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name, "Failed", failure)
+    world.customizer.end_deployment(deployment_of(run).name, "Failed", failure)
 
     world.track()
 
     after = world.run(run.run_id)
-    assert (after.state, after.reason, after.deployment_status) == (
+    assert (after.state, after.reason, deployment_of(after).status) == (
         RunState.FAILED,
         reason,
         "Failed",
@@ -72,8 +78,8 @@ def test_a_failed_deployment_fails_the_run(world: World, failure: str, reason: s
 def test_a_lost_job_event_is_made_up_for(world: World) -> None:
     completed = world.training()
     failed = world.training(jsonl(labelled_rows(200)))
-    world.customizer.end_job(completed.job_name)
-    world.customizer.end_job(failed.job_name, "Failed", "bad data")
+    world.customizer.end_job(job_of(completed).job_name)
+    world.customizer.end_job(job_of(failed).job_name, "Failed", "bad data")
 
     states, _ = world.track()
 
@@ -143,14 +149,14 @@ def test_a_closed_log_is_settled_when_it_is_no_news_any_more(world: World) -> No
     assert dict(world.tick().logs) == {"ROUTING": 1}
 
 
-@pytest.mark.parametrize("state", DEADLINES)
+@pytest.mark.parametrize("state", RUN_DEADLINES)
 def test_nothing_waits_for_ever(world: World, state: RunState) -> None:
     slow = world.customizer.deploy("slow", "model")
-    known = {"reason": "two jobs are running", "job_status": "InProgress"}
-    run = world.runs.create(a_run(state, deployment_arn=slow, **known))
+    deployment = a_deployment(slow) if a_run(state).deployment else None
+    run = world.runs.create(a_run(state, reason="two jobs are running", deployment=deployment))
     waits_for_a_person = state is RunState.AWAITING_APPROVAL
 
-    world.clock.advance(DEADLINES[state] - timedelta(seconds=1))
+    world.clock.advance(RUN_DEADLINES[state] - timedelta(seconds=1))
     world.track()
     assert world.run(run.run_id).state is state
 
@@ -160,50 +166,51 @@ def test_nothing_waits_for_ever(world: World, state: RunState) -> None:
     after = world.run(run.run_id)
     assert after.state is (RunState.REJECTED if waits_for_a_person else RunState.FAILED)
     if waits_for_a_person:
-        assert after.reason == "nobody approved it within 14 days"
+        assert after.reason == "not approved within 14 days"
     else:
-        assert f"it was {state} for" in after.reason
-        assert after.reason.endswith(": two jobs are running; the job is InProgress")
+        last = "; the job is InProgress" if run.training else ""
+        assert after.reason.startswith(f"still {state} after ")
+        assert after.reason.endswith(f": two jobs are running{last}")
 
 
 def test_a_deployment_that_somebody_deleted_ends_the_run(world: World) -> None:
     run = world.deploying()
-    world.customizer.tear_down(run.deployment_arn)
+    world.customizer.delete(deployment_of(run).arn)
 
     _, errors = world.track()
     assert [type(error) for error in errors] == [NotFoundError], "it may not be listed yet"
 
-    world.clock.advance(DELETED)
+    world.clock.advance(DEPLOYMENT_LISTED)
     states, errors = world.track()
 
     assert (dict(states), errors) == ({"FAILED": 1}, [])
-    reason = "its deployment was deleted before the model was evaluated"
+    reason = "the deployment was deleted before the evaluation"
     assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=reason)]
 
 
 def test_a_run_that_fails_after_it_deployed_leaves_no_deployment(world: World) -> None:
     run = world.evaluating()
-    world.clock.advance(DEADLINES[RunState.EVALUATING])
+    world.clock.advance(RUN_DEADLINES[RunState.EVALUATING])
 
     world.track()
     assert world.run(run.run_id).state is RunState.FAILED
     world.track()
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
 def test_a_failed_twin_leaves_the_champions_deployment_alone(world: World) -> None:
     champion = world.promoted()
     twin = world.evaluating(key="prompts/again.jsonl")
-    assert twin.deployment_arn == champion.deployment_arn
-    world.clock.advance(DEADLINES[RunState.EVALUATING])
+    assert deployment_of(twin).arn == deployment_of(champion).arn
+    world.clock.advance(RUN_DEADLINES[RunState.EVALUATING])
 
     world.track()
     world.track()
 
     assert world.run(twin.run_id).state is RunState.FAILED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
 
 def test_a_killed_evaluation_is_called_again_when_its_claim_has_run_out(world: World) -> None:
@@ -243,12 +250,12 @@ def deployed_champions(world: World, count: int) -> list[str]:
 def test_old_deployments_make_room_for_the_next_model(world: World) -> None:
     arns = deployed_champions(world, MAX_DEPLOYMENTS - 1)
     world.track()
-    assert world.customizer.torn_down == [], "nobody needs the place"
+    assert world.customizer.deleted == [], "nobody needs the place"
 
     world.training()
     world.track()
 
-    assert world.customizer.torn_down == arns[:1], "two places are free"
+    assert world.customizer.deleted == arns[:1], "two places are free"
 
 
 def test_the_champion_its_predecessor_and_what_logs_are_routed_by_stay(world: World) -> None:
@@ -261,14 +268,14 @@ def test_the_champion_its_predecessor_and_what_logs_are_routed_by_stay(world: Wo
 
     world.track()
 
-    assert world.customizer.torn_down == [arns[1]], "one is not enough, but all that is ours"
+    assert world.customizer.deleted == [arns[1]], "one is not enough, but all that is ours"
 
 
 def test_a_model_that_found_no_place_is_deployed_when_there_is_one(world: World) -> None:
     deployed_champions(world, MAX_DEPLOYMENTS)
     run = world.training()
-    world.customizer.end_job(run.job_name)
-    world.deploy(run.job_arn)
+    world.customizer.end_job(job_of(run).job_name)
+    world.deploy(job_of(run).job_arn)
     assert world.run(run.run_id).reason == "deploy the model: no place is free"
 
     world.track()
@@ -280,8 +287,8 @@ def test_a_model_that_found_no_place_is_deployed_when_there_is_one(world: World)
 def test_one_runs_trouble_does_not_keep_the_others_waiting(world: World) -> None:
     troubled = world.training()
     fine = world.training(jsonl(labelled_rows(200)))
-    del world.customizer.jobs[troubled.job_name]
-    world.customizer.end_job(fine.job_name)
+    del world.customizer.jobs[job_of(troubled).job_name]
+    world.customizer.end_job(job_of(fine).job_name)
 
     states, errors = world.track()
 
@@ -293,7 +300,7 @@ def test_a_run_that_somebody_else_moved_meanwhile_is_only_reported(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     def lost(*_: object) -> None:
         raise ConflictError("move a run: somebody was first")
@@ -314,13 +321,13 @@ def test_a_losers_deployment_is_torn_down_even_if_the_function_died(world: World
     world.track()
     world.track()
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
 def test_two_ticks_at_once_are_one(world: World) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     world.track()
     world.track()

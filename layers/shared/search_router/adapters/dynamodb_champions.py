@@ -13,8 +13,9 @@ from search_router.adapters.dynamodb_items import (
     put,
     query_items,
     read_document,
+    revision_condition,
+    run_item,
 )
-from search_router.adapters.run_items import revision_condition, run_item
 from search_router.domain.serving.champions import Champion, ChampionMove
 
 if TYPE_CHECKING:

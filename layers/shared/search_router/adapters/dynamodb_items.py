@@ -1,14 +1,14 @@
-"""How records lie in the state table.
+"""The items of the state table.
 
-    pk                 sk            what
+    pk                 sk            item
     RUNS               <run-id>      a run
     JOB#<job-name>     <run-id>      a run that waits for the job
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
-    SPENDING           CURRENT       what jobs cost in the last 30 days
-    OPEN               <run-id>      a run that the schedule still looks after
-    OPEN#LOG           <log-id>      a query log that the schedule still looks after
+    SPENDING           CURRENT       the cost of jobs in the last 30 days
+    OPEN               <run-id>      a run that track_runs follows
+    OPEN#LOG           <log-id>      a query log that track_runs follows
     LOGS               <log-id>      a query log's head, with the number of parts entered
     LOG#<log-id>       PART#00000000 one part's marker
     ATTEMPTS#<log-id>     SPLIT#00000000 receives of a split that ended without a word
@@ -29,9 +29,12 @@ from search_router.domain.errors import ConflictError, InvalidInputError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from search_router.domain.lifecycle.runs import Run
+
 Item = dict[str, Any]
 RecordT = TypeVar("RecordT", bound=BaseModel)
 DOCUMENT = "document"
+RUNS = "RUNS"
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
@@ -59,6 +62,19 @@ def read_document(item: Item, kind: type[RecordT]) -> RecordT:
     except ValidationError as error:
         fields = ", ".join(str(problem["loc"]) for problem in error.errors()[:3])
         raise InvalidInputError(f"a stored {kind.__name__} cannot be read: {fields}") from None
+
+
+def run_item(run: "Run") -> Item:
+    """Return a run as an item."""
+    return document_item(RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
+
+
+def revision_condition(run: "Run") -> Item:
+    """Return the condition that the stored run is the revision before this one."""
+    return {
+        "ConditionExpression": "revision = :before",
+        "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
+    }
 
 
 def put(table: str, item: Item, **condition: Any) -> Any:

@@ -32,10 +32,10 @@ def test_a_known_pair_is_accepted(teacher: str, student: str) -> None:
 @pytest.mark.parametrize(
     ("teacher", "student", "reason"),
     [
-        ("amazon.nova-micro-v1:0", STUDENT, "is not a teacher; known are amazon.nova-pro-v1:0"),
-        ("anthropic.claude-3-5-sonnet", STUDENT, "is not a teacher"),
-        (TEACHER, "amazon.nova-pro-v1:0:300k", "teach amazon.nova-pro-v1:0:300k; it teaches"),
-        (TEACHER, "amazon.nova-micro-v1:0", "it teaches amazon.nova-lite-v1:0:300k, amazon.nova-m"),
+        ("amazon.nova-micro-v1:0", STUDENT, "not a teacher: amazon.nova-micro-v1:0. Use one"),
+        ("anthropic.claude-3-5-sonnet", STUDENT, "not a teacher"),
+        (TEACHER, "amazon.nova-pro-v1:0:300k", "not a student of amazon.nova-pro-v1:0"),
+        (TEACHER, "amazon.nova-micro-v1:0", "Use one of amazon.nova-lite-v1:0:300k, amazon.nova-m"),
     ],
 )  # fmt: skip
 def test_any_other_pair_is_refused_with_what_would_work(
@@ -59,8 +59,8 @@ def test_a_retired_teacher_is_named_with_its_date_and_a_way_out() -> None:
         check_lifecycle(retired, START)
 
     assert str(refusal.value) == (
-        "amazon.nova-premier-v1:0 is retired: it reached its end of life on 2026-12-01; "
-        "choose another teacher, such as amazon.nova-pro-v1:0"
+        "model retired on 2026-12-01: amazon.nova-premier-v1:0. "
+        "Use another teacher, such as amazon.nova-pro-v1:0."
     )
 
 

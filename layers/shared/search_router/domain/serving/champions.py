@@ -5,14 +5,14 @@ after a rollback. A version is written once and its number is never used again; 
 the version in use.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
+from search_router.domain.records import Record
 from search_router.domain.weights import Modalities, Weights
 
 
-class ServingModel(BaseModel):
+class ServingModel(Record):
     """What one model is asked with.
 
     `model_id` is a deployment ARN or a foundation model's id, `priced_as` the foundation model that
@@ -21,25 +21,21 @@ class ServingModel(BaseModel):
     `local_model` is the version of the local tier's artifact that was trained on the same labels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     model_id: str
     priced_as: str
     system_prompt: str
     modalities: Modalities
     max_output_tokens: int
     prior: Weights
-    training_histograms: dict[str, list[int]] = {}
+    training_histograms: Mapping[str, list[int]] = {}
     local_model: str = ""
 
 
-class Champion(BaseModel):
+class Champion(Record):
     """One promoted model; `version` counts promotions from 1 and is part of every cache key.
 
     `previous_version` served until this one was promoted: where a rollback leads.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: int
     run_id: str
@@ -48,10 +44,8 @@ class Champion(BaseModel):
     previous_version: int | None = None
 
 
-class ChampionMove(BaseModel):
+class ChampionMove(Record):
     """One move of the pointer, by a promotion or a rollback."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     moved_at: datetime
     from_version: int | None
