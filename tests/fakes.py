@@ -415,7 +415,7 @@ class InMemoryCustomizer:
     deployments: dict[str, DeploymentView] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
-    places: int = 10
+    slots: int = 10
     refusing: SearchRouterError | None = None
     calls: int = 0
 
@@ -443,8 +443,8 @@ class InMemoryCustomizer:
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         self.calls += 1
         if deployment_name not in self.deployments:
-            if len(self.deployments) >= self.places:
-                raise QuotaExceededError("deploy the model: no place is free")
+            if len(self.deployments) >= self.slots:
+                raise QuotaExceededError("deploy the model: no slot is free")
             self.deployed.append(deployment_name)
             arn = (
                 f"arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/{deployment_name}"

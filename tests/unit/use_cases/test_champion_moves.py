@@ -1,4 +1,4 @@
-"""Approval and rollback: one write each, no version twice, nothing that cannot answer serves."""
+"""Approval and rollback: one write each, unique versions, Active deployments only."""
 
 from dataclasses import replace
 
@@ -43,10 +43,10 @@ def test_the_next_query_after_a_rollback_is_answered_by_the_former_model_with_it
 
     assert [model for model, _ in asked] == [deployment_of(second).arn, deployment_of(first).arn]
     assert asked[1][1] == dataset_of(first).system_prompt
-    assert world.customizer.deleted == [], "and back again is as quick"
+    assert world.customizer.deleted == [], "so rolling forward is as quick"
 
 
-def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
+def test_a_rollback_is_one_write_and_is_recorded(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
     runs = list(world.runs.all())
@@ -60,7 +60,7 @@ def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
     assert [move.to_version for move in world.champions.moves()] == [1, 2, 1]
 
 
-def test_a_version_is_never_given_twice(world: World) -> None:
+def test_a_version_is_never_reused(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
     world.roll_back()
@@ -71,7 +71,7 @@ def test_a_version_is_never_given_twice(world: World) -> None:
     champion = world.champions.current()
     assert champion is not None
     assert (champion.version, champion.previous_version) == (3, 1)
-    assert world.roll_back() == 1, "not to the one that was rolled back"
+    assert world.roll_back() == 1, "not to the version that was rolled back"
 
 
 def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
@@ -91,19 +91,21 @@ def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
     ("to", "message"),
     [(None, "no previous version"), (1, "is the current champion"), (7, "not found: 7")],
 )
-def test_where_no_rollback_leads(world: World, to: int | None, message: str) -> None:
+def test_a_rollback_to_a_missing_or_current_version_is_rejected(
+    world: World, to: int | None, message: str
+) -> None:
     world.promoted()
 
     with pytest.raises(InvalidInputError, match=message):
         world.roll_back(to)
 
 
-def test_nothing_to_roll_back(world: World) -> None:
+def test_without_a_champion_there_is_no_rollback(world: World) -> None:
     with pytest.raises(InvalidInputError, match="no champion serves"):
         world.roll_back()
 
 
-def test_a_model_that_could_not_answer_does_not_serve_again(world: World) -> None:
+def test_a_rollback_requires_an_active_deployment(world: World) -> None:
     first = world.promoted()
     world.promoted(OTHER)
     name = deployment_of(first).name
@@ -119,8 +121,10 @@ def test_a_model_that_could_not_answer_does_not_serve_again(world: World) -> Non
     assert world.champions.last_version() == 2
 
 
-def test_a_removed_champion_comes_back_when_its_file_is_uploaded_again(world: World) -> None:
-    """What the refusal above advises: no new job, a new deployment, a new version."""
+def test_uploading_the_file_again_brings_a_champion_back_after_its_deployment_was_deleted(
+    world: World,
+) -> None:
+    """As the error above advises: no new job, a new deployment, a new version."""
     first = world.promoted()
     world.promoted(OTHER)
     world.customizer.delete(deployment_of(first).arn)
@@ -132,7 +136,7 @@ def test_a_removed_champion_comes_back_when_its_file_is_uploaded_again(world: Wo
     assert job_of(back).model_arn == job_of(first).model_arn
 
 
-def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
+def test_of_a_concurrent_rollback_and_promotion_one_wins(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
     before = world.champions.current()
@@ -152,7 +156,7 @@ def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
     assert champion.version == 3
 
 
-def test_what_awaits_approval_is_promoted_by_a_person(world: World) -> None:
+def test_an_approved_run_is_promoted(world: World) -> None:
     run = awaiting(world)
     assert world.champions.current() is None
 
@@ -163,7 +167,7 @@ def test_what_awaits_approval_is_promoted_by_a_person(world: World) -> None:
     assert world.events.of(ModelPromoted) == [ModelPromoted(run_id=run.run_id, champion_version=1)]
 
 
-def test_an_approval_that_came_after_another_champion_compares_again(world: World) -> None:
+def test_an_approval_after_another_promotion_evaluates_again(world: World) -> None:
     run = awaiting(world, OTHER)
     world.rules = PromotionRules()
     world.promoted(THIRD)
@@ -178,7 +182,7 @@ def test_an_approval_that_came_after_another_champion_compares_again(world: Worl
     assert champion.version == 1
 
 
-def test_a_run_that_awaits_nothing_cannot_be_approved(world: World) -> None:
+def test_a_run_that_awaits_no_approval_cannot_be_approved(world: World) -> None:
     run = world.evaluated()
 
     with pytest.raises(InvalidInputError, match=r"does not await approval: .* is EVALUATING"):
@@ -187,10 +191,10 @@ def test_a_run_that_awaits_nothing_cannot_be_approved(world: World) -> None:
         world.approve("run-000000000000")
 
 
-def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so(
+def test_an_inconclusive_comparison_awaits_approval_if_the_policy_asks(
     world: World,
 ) -> None:
-    """A candidate that is sometimes a little off: its interval reaches over the margin."""
+    """A candidate with a few small errors, whose interval includes the margin."""
     world.promoted()
     champion = world.champions.current()
     assert champion is not None

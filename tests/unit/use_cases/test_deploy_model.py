@@ -1,4 +1,4 @@
-"""A job's event: believed for its ARN only, followed by every run that waits for the job."""
+"""Job events: only the ARN is trusted, and every run that waits for the job moves."""
 
 import pytest
 
@@ -55,9 +55,7 @@ def test_a_job_that_ended_without_a_model_ends_the_run(
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Stopping", "SomethingNew"])
-def test_any_other_status_is_noted_in_bedrocks_words_and_the_run_goes_on(
-    world: World, status: str
-) -> None:
+def test_any_other_status_is_recorded_and_the_run_stays(world: World, status: str) -> None:
     run = world.training()
     world.customizer.end_job(job_of(run).job_name, status)
 
@@ -68,8 +66,8 @@ def test_any_other_status_is_noted_in_bedrocks_words_and_the_run_goes_on(
     assert again.revision == after.revision == run.revision + (status != "InProgress")
 
 
-def test_a_forged_event_about_a_running_job_moves_nothing(world: World) -> None:
-    """Anyone in the account can say "Completed"; only Bedrock is believed."""
+def test_a_forged_event_about_a_running_job_changes_nothing(world: World) -> None:
+    """Anyone in the account can send "Completed"; the status is read from Bedrock."""
     run = world.training()
 
     world.deploy(job_of(run).job_arn)
@@ -82,7 +80,7 @@ def test_an_unknown_job_is_ignored(world: World) -> None:
     assert ignored(world.deploy("arn:of:nothing")) == "Bedrock has no such job"
 
 
-def test_a_made_up_name_that_bedrock_finds_invalid_is_ignored(
+def test_a_forged_name_that_bedrock_rejects_is_ignored(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def job(_: InMemoryCustomizer, identifier: str) -> JobView:
@@ -93,7 +91,7 @@ def test_a_made_up_name_that_bedrock_finds_invalid_is_ignored(
     assert ignored(world.deploy("arn:of:nothing")) == "Bedrock has no such job"
 
 
-def test_somebody_elses_job_is_ignored(world: World) -> None:
+def test_a_job_of_another_stack_is_ignored(world: World) -> None:
     world.customizer.jobs["theirs"] = JobView("theirs", "arn:theirs", "Completed", "arn:m", "")
     ours = "search-router-0123456789abcdef-1"
     world.customizer.jobs[ours] = JobView(ours, "arn:other-stack", "Completed", "arn:m", "")
@@ -112,7 +110,7 @@ def test_a_repeated_event_deploys_nothing_twice(world: World) -> None:
     assert len(world.customizer.deployed) == 1
 
 
-def test_a_repeated_event_of_a_failed_job_says_so_again(world: World) -> None:
+def test_a_repeated_event_of_a_failed_job_is_published_again(world: World) -> None:
     run = world.training()
     world.customizer.end_job(job_of(run).job_name, "Failed", "bad data")
 
@@ -123,7 +121,7 @@ def test_a_repeated_event_of_a_failed_job_says_so_again(world: World) -> None:
     assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason="bad data")] * 2
 
 
-def test_twins_share_the_job_and_the_deployment(world: World) -> None:
+def test_runs_of_the_same_bytes_share_job_and_deployment(world: World) -> None:
     one, other = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
     world.customizer.end_job(job_of(one).job_name)
 
@@ -134,15 +132,15 @@ def test_twins_share_the_job_and_the_deployment(world: World) -> None:
     assert len(world.customizer.deployed) == 1
 
 
-def test_a_full_account_is_no_failure_and_track_runs_tries_again(world: World) -> None:
-    world.customizer.places = 1
+def test_an_exhausted_quota_does_not_fail_the_run_and_track_runs_retries(world: World) -> None:
+    world.customizer.slots = 1
     first = world.deploying()
     second = world.training(jsonl(labelled_rows(200)))
     world.customizer.end_job(job_of(second).job_name)
 
     [waiting] = followed(world.deploy(job_of(second).job_arn))
     assert (waiting.state, job_of(waiting).job_status) == (RunState.TRAINING, "Completed")
-    assert "no place is free" in waiting.reason
+    assert "no slot is free" in waiting.reason
 
     world.track()
     assert world.run(second.run_id).state is RunState.TRAINING
@@ -154,7 +152,7 @@ def test_a_full_account_is_no_failure_and_track_runs_tries_again(world: World) -
     assert world.events.of(RunFailed) == []
 
 
-def test_any_other_refusal_is_raised_and_keeps_the_run(
+def test_any_other_error_is_raised_and_leaves_the_run_unchanged(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.training()
@@ -170,7 +168,7 @@ def test_any_other_refusal_is_raised_and_keeps_the_run(
     assert world.run(run.run_id) == run
 
 
-def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_deployment(
+def test_two_concurrent_deliveries_make_one_move_and_one_deployment(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = world.training()
@@ -179,7 +177,7 @@ def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_deploymen
     monkeypatch.setattr(InMemoryRuns, "get", lambda *_: before)  # read before the winner wrote
 
     def lost(*_: object) -> None:
-        raise ConflictError("move a run: somebody was first")
+        raise ConflictError("move a run: concurrent write")
 
     monkeypatch.setattr(InMemoryRuns, "check", lost)
     with pytest.raises(ConflictError):

@@ -1,4 +1,4 @@
-"""The judge: beside the figures, never instead of them, and never in the way."""
+"""The judge: adds scores, and neither decides nor delays a promotion."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ def judged_world(world: World) -> World:
 
 
 def end_jobs(world: World, run: Run, *, missing: int = 0, grade: float = 4.0) -> None:
-    """Let the judges end as Bedrock ends them: results below the output folder, some without."""
+    """Complete the jobs: write results below the output prefix, some of them missing."""
     for job in jobs_of(run):
         world.judges.statuses[job.job_arn] = "Completed"
         rows = world.rows(f"{job.folder}/dataset.jsonl")
@@ -58,7 +58,7 @@ def test_without_a_judge_no_job_is_started(world: World) -> None:
     assert world.judges.started == {}
 
 
-def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
+def test_every_model_has_a_job_with_its_responses(judged_world: World) -> None:
     run = judged_world.evaluated()
 
     requests = list(judged_world.judges.started.values())
@@ -74,7 +74,7 @@ def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
         assert "reasoning" not in request.instructions
 
 
-def test_an_invalid_answer_is_judged_by_its_own_words(judged_world: World) -> None:
+def test_the_text_of_an_invalid_answer_is_judged(judged_world: World) -> None:
     judged_world.model = FakeModel(lambda serving, query: (
         reply("No idea.") if "nova-micro" in serving.model_id else student(serving, query)
     ))  # fmt: skip
@@ -98,13 +98,15 @@ def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: W
         assert "the reasoning is specific" in request.instructions
 
 
-def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: World) -> None:
+def test_the_judge_does_not_delay_a_promotion_and_its_results_are_added_later(
+    judged_world: World,
+) -> None:
     world = judged_world
     promoted = world.promoted()
     assert promoted.judging is not None
 
     world.track()
-    assert world.run(promoted.run_id) == promoted, "the jobs go on"
+    assert world.run(promoted.run_id) == promoted, "the jobs are running"
 
     end_jobs(world, promoted, missing=3)
     world.track()
@@ -114,12 +116,12 @@ def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: 
     assert (after.state, after.judging) == (RunState.PROMOTED, None)
     found = scores_of(after, "candidate")
     assert (found.asked, found.missing, found.status) == (holdout, 3, "Completed")
-    assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing is no zero"
+    assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing grades are not zeros"
     assert found.interval is not None
     assert scores_of(after, "base").missing == 3
 
 
-def test_a_run_is_not_settled_while_its_judges_are_at_work(judged_world: World) -> None:
+def test_a_run_is_not_closed_while_its_evaluation_jobs_run(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
     world.clock.advance(RECENT)
@@ -133,7 +135,7 @@ def test_a_run_is_not_settled_while_its_judges_are_at_work(judged_world: World) 
     assert promoted.run_id not in world.runs.listed
 
 
-def test_a_judge_that_never_ends_is_waited_for_a_day(judged_world: World) -> None:
+def test_an_evaluation_job_that_never_ends_is_given_up_after_a_day(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
 
@@ -150,7 +152,7 @@ def test_a_judge_that_never_ends_is_waited_for_a_day(judged_world: World) -> Non
 
 
 @pytest.mark.parametrize("error", [InvalidInputError("no"), AccessDeniedError("no")])
-def test_a_judge_that_cannot_be_had_is_no_reason_to_fail(
+def test_a_job_that_cannot_start_does_not_fail_the_run(
     judged_world: World, error: Exception
 ) -> None:
     world = judged_world

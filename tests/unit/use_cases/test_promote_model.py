@@ -57,7 +57,9 @@ def test_a_better_model_replaces_the_champion_which_stays_deployed(world: World)
     assert world.customizer.deleted == []
 
 
-def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> None:
+def test_a_worse_model_is_rejected_with_the_comparison_and_its_deployment_deleted(
+    world: World,
+) -> None:
     world.promoted()
     champion = world.champions.current()
     right = world.model
@@ -88,7 +90,7 @@ def test_an_unknown_or_unmeasured_run_is_ignored(world: World) -> None:
     assert world.champions.current() is None
 
 
-def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
+def test_a_repeated_event_promotes_only_once(world: World) -> None:
     run = world.promoted()
 
     assert world.promote(run.run_id) == run
@@ -97,7 +99,7 @@ def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
     assert world.events.of(ModelPromoted) == [said, said]
 
 
-def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> None:
+def test_a_repeated_event_of_a_rejected_run_deletes_nothing_else(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     run = ran(world.promote(world.evaluated().run_id))
 
@@ -106,9 +108,7 @@ def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> No
     assert len(world.customizer.deleted) == 1
 
 
-def test_a_teardown_that_fails_is_made_up_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_deletion_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.model = FakeModel(always("no idea"))
     run = world.evaluated()
 
@@ -128,12 +128,12 @@ def test_a_teardown_that_fails_is_made_up_for(
 
 
 def two_evaluated(world: World) -> tuple[Run, Run]:
-    """Bring two runs of other bytes to the end at the same time, before any champion."""
+    """Evaluate two runs of different bytes before there is any champion."""
     one, other = world.evaluating(), world.evaluating(OTHER)
     return ran(world.evaluate(one.run_id)), ran(world.evaluate(other.run_id))
 
 
-def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_again(
+def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_evaluated_again(
     world: World,
 ) -> None:
     one, other = two_evaluated(world)
@@ -156,7 +156,7 @@ def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_aga
     assert ran(world.promote(other.run_id)).champion_version == 2
 
 
-def test_a_champion_that_came_between_makes_the_comparison_stale(world: World) -> None:
+def test_another_promotion_makes_the_comparison_stale(world: World) -> None:
     first = world.promoted()
     run = world.evaluated(OTHER)
     assert run.evaluation is not None
@@ -169,7 +169,7 @@ def test_a_champion_that_came_between_makes_the_comparison_stale(world: World) -
     assert world.champions.version(3) is None
 
 
-def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
+def test_of_two_runs_that_read_the_pointer_concurrently_one_wins(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_evaluated(world)
@@ -184,12 +184,12 @@ def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
     champion = world.champions.current()
     assert champion is not None
     assert (champion.version, champion.run_id) == (1, one.run_id)
-    assert world.run(other.run_id) == before, "all of the write or none"
+    assert world.run(other.run_id) == before, "the write is all or nothing"
     assert len(world.events.of(ModelPromoted)) == 1
-    assert ran(world.promote(other.run_id)).evaluation is None, "the retry measures again"
+    assert ran(world.promote(other.run_id)).evaluation is None, "the retry evaluates again"
 
 
-def test_the_same_event_delivered_twice_at_once_promotes_once(
+def test_two_concurrent_deliveries_promote_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.evaluated()
@@ -230,7 +230,7 @@ def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
 
 
 def with_another_local_tier(world: World, key: str) -> Run:
-    """Evaluate the champion's model once more, with a local tier of another bound."""
+    """Evaluate the champion's model again, with a local tier of another bound."""
     world.local_tier_max_error = 0.03
     return world.evaluated(key=key)
 
@@ -251,7 +251,7 @@ def test_the_same_model_with_another_local_tier_is_another_champion(world: World
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
 
 
-def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
+def test_another_local_tier_awaits_approval_if_the_policy_always_asks() -> None:
     world = World()
     world.promoted()
     world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
@@ -263,7 +263,7 @@ def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
     assert (approved.state, approved.champion_version) == (RunState.PROMOTED, 2)
 
 
-def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) -> None:
+def test_a_rejected_run_keeps_the_deployment_that_another_run_needs(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     one, twin = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
     world.customizer.end_job(job_of(one).job_name)
@@ -280,7 +280,9 @@ def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) ->
     assert world.customizer.deleted == [deployment_of(world.run(one.run_id)).arn]
 
 
-def test_a_former_champions_deployment_outlives_its_rejected_twin(world: World) -> None:
+def test_a_former_champions_deployment_is_kept_when_a_run_that_shares_it_is_rejected(
+    world: World,
+) -> None:
     first = world.promoted()
     world.promoted(OTHER)
     world.model = FakeModel(always("no idea"))

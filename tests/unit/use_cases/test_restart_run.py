@@ -1,4 +1,4 @@
-"""`distill RUN`: what was bought is never bought twice unless somebody says so."""
+"""`distill RUN`: no second job is paid for without --again."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def ended(world: World, status: str) -> Run:
 
 
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
-def test_a_lost_job_is_bought_again_only_on_demand(world: World, status: str) -> None:
+def test_a_failed_job_is_started_anew_only_on_demand(world: World, status: str) -> None:
     run = ended(world, status)
     with pytest.raises(InvalidInputError, match=rf"is {status} \(out of capacity\). .* --again"):
         world.restart(run.run_id)
@@ -33,7 +33,7 @@ def test_a_lost_job_is_bought_again_only_on_demand(world: World, status: str) ->
     assert len(world.customizer.started) == 2
 
 
-def test_a_restarted_run_is_looked_after_again(world: World) -> None:
+def test_a_restarted_run_is_tracked_again(world: World) -> None:
     run = ended(world, "Failed")
     world.clock.advance(RUN_DEADLINES[RunState.SHARDED])
     world.track()
@@ -44,10 +44,10 @@ def test_a_restarted_run_is_looked_after_again(world: World) -> None:
 
     assert run.run_id in world.runs.listed
     world.track()
-    assert world.run(run.run_id).state is RunState.SHARDED, "its deadline begins anew"
+    assert world.run(run.run_id).state is RunState.SHARDED, "its deadline starts again"
 
 
-def test_a_run_that_expired_adopts_the_job_that_was_completed_after_all(world: World) -> None:
+def test_an_expired_run_adopts_its_job_that_completed_later(world: World) -> None:
     run = world.training()
     world.clock.advance(RUN_DEADLINES[RunState.TRAINING])
     world.track()
@@ -62,7 +62,7 @@ def test_a_run_that_expired_adopts_the_job_that_was_completed_after_all(world: W
     assert len(world.customizer.started) == 1
 
 
-def test_an_old_deployment_is_removed_before_another_attempt(world: World) -> None:
+def test_the_old_deployment_is_deleted_before_another_attempt(world: World) -> None:
     run = world.evaluating()
     world.clock.advance(RUN_DEADLINES[RunState.EVALUATING])
     world.track()
@@ -73,7 +73,7 @@ def test_an_old_deployment_is_removed_before_another_attempt(world: World) -> No
     assert (restarted.training, restarted.deployment) == (None, None)
 
 
-def test_a_sharded_run_is_only_announced(world: World) -> None:
+def test_a_sharded_run_is_only_published(world: World) -> None:
     run = world.sharded()
     world.events.published.clear()
 
@@ -81,14 +81,14 @@ def test_a_sharded_run_is_only_announced(world: World) -> None:
     assert world.events.published == [PromptsSharded(run_id=run.run_id)]
 
 
-def test_what_was_no_training_set_cannot_become_one(world: World) -> None:
+def test_a_rejected_upload_cannot_be_restarted(world: World) -> None:
     run = world.sharded(jsonl(labelled_rows(99)))
 
     with pytest.raises(InvalidInputError, match=r"was rejected .* Upload a corrected"):
         world.restart(run.run_id, again=True)
 
 
-def test_a_run_that_goes_its_way_or_won_is_left_alone(world: World) -> None:
+def test_an_open_or_promoted_run_cannot_be_restarted(world: World) -> None:
     for run in (world.training(), world.promoted(jsonl(labelled_rows(300, "other")))):
         with pytest.raises(InvalidInputError, match=f"cannot be restarted: .* is {run.state}"):
             world.restart(run.run_id, again=True)

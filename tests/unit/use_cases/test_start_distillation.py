@@ -1,4 +1,4 @@
-"""Starting a job: once for what is bought, never for what Bedrock would refuse."""
+"""Starting a job: once per training set, and never after a failed check."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -81,7 +81,7 @@ def test_other_bytes_or_another_student_are_another_job(world: World) -> None:
     assert len({job_of(first).job_name, job_of(second).job_name, job_of(third).job_name}) == 3
 
 
-def test_a_retired_teacher_fails_the_run_before_a_job_is_asked_for(world: World) -> None:
+def test_a_retired_teacher_fails_the_run_before_a_job_starts(world: World) -> None:
     world.customizer.lifecycles[TEACHER] = ModelLifecycle(TEACHER, "LEGACY", START)
     run = world.sharded()
 
@@ -101,7 +101,7 @@ def test_a_retired_student_fails_the_run_too(world: World) -> None:
     assert "lifecycle state LEGACY" in ran(world.start(world.sharded().run_id)).reason
 
 
-def test_an_impossible_pair_fails_without_any_call(world: World) -> None:
+def test_an_unsupported_pair_fails_without_any_call(world: World) -> None:
     world.plan = replace(world.plan, teacher="amazon.nova-micro-v1:0")
 
     failed = ran(world.start(world.sharded().run_id))
@@ -110,7 +110,7 @@ def test_an_impossible_pair_fails_without_any_call(world: World) -> None:
     assert "not a teacher" in failed.reason
 
 
-def test_bedrocks_refusal_is_the_runs_reason(world: World) -> None:
+def test_bedrocks_error_is_the_reason_of_the_run(world: World) -> None:
     world.customizer.refusing = InvalidInputError("start the job: ValidationException")
 
     failed = ran(world.start(world.sharded().run_id))
@@ -121,7 +121,7 @@ def test_bedrocks_refusal_is_the_runs_reason(world: World) -> None:
     )
 
 
-def test_a_missing_permission_leaves_the_run_until_somebody_grants_it(world: World) -> None:
+def test_a_missing_permission_leaves_the_run_sharded(world: World) -> None:
     world.customizer.refusing = AccessDeniedError("no iam:PassRole")
     run = world.sharded()
     with pytest.raises(AccessDeniedError):
@@ -137,7 +137,7 @@ def test_a_missing_permission_leaves_the_run_until_somebody_grants_it(world: Wor
     assert ran(world.start(run.run_id)).state is RunState.TRAINING
 
 
-def test_a_full_account_is_noted_and_tried_again(world: World) -> None:
+def test_an_exhausted_quota_is_recorded_and_retried(world: World) -> None:
     world.customizer.refusing = QuotaExceededError("two jobs are running")
     run = world.sharded()
 
@@ -150,7 +150,7 @@ def test_a_full_account_is_noted_and_tried_again(world: World) -> None:
     assert (started.state, started.reason) == (RunState.TRAINING, "")
 
 
-def test_a_failed_run_says_so_again(world: World) -> None:
+def test_a_failed_run_is_published_again(world: World) -> None:
     run = world.sharded(b"broken\n")
 
     world.start(run.run_id)
@@ -158,7 +158,7 @@ def test_a_failed_run_says_so_again(world: World) -> None:
     assert world.events.published == [RunFailed(run_id=run.run_id, reason=run.reason)] * 2
 
 
-def test_what_was_bought_is_fixed_on_the_run(world: World) -> None:
+def test_models_and_token_limit_are_fixed_when_the_job_starts(world: World) -> None:
     run = world.training()
     world.plan = replace(world.plan, student="amazon.nova-lite-v1:0:300k", max_output_tokens=9)
     world.customizer.end_job(job_of(run).job_name)
@@ -169,7 +169,7 @@ def test_what_was_bought_is_fixed_on_the_run(world: World) -> None:
     assert (deployed.serving.priced_as, deployed.serving.max_output_tokens) == (STUDENT, 200)
 
 
-def test_an_outage_leaves_the_run_for_the_retry(
+def test_an_outage_leaves_the_run_to_the_retry(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.sharded()
@@ -201,7 +201,7 @@ def _unavailable(*_: object) -> None:
     raise UnavailableError("not now")
 
 
-def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
+def test_two_concurrent_deliveries_make_one_move_and_one_job(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.sharded()
@@ -219,18 +219,18 @@ def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
 
 
 def _lost(*_: object) -> None:
-    raise ConflictError("move a run: somebody was first")
+    raise ConflictError("move a run: concurrent write")
 
 
 def priced(world: World, usd: float, key: str = "prompts/labels.jsonl", rows: int = 300) -> str:
-    """Take a prompt file in whose job is estimated at so many dollars."""
+    """Upload a prompt file and set the estimate of its job."""
     run = world.sharded(jsonl(labelled_rows(rows)), key)
     dataset = dataset_of(run).replace(estimated_usd=usd)
     world.runs.replace(run.updated(world.clock.now()).replace(dataset=dataset))
     return run.run_id
 
 
-def test_what_exceeds_the_budget_fails_without_any_call(world: World) -> None:
+def test_a_job_over_budget_fails_without_any_call(world: World) -> None:
     run_id = priced(world, 100.01)
 
     failed = ran(world.start(run_id))
@@ -242,7 +242,7 @@ def test_what_exceeds_the_budget_fails_without_any_call(world: World) -> None:
     assert world.events.of(RunFailed) == [RunFailed(run_id=run_id, reason=failed.reason)]
 
 
-def test_the_budget_is_of_all_jobs_together_and_forgets_after_30_days(world: World) -> None:
+def test_the_budget_covers_all_jobs_of_30_days(world: World) -> None:
     assert ran(world.start(priced(world, 60.0))).state is RunState.TRAINING
     second = priced(world, 60.0, "prompts/b.jsonl", 302)
     assert ran(world.start(second)).state is RunState.FAILED
@@ -252,14 +252,14 @@ def test_the_budget_is_of_all_jobs_together_and_forgets_after_30_days(world: Wor
     assert ran(world.start(second)).state is RunState.TRAINING
 
 
-def test_a_job_is_paid_for_once_however_many_runs_and_retries_share_it(world: World) -> None:
+def test_a_shared_job_counts_once(world: World) -> None:
     for key in ("prompts/a.jsonl", "prompts/b.jsonl"):
         assert ran(world.start(priced(world, 60.0, key))).state is RunState.TRAINING
 
     assert world.spending.read().spent(world.clock.now()) == 60.0
 
 
-def test_what_bedrock_refuses_costs_nothing(world: World) -> None:
+def test_a_job_that_bedrock_rejects_costs_nothing(world: World) -> None:
     world.customizer.refusing = InvalidInputError("start the job: ValidationException")
     world.start(priced(world, 60.0))
 
@@ -267,10 +267,10 @@ def test_what_bedrock_refuses_costs_nothing(world: World) -> None:
     assert world.spending.read().purchases == ()
 
 
-def test_of_two_runs_that_start_together_both_are_counted(
+def test_two_runs_that_start_concurrently_are_both_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that read the spending before the other wrote it tries again."""
+    """The run that read the spending before the other wrote it is retried."""
     before = world.spending.read()
     one, other = priced(world, 60.0), priced(world, 60.0, "prompts/b.jsonl", 302)
     world.start(one)

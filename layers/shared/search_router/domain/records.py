@@ -1,4 +1,4 @@
-"""The base of every stored record."""
+"""The base of all stored records."""
 
 from typing import Any, Self
 
@@ -6,15 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """An immutable record; fields that a newer version added are ignored when it is read."""
+    """An immutable record; fields that another version added are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def replace(self, **changes: Any) -> Self:
-        """Return a validated copy with some fields changed.
-
-        Raises TypeError for a field that the record does not have.
-        """
+        """Return a validated copy with some fields changed; raises TypeError for other names."""
         kind = type(self)
         if unknown := changes.keys() - kind.model_fields.keys():
             raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")

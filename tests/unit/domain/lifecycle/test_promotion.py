@@ -1,4 +1,4 @@
-"""The decision: floors first, then the interval of the difference to the model in use."""
+"""The promotion decision: floors, then the interval of the difference to the rival."""
 
 import pytest
 
@@ -82,10 +82,10 @@ GOOD, UNSURE, WORSE, BROKEN = (
         (PromotionPolicy.ASK_ALWAYS, [Verdict.ASK, Verdict.ASK]),
     ],
 )
-def test_a_policy_decides_what_a_person_is_asked(
+def test_the_policy_decides_when_an_operator_is_asked(
     policy: PromotionPolicy, verdicts: list[Verdict]
 ) -> None:
-    """Whatever the policy, nobody is asked about a model that is worse or breaks its format."""
+    """No policy asks for approval of a model that is worse or below the floors."""
     cases = [GOOD, UNSURE, WORSE, BROKEN]
 
     decided = [decide_promotion(case, PromotionRules(policy)).verdict for case in cases]
@@ -100,7 +100,7 @@ def test_the_margin_is_a_parameter() -> None:
     assert decide_promotion(case, PromotionRules(margin=0.03)).verdict is Verdict.PROMOTE
 
 
-def test_an_evaluation_of_an_older_version_without_a_comparison_promotes_nothing() -> None:
+def test_an_evaluation_without_a_comparison_promotes_nothing() -> None:
     old = evaluation().model_copy(update={"comparison": None})
 
     assert decide_promotion(old, PromotionRules()).verdict is Verdict.REJECT

@@ -1,4 +1,4 @@
-"""Runs: only the drawn arrows can be taken, and every change is one revision."""
+"""Runs: legal transitions only, and one revision per change."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ from tests.records import (
 )
 
 S = RunState
-DRAWN = {
+DOCUMENTED = {
     (S.SHARDED, S.TRAINING),
     (S.TRAINING, S.DEPLOYING),
     (S.DEPLOYING, S.EVALUATING),
@@ -44,9 +44,9 @@ LATER = START + timedelta(minutes=1)
 
 @pytest.mark.parametrize("start", RunState)
 @pytest.mark.parametrize("end", RunState)
-def test_only_the_drawn_steps_are_legal(start: RunState, end: RunState) -> None:
+def test_only_the_documented_transitions_are_legal(start: RunState, end: RunState) -> None:
     run = a_run(start)
-    if (start, end) in DRAWN:
+    if (start, end) in DOCUMENTED:
         assert run.moved(end, LATER).state is end
     else:
         with pytest.raises(ConflictError, match=f"cannot go from {start} to {end}"):
@@ -69,7 +69,7 @@ def test_every_open_state_can_end_and_no_other_is_open() -> None:
     assert {state for state in RunState if a_run(state).promoted} == {S.PROMOTED}
 
 
-def test_a_change_is_one_revision_and_leaves_the_old_run_as_it_was() -> None:
+def test_a_change_is_one_revision_and_leaves_the_old_run_unchanged() -> None:
     run = a_run()
 
     moved = run.moved(S.TRAINING, LATER, training=a_training_job())
@@ -105,7 +105,7 @@ def test_a_restarted_run_keeps_nothing_but_its_dataset() -> None:
 
 
 @pytest.mark.parametrize("state", [S.EVALUATING, S.AWAITING_APPROVAL])
-def test_an_evaluation_that_is_repeated_starts_without_scores_and_judge(state: S) -> None:
+def test_a_repeated_evaluation_starts_without_scores_and_judge(state: S) -> None:
     judging = Judging(jobs=(), since=START)
     run = a_run(state, reason="inconclusive", evaluation=an_evaluation(), judging=judging)
 
@@ -116,35 +116,35 @@ def test_an_evaluation_that_is_repeated_starts_without_scores_and_judge(state: S
     assert again.serving == run.serving
 
 
-def test_a_part_that_a_run_cannot_have_is_an_error() -> None:
+def test_replace_validates_names_and_values() -> None:
     with pytest.raises(TypeError, match="Run has no field deployments"):
         a_run().replace(deployments=())
     with pytest.raises(ValidationError):
         a_run().replace(deployment="arn")
 
 
-def test_a_run_survives_its_storage() -> None:
+def test_a_run_is_equal_after_a_round_trip_through_json() -> None:
     run = a_run(S.EVALUATING, evaluation=an_evaluation(), champion_version=3)
 
     assert Run.model_validate_json(run.model_dump_json()) == run
 
 
-def test_a_run_that_newer_code_wrote_can_be_read_after_a_rollback() -> None:
+def test_unknown_fields_of_a_newer_version_are_ignored() -> None:
     newer = {**a_run().model_dump(mode="json"), "added_later": 1}
 
     assert Run.model_validate(newer) == a_run()
 
 
-def test_what_was_trained_is_what_is_served() -> None:
+def test_serving_settings_come_from_dataset_job_and_deployment() -> None:
     assert a_run(S.EVALUATING).serving == a_serving_model()
 
 
-def test_a_run_without_a_deployment_has_nothing_to_serve() -> None:
+def test_a_run_without_a_deployment_has_no_serving_settings() -> None:
     with pytest.raises(InvalidInputError, match=r"no deployed model: run-\w+ is TRAINING"):
         _ = a_run(S.TRAINING).serving
 
 
-def test_bedrocks_own_words_are_kept() -> None:
+def test_statuses_are_bedrocks_values() -> None:
     assert {status.value for status in JobStatus} == {
         "InProgress", "Completed", "Failed", "Stopping", "Stopped",
     }  # fmt: skip
