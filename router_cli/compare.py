@@ -140,7 +140,7 @@ def _serving(stack: Stack, name: str, like: Champion) -> ServingModel:
         return champion.serving
     if name.startswith("run-"):
         run = stack.run(name)
-        if not run.deployment_arn or run.torn_down:
+        if run.deployment is None or run.deployment.deleted:
             raise CommandError(
                 f"the model of {name} is not deployed ({run.state.value}). Compare with another."
             )

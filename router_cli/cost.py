@@ -143,7 +143,7 @@ def _account(stack: Stack, now: datetime) -> Iterator[Item]:
 
 def _jobs(stack: Stack, runs: list[Run]) -> Iterator[Item]:
     """Yield each job once; runs on the same training data share a job."""
-    jobs = {run.job_name: run for run in runs if run.job_name}
+    jobs = {run.training.job_name: run for run in runs if run.training}
     for name, run in jobs.items():
         try:
             manifest = json.loads(stack.objects.get(naming.run_key(run.run_id, "manifest.json")))

@@ -115,8 +115,8 @@ def _main_job(
             "run_id": run.run_id,
             "state": run.state.value,
             "reason": run.reason,
-            "job_status": run.job_status,
-            "deployment_status": run.deployment_status,
+            "job_status": run.training.job_status if run.training else "",
+            "deployment_status": run.deployment.status if run.deployment else "",
             "promoted": run.promoted,
         },
         "evaluation": run.evaluation.model_dump(mode="json") if run.evaluation else None,
@@ -180,7 +180,7 @@ def _problems(run: Run, log: QueryLog, summary: dict[str, Any], out: Path) -> li
         return [f"the query log failed: {log.reason}"]
     counts = run.counts
     answered = summary["routed"] + summary["fallback"]
-    written = sum(1 for _ in _valid_rows(out / "results.jsonl", run.modalities))
+    written = sum(1 for _ in _valid_rows(out / "results.jsonl", run.serving.modalities))
     removed = counts.duplicates + counts.sampled_out
     differences = {
         "prompt rows": counts.rows_in - counts.accepted - counts.rejected,

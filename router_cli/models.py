@@ -6,19 +6,14 @@ from typing import Any
 
 from router_cli.console import print_json, print_table, say
 from router_cli.stack import Stack, open_stack
-from search_router.use_cases.champion_moves import Rollback, approve
-from search_router.use_cases.restart_run import restart_run
+from search_router.use_cases.champion_moves import Approve, Rollback
+from search_router.use_cases.restart_run import RestartRun
 
 
 def distill(arguments: argparse.Namespace) -> int:
     """Restart a run that ended without a model."""
     stack = open_stack(arguments)
-    run = restart_run(
-        arguments.run_id,
-        again=arguments.again,
-        lifecycle=stack.lifecycle,
-        deployments=stack.deployments,
-    )
+    run = RestartRun(stack.run_deployments)(arguments.run_id, again=arguments.again)
     if arguments.json:
         print_json(run.model_dump(mode="json", include={"run_id", "state", "attempt"}))
     else:
@@ -32,12 +27,8 @@ def distill(arguments: argparse.Namespace) -> int:
 def promote(arguments: argparse.Namespace) -> int:
     """Promote the model of a run that awaits approval."""
     stack = open_stack(arguments)
-    run = approve(
-        arguments.run_id,
-        "approved by a person",
-        champions=stack.champions,
-        lifecycle=stack.lifecycle,
-    )
+    approve = Approve(stack.champions, stack.lifecycle)
+    run = approve(arguments.run_id, "approved by an operator")
     if arguments.json:
         print_json(run.model_dump(mode="json", include={"run_id", "state", "champion_version"}))
     elif run.promoted:
@@ -56,8 +47,8 @@ def promote(arguments: argparse.Namespace) -> int:
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an earlier champion the current one."""
     stack = open_stack(arguments)
-    moves = Rollback(stack.champions, stack.deployments, stack.lifecycle.clock)
-    champion = moves.to(arguments.to, "rolled back by a person")
+    roll_back = Rollback(stack.champions, stack.deployments, stack.lifecycle.clock)
+    champion = roll_back(arguments.to, "rolled back by an operator")
     if arguments.json:
         print_json({"champion_version": champion.version, "run_id": champion.run_id})
     else:

@@ -96,7 +96,14 @@ def _list(stack: Stack, as_json: bool) -> None:
         "Runs",
         ["run", "file", "state", "training rows", "job", "reason"],
         [
-            (r.run_id, r.source_key, r.state.value, r.counts.training, r.job_status, r.reason)
+            (
+                r.run_id,
+                r.source.key,
+                r.state.value,
+                r.counts.training,
+                r.training.job_status if r.training else "",
+                r.reason,
+            )
             for r in runs
         ],
     )

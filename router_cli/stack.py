@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from router_cli.console import CommandError
-from search_router.adapters.bedrock_deployments import BedrockDeployments
+from search_router.adapters.bedrock import BedrockDeployments
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
@@ -20,6 +20,7 @@ from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
 from search_router.domain.lifecycle.runs import Run
+from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Stack:
     def deployments(self) -> BedrockDeployments:
         """The on-demand deployments in Bedrock."""
         return BedrockDeployments(self.client("bedrock"))
+
+    @cached_property
+    def run_deployments(self) -> RunDeployments:
+        """The deployments of runs."""
+        return RunDeployments(self.lifecycle, self.deployments)
 
     def run(self, run_id: str) -> Run:
         """Return a run; raises CommandError if there is none of that id."""

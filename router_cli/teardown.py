@@ -49,9 +49,10 @@ class BedrockResources:
         self._bedrock = bedrock
         runs = list(runs)
         self._run_ids = {run.run_id for run in runs}
-        self._models = {run.model_arn for run in runs if run.model_arn}
-        self._deployments = {run.deployment_arn for run in runs if run.deployment_arn}
-        self._jobs = {run.job_name for run in runs if run.job_name}
+        jobs = [run.training for run in runs if run.training]
+        self._models = {job.model_arn for job in jobs if job.model_arn}
+        self._deployments = {run.deployment.arn for run in runs if run.deployment}
+        self._jobs = {job.job_name for job in jobs}
 
     def remaining(self) -> Iterator[Remainder]:
         """Yield what exists."""

@@ -415,8 +415,8 @@ class InMemoryCustomizer:
     started: list[DistillationJob] = field(default_factory=list)
     deployments: dict[str, DeploymentView] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
-    torn_down: list[str] = field(default_factory=list)
-    places: int = 10
+    deleted: list[str] = field(default_factory=list)
+    slots: int = 10
     refusing: SearchRouterError | None = None
     calls: int = 0
 
@@ -444,8 +444,8 @@ class InMemoryCustomizer:
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         self.calls += 1
         if deployment_name not in self.deployments:
-            if len(self.deployments) >= self.places:
-                raise QuotaExceededError("deploy the model: no place is free")
+            if len(self.deployments) >= self.slots:
+                raise QuotaExceededError("deploy the model: no slot is free")
             self.deployed.append(deployment_name)
             arn = (
                 f"arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/{deployment_name}"
@@ -465,12 +465,12 @@ class InMemoryCustomizer:
         self.calls += 1
         yield from [view.arn for view in self.deployments.values()]
 
-    def tear_down(self, deployment_arn: str) -> None:
+    def delete(self, deployment_arn: str) -> None:
         self.calls += 1
         for name, view in list(self.deployments.items()):
             if view.arn == deployment_arn:
                 del self.deployments[name]
-                self.torn_down.append(deployment_arn)
+                self.deleted.append(deployment_arn)
 
     def end_job(self, name: str, status: str = "Completed", failure: str = "") -> JobView:
         """Let a job reach a status; a completed one has made a model."""

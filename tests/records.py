@@ -5,14 +5,23 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from search_router.domain.intake.selection import IntakeCounts
 from search_router.domain.intervals import Interval
 from search_router.domain.lifecycle.evaluation import Comparison, Evaluation, Latency, Scores
-from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.runs import (
+    Dataset,
+    Deployment,
+    Run,
+    RunState,
+    TrainedLocalTier,
+    TrainingJob,
+)
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.streams import Line
+from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
 from tests.fakes import START, UPLOAD_BUCKET
 
@@ -88,24 +97,68 @@ def a_champion(
     )
 
 
-def a_run(state: RunState = RunState.SHARDED, **changes: object) -> Run:
-    run = Run(
-        run_id="run-0123456789ab",
-        state=state,
-        created_at=START,
-        updated_at=START,
-        source_bucket=UPLOAD_BUCKET,
-        source_key="prompts/labels.jsonl",
-        source_version="v1",
+def a_dataset(**changes: object) -> Dataset:
+    dataset = Dataset(
+        counts=IntakeCounts(),
         modalities=MODALITIES,
         system_prompt=SYSTEM_PROMPT,
         prior=PRIOR,
         training_sha256="0" * 64,
+        estimated_usd=0.0,
+    )
+    return dataset.replace(**changes)
+
+
+def a_training_job(**changes: object) -> TrainingJob:
+    job = TrainingJob(
         teacher=TEACHER,
         student=STUDENT,
         max_output_tokens=200,
+        job_name="job",
+        job_arn="arn:job",
+        job_status="InProgress",
     )
-    return run.model_copy(update=changes)
+    return job.replace(**changes)
+
+
+def a_deployment(arn: str = DEPLOYMENT) -> Deployment:
+    return Deployment(name="job-serving", arn=arn, status="Active")
+
+
+def a_run(state: RunState = RunState.SHARDED, **changes: object) -> Run:
+    """Return a run; it has a job and a deployment if it is in a state that implies them."""
+    source = ObjectRef(UPLOAD_BUCKET, "prompts/labels.jsonl", "v1")
+    run = Run.create("run-0123456789ab", source, START, a_dataset())
+    deployed = (RunState.DEPLOYING, RunState.EVALUATING, RunState.AWAITING_APPROVAL)
+    return run.replace(
+        **{
+            "state": state,
+            "training": a_training_job() if state in (RunState.TRAINING, *deployed) else None,
+            "deployment": a_deployment() if state in deployed else None,
+            **changes,
+        }
+    )
+
+
+def dataset_of(run: Run) -> Dataset:
+    assert run.dataset is not None
+    return run.dataset
+
+
+def local_tier_of(run: Run) -> TrainedLocalTier:
+    local_tier = dataset_of(run).local_tier
+    assert local_tier is not None
+    return local_tier
+
+
+def job_of(run: Run) -> TrainingJob:
+    assert run.training is not None
+    return run.training
+
+
+def deployment_of(run: Run) -> Deployment:
+    assert run.deployment is not None
+    return run.deployment
 
 
 def a_decision(weights: Weights = PRIOR, **changes: Any) -> Decision:

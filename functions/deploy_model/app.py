@@ -1,4 +1,4 @@
-"""Bedrock job state change → custom model deployment, or the reason why there is none."""
+"""Bedrock job state change → custom model deployment, or the reason for the failure."""
 
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
@@ -7,7 +7,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router.dependencies import dependencies
 from search_router.inbound_events import JobEvent
 from search_router.observability import logger, metrics, tracer
-from search_router.use_cases.deploy_model import deploy_model
 from search_router.use_cases.outcomes import Ignored
 
 
@@ -18,16 +17,9 @@ from search_router.use_cases.outcomes import Ignored
 def lambda_handler(event: JobEvent, context: LambdaContext) -> None:
     """Follow one distillation job."""
     deps = dependencies()
-    outcome = deploy_model(
-        event.detail.job_arn,
-        runs=deps.runs,
-        jobs=deps.jobs,
-        deployments=deps.deployments,
-        events=deps.events,
-        clock=deps.clock,
-    )
+    outcome = deps.deploy_model(event.detail.job_arn)
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason, job_arn=event.detail.job_arn)
         return
     for run in outcome:
-        logger.info("job followed", run_id=run.run_id, state=run.state, reason=run.reason)
+        logger.info("job status processed", run_id=run.run_id, state=run.state, reason=run.reason)

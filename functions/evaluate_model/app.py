@@ -1,4 +1,4 @@
-"""ModelDeployed → score the candidate, the champion and the base student on the holdout."""
+"""ModelDeployed → scores of the candidate, the champion and the base student on the holdout."""
 
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
@@ -8,8 +8,6 @@ from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, measure, metrics, tracer
-from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
-from search_router.use_cases.judging import JudgePlan
 from search_router.use_cases.outcomes import Ignored
 
 
@@ -21,24 +19,8 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     """Evaluate one run's model."""
     deps = dependencies()
     logger.append_keys(run_id=event.detail.run_id)
-    outcome = evaluate_model(
-        event.detail.run_id,
-        plan=EvaluationPlan(
-            baseline=deps.settings.baseline_model_id,
-            judge=JudgePlan(
-                deps.settings.judge_model_id,
-                deps.settings.evaluation_role_arn,
-                deps.settings.data_bucket,
-            ),
-        ),
-        runs=deps.runs,
-        champions=deps.champions,
-        objects=deps.objects,
-        model=deps.evaluation_model(context.get_remaining_time_in_millis() / 1000),
-        judges=deps.evaluation_jobs,
-        events=deps.events,
-        clock=deps.clock,
-    )
+    model = deps.evaluation_model(context.get_remaining_time_in_millis() / 1000)
+    outcome = deps.evaluate_model(event.detail.run_id, model)
     measure(measurements.throttles_metrics(deps.throttles()))
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)

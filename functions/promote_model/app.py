@@ -1,15 +1,13 @@
-"""ModelEvaluated → the champion pointer moves, or the loser is rejected and torn down."""
+"""ModelEvaluated → new champion, or the run is rejected and its deployment deleted."""
 
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from search_router.dependencies import dependencies
-from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.inbound_events import RunEvent
 from search_router.observability import logger, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.promote_model import promote_model
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
@@ -17,18 +15,10 @@ from search_router.use_cases.promote_model import promote_model
 @tracer.capture_lambda_handler(capture_response=False)
 @event_parser(model=RunEvent)
 def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
-    """Decide on one evaluated run."""
+    """Decide on the promotion of one run."""
     deps = dependencies()
     logger.append_keys(run_id=event.detail.run_id)
-    outcome = promote_model(
-        event.detail.run_id,
-        rules=PromotionRules(deps.settings.promotion_policy, deps.settings.promotion_margin),
-        runs=deps.runs,
-        champions=deps.champions,
-        deployments=deps.deployments,
-        events=deps.events,
-        clock=deps.clock,
-    )
+    outcome = deps.promote_model(event.detail.run_id)
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return

@@ -1,4 +1,4 @@
-"""On schedule → poll deployments, repair what lost events left behind."""
+"""On schedule → poll jobs and deployments, republish lost events."""
 
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
@@ -8,8 +8,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.observability import logger, measure, metrics, tracer
-from search_router.use_cases.open_runs import Bedrock
-from search_router.use_cases.track_runs import track_runs
 
 
 @logger.inject_lambda_context(clear_state=True, correlation_id_path=correlation_paths.EVENT_BRIDGE)
@@ -17,22 +15,11 @@ from search_router.use_cases.track_runs import track_runs
 @tracer.capture_lambda_handler(capture_response=False)
 @event_parser(model=EventBridgeModel)
 def lambda_handler(event: EventBridgeModel, context: LambdaContext) -> None:
-    """Look after every open run, log and upload."""
-    deps = dependencies()
-    tracking = track_runs(
-        deps.settings.upload_bucket,
-        runs=deps.runs,
-        champions=deps.champions,
-        ledger=deps.ledger,
-        uploads=deps.uploads,
-        bedrock=Bedrock(deps.jobs, deps.deployments, deps.evaluation_jobs),
-        objects=deps.objects,
-        events=deps.events,
-        clock=deps.clock,
-    )
+    """Follow every open run, log and upload."""
+    tracking = dependencies().track_runs()
     measure(measurements.tracking_metrics(tracking))
     for error in tracking.errors:
-        logger.error("not tracked", kind=type(error).__name__, error=str(error))
+        logger.error("run tracking failed", kind=type(error).__name__, error=str(error))
     for log_id in tracking.logs_stuck:
         logger.error("query log stuck", log_id=log_id)
     logger.info(

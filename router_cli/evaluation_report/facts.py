@@ -14,8 +14,7 @@ from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.weights import Modalities, Weights
 from search_router.ports import ObjectStore
-from search_router.use_cases.answers import Answers
-from search_router.use_cases.references import labelled_holdout
+from search_router.use_cases.answers import Answers, labelled_holdout
 
 BINS = 10  # steps of a weight: 0, 0.1, … 1, with a bin centred on each
 LABELS = "labels"
@@ -63,8 +62,8 @@ class ReportFacts(BaseModel):
 
 def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> ReportFacts:
     """Read the facts of a run; raises NotFoundError for a run without an evaluation."""
-    evaluation = run.evaluation
-    if evaluation is None:
+    evaluation, dataset, training = run.evaluation, run.dataset, run.training
+    if evaluation is None or dataset is None or training is None:
         raise NotFoundError(
             f"{run.run_id} is {run.state} and has no evaluation: "
             f"{run.reason or 'wait until `search-router runs` shows that it has ended'}."
@@ -72,7 +71,7 @@ def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> 
     answers = {
         name: list(_kept(run, _folder(name, evaluation), objects)) for name in evaluation.models
     }
-    weights: dict[str, Sequence[Weights]] = {LABELS: _labels(run, objects)}
+    weights: dict[str, Sequence[Weights]] = {LABELS: _labels(run, training.teacher, objects)}
     weights |= {name: [answer.weights for answer in kept] for name, kept in answers.items()}
     return ReportFacts(
         made_at=now,
@@ -80,16 +79,16 @@ def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> 
         run_id=run.run_id,
         state=run.state.value,
         reason=run.reason,
-        source=f"s3://{run.source_bucket}/{run.source_key}",
+        source=f"s3://{run.source.bucket}/{run.source.key}",
         created_at=run.created_at,
         updated_at=run.updated_at,
-        teacher=run.teacher,
-        student=run.student,
-        system_prompt=run.system_prompt,
-        modalities=run.modalities,
-        counts={name: getattr(run.counts, name) for name in _COUNTS},
+        teacher=training.teacher,
+        student=training.student,
+        system_prompt=dataset.system_prompt,
+        modalities=dataset.modalities,
+        counts={name: getattr(dataset.counts, name) for name in _COUNTS},
         evaluation=evaluation,
-        weight_shares=_weight_shares(run.modalities, weights),
+        weight_shares=_weight_shares(dataset.modalities, weights),
         latency_percentiles=_latencies(answers),
         side_by_side=_side_by_side(evaluation, objects),
     )
@@ -106,8 +105,9 @@ class _NoModel:
         )
 
 
-def _labels(run: Run, objects: ObjectStore) -> list[Weights]:
-    holdout = labelled_holdout(run, objects, Answers(run.run_id, objects, _NoModel()))
+def _labels(run: Run, teacher: str, objects: ObjectStore) -> list[Weights]:
+    answers = Answers(run.run_id, objects, _NoModel())
+    holdout = labelled_holdout(answers, run.serving, teacher)
     return list(holdout.labels.values())
 
 

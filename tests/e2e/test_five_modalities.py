@@ -17,6 +17,7 @@ from router_cli.stack import Stack, local_stack_of
 from router_cli.upload import upload
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.query_logs import LogState
+from tests.records import dataset_of
 from tests.waiting import eventually
 
 FIVE = ("visual", "audio", "transcription", "metadata", "ocr")
@@ -65,7 +66,7 @@ def log_id(stack: Stack, run: Run, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_a_model_of_five_modalities_is_trained_evaluated_and_promoted(run: Run) -> None:
     assert run.promoted, run.reason
-    assert run.modalities == FIVE
+    assert dataset_of(run).modalities == FIVE
     assert run.counts.rejected == 0
     assert run.evaluation is not None
     assert run.evaluation.candidate.invalid == 0

@@ -28,6 +28,7 @@ from search_router.domain.logs.query_logs import LogState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
 from tests.expanded_template import ACCOUNT, REGION, Resolver, expected
 from tests.policies import Request
+from tests.records import a_run, a_training_job, dataset_of, deployment_of, job_of
 from tests.waiting import eventually
 
 # Too few for a holdout of 20 rows: such a run is rejected.
@@ -201,7 +202,7 @@ def the_same_prompts_twice(story: Story) -> None:
     """The second run adopts the job and the deployment of the first; both lose."""
     with story.no_events_of_bedrock():
         twins = [story.prompts(name, 1, FEW) for name in ("first", "second")]
-        job_arn = {story.run_until(twin, RunState.TRAINING).job_arn for twin in twins}.pop()
+        job_arn = {job_of(story.run_until(twin, RunState.TRAINING)).job_arn for twin in twins}.pop()
         job = story.ended_job(job_arn)
         event = event_of("deploy_model")
         event["detail"] |= {"jobArn": job_arn, "jobName": job["jobName"], "jobStatus": "Completed"}
@@ -209,14 +210,15 @@ def the_same_prompts_twice(story: Story) -> None:
     for twin in twins:
         story.run_until(twin, RunState.REJECTED)
 
-    def torn_down() -> Run | None:
+    def deleted() -> Run | None:
         """Return the twin that came last and deleted the deployment of both."""
         found = (story.stack.runs.get(twin) for twin in twins)
-        return next((run for run in found if run is not None and run.torn_down), None)
+        return next((run for run in found if run is not None and deployment_of(run).deleted), None)
 
     # As if promote_model could not delete the deployment.
-    last = eventually(torn_down)
-    story.stack.runs.replace(last.updated(last.updated_at, torn_down=False))
+    last = eventually(deleted)
+    deployment = deployment_of(last).replace(deleted=False)
+    story.stack.runs.replace(last.updated(last.updated_at, deployment=deployment))
     story.tick()
 
 
@@ -224,7 +226,7 @@ def a_lost_event_of_bedrock(story: Story) -> None:
     """track_runs makes the deployment."""
     with story.no_events_of_bedrock():
         lost = story.prompts("lost", 3, FEW)
-        story.ended_job(story.run_until(lost, RunState.TRAINING).job_arn)
+        story.ended_job(job_of(story.run_until(lost, RunState.TRAINING)).job_arn)
         story.tick()
     story.run_until(lost, RunState.REJECTED)
 
@@ -261,8 +263,8 @@ def a_dataset_of_sixteen_files(story: Story) -> None:
         story.run_until(upload(story.stack, "prompts", folder), *started) for _ in range(2)
     ]
     assert (first.counts.rows_in, second.counts.rows_in) == (FEW, FEW)
-    assert first.training_sha256 == second.training_sha256
-    assert first.job_arn == second.job_arn != ""
+    assert dataset_of(first).training_sha256 == dataset_of(second).training_sha256
+    assert job_of(first).job_arn == job_of(second).job_arn != ""
     story.tick()
 
 
@@ -275,19 +277,13 @@ def what_only_a_long_time_brings(story: Story) -> None:
     """A run that ended long ago is settled; while one is in training, deployments are counted."""
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     job = "model-customization-job/amazon.nova-micro-v1:0:128k/000000000000"
-    fields: dict[str, Any] = {
-        "created_at": long_ago,
-        "updated_at": long_ago,
-        "source_bucket": "b",
-        "source_key": "prompts/old.jsonl",
-        "source_version": None,
-    }
-    ended = Run(run_id="run-00000000000a", state=RunState.REJECTED, **fields)
-    training = Run(
+    times = {"created_at": long_ago, "updated_at": long_ago, "state_since": long_ago}
+    ended = a_run(RunState.REJECTED, run_id="run-00000000000a", **times)
+    training = a_run(
+        RunState.TRAINING,
         run_id="run-00000000000b",
-        state=RunState.TRAINING,
-        job_arn=f"arn:aws:bedrock:{REGION}:{ACCOUNT}:{job}",
-        **fields,
+        training=a_training_job(job_arn=f"arn:aws:bedrock:{REGION}:{ACCOUNT}:{job}"),
+        **times,
     )
     for run in (ended, training):
         story.stack.runs.create(run)

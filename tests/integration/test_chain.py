@@ -13,12 +13,12 @@ from search_router.dependencies import dependencies
 from search_router.domain import naming
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.logs.query_logs import LogState, QueryLog
-from search_router.use_cases.open_runs import PATIENCE
+from search_router.use_cases.track_runs import PATIENCE
 from tests.aws_calls import Crash, Fault, aws_calls
 from tests.integration.material import labelled, lines, mislabelled, query, rows, weights
 from tests.integration.stack import Stack
 from tests.integration.world import ACCOUNT, DATA, REGION
-from tests.records import SYSTEM_PROMPT, a_run
+from tests.records import SYSTEM_PROMPT, a_run, a_training_job, dataset_of, deployment_of, job_of
 
 PROMPTS = (
     labelled(300)
@@ -47,8 +47,11 @@ def test_a_prompt_file_becomes_the_champion(stack: Stack) -> None:
     assert (run.state, run.champion_version) == (RunState.PROMOTED, 1)
     assert (champion.version, champion.run_id) == (1, run.run_id)
     assert champion.serving == run.serving
-    assert champion.serving.model_id == run.deployment_arn
-    assert (champion.serving.system_prompt, champion.serving.prior) == (SYSTEM_PROMPT, run.prior)
+    assert champion.serving.model_id == deployment_of(run).arn
+    assert (champion.serving.system_prompt, champion.serving.prior) == (
+        SYSTEM_PROMPT,
+        dataset_of(run).prior,
+    )
     assert stack.published() == [
         ("PromptsSharded", {"run_id": run.run_id}),
         ("ModelDeployed", {"run_id": run.run_id}),
@@ -75,7 +78,7 @@ def test_the_intake_accounts_for_every_row(stack: Stack) -> None:
     assert len(rows(objects["training.jsonl"])) == counts.training
     assert len(rows(objects["holdout.jsonl"])) == counts.holdout
     assert objects["shards/shard-00000.jsonl"] == objects["training.jsonl"]
-    assert run.training_sha256 == hashlib.sha256(objects["training.jsonl"]).hexdigest()
+    assert dataset_of(run).training_sha256 == hashlib.sha256(objects["training.jsonl"]).hexdigest()
     (rejected,) = rows(objects["rejected.jsonl"])
     assert (rejected["line_number"], rejected["reason"]) == (303, "invalid_label")
 
@@ -93,9 +96,9 @@ def test_bedrock_is_asked_for_what_the_settings_say_and_answers_are_kept(stack: 
     assert job["jobTags"] == job["customModelTags"]
     assert {"key": "Run", "value": run.run_id} in job["jobTags"]
     (deployment,) = stack.calls_of("CreateCustomModelDeployment")
-    assert deployment["modelArn"] == run.model_arn
+    assert deployment["modelArn"] == job_of(run).model_arn
     asked = {call["modelId"] for call in stack.calls_of("Converse")}
-    assert asked == {run.deployment_arn, "amazon.nova-micro-v1:0"}
+    assert asked == {deployment_of(run).arn, "amazon.nova-micro-v1:0"}
     objects = objects_of(stack, run)
     assert run.evaluation is not None
     for name in ("candidate", "base"):
@@ -104,7 +107,7 @@ def test_bedrock_is_asked_for_what_the_settings_say_and_answers_are_kept(stack: 
     assert run.evaluation.candidate.mae < 0.01 < run.evaluation.base.mae
 
 
-def test_a_worse_model_is_rejected_torn_down_and_measured_again_when_uploaded_again(
+def test_a_worse_model_is_rejected_deleted_and_measured_again_when_uploaded_again(
     stack: Stack,
 ) -> None:
     first = stack.train("prompts/labels.jsonl", PROMPTS)
@@ -113,8 +116,8 @@ def test_a_worse_model_is_rejected_torn_down_and_measured_again_when_uploaded_ag
 
     assert second.state is RunState.REJECTED
     assert stack.champion().run_id == first.run_id
-    torn_down = stack.calls_of("DeleteCustomModelDeployment")
-    assert torn_down == [{"customModelDeploymentIdentifier": second.deployment_arn}]
+    deleted = stack.calls_of("DeleteCustomModelDeployment")
+    assert deleted == [{"customModelDeploymentIdentifier": deployment_of(second).arn}]
     assert ("ModelRejected", {"run_id": second.run_id, "reason": second.reason}) in (
         stack.published()
     )
@@ -123,8 +126,8 @@ def test_a_worse_model_is_rejected_torn_down_and_measured_again_when_uploaded_ag
 
     again = stack.train("prompts/nonsense.jsonl", mislabelled(300))
 
-    assert (again.state, again.job_arn) == (RunState.REJECTED, second.job_arn)
-    assert again.deployment_arn != second.deployment_arn
+    assert (again.state, job_of(again).job_arn) == (RunState.REJECTED, job_of(second).job_arn)
+    assert deployment_of(again).arn != deployment_of(second).arn
     assert again.evaluation is not None
 
 
@@ -134,7 +137,9 @@ def test_a_better_model_takes_over_and_the_old_one_stays_deployed(stack: Stack) 
     second = stack.train("prompts/labels.jsonl", labelled(320))
 
     assert (first.champion_version, second.champion_version) == (1, 2)
-    assert stack.champion().serving.model_id == second.deployment_arn != first.deployment_arn
+    assert (
+        stack.champion().serving.model_id == deployment_of(second).arn != deployment_of(first).arn
+    )
     assert stack.calls_of("DeleteCustomModelDeployment") == []
 
 
@@ -146,8 +151,8 @@ def test_the_same_bytes_are_bought_once(stack: Stack) -> None:
     # THEN there is one job, one deployment and one champion
     assert first.run_id != second.run_id
     assert (second.state, second.champion_version) == (RunState.PROMOTED, 1)
-    assert second.job_arn == first.job_arn
-    assert second.deployment_arn == first.deployment_arn
+    assert job_of(second).job_arn == job_of(first).job_arn
+    assert deployment_of(second).arn == deployment_of(first).arn
     assert stack.champion().version == 1
 
 
@@ -171,13 +176,13 @@ def test_a_stopped_job_ends_its_run_as_stopped(stack: Stack) -> None:
     source = stack.upload("prompts/labels.jsonl", PROMPTS)
     stack.deliver_events()
     client = boto3.client("bedrock", REGION)
-    client.stop_model_customization_job(jobIdentifier=stack.run_of(source).job_arn)
+    client.stop_model_customization_job(jobIdentifier=job_of(stack.run_of(source)).job_arn)
     client.close()
 
     stack.end_jobs()
 
     run = stack.run_of(source)
-    assert (run.state, run.job_status) == (RunState.STOPPED, "Stopped")
+    assert (run.state, job_of(run).job_status) == (RunState.STOPPED, "Stopped")
 
 
 def test_the_schedule_finds_a_job_whose_event_was_lost(stack: Stack) -> None:
@@ -220,7 +225,11 @@ def test_one_runs_trouble_does_not_keep_the_others_waiting(
 ) -> None:
     # GIVEN an older run whose job Bedrock does not know
     dependencies().runs.create(
-        a_run(RunState.TRAINING, run_id="run-000000000001", job_arn=_unknown_job())
+        a_run(
+            RunState.TRAINING,
+            run_id="run-000000000001",
+            training=a_training_job(job_arn=_unknown_job()),
+        )
     )
     run = stack.train("prompts/labels.jsonl", PROMPTS)
     # THEN the younger one has gone its way, and the trouble was counted

@@ -339,12 +339,12 @@ def test_an_error_stops_every_thread(
     # GIVEN four threads, of which one is refused while the others wait for their answers
     all_in, stop = threading.Barrier(4), threading.Event()
 
-    class Crew(bedrock_runtime._Crew):
-        def __init__(self, queries: Iterator[str]) -> None:
-            super().__init__(queries)
-            self.stop = stop
+    class Threads(bedrock_runtime._AskingThreads):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self._stopped = stop
 
-    monkeypatch.setattr(bedrock_runtime, "_Crew", Crew)
+    monkeypatch.setattr(bedrock_runtime, "_AskingThreads", Threads)
 
     def answer(query: str) -> HttpReply:
         all_in.wait(PATIENCE_SECONDS)

@@ -24,7 +24,7 @@ from search_router.domain.uploads import ObjectRef
 from tests.integration.material import labelled, lines, query, weights
 from tests.integration.stack import WRITES, NewStack, Stack
 from tests.integration.world import World
-from tests.records import a_run, an_evaluation, conversation
+from tests.records import a_deployment, a_run, an_evaluation, conversation, job_of
 
 PROMPTS = labelled(300)
 LOG = lines([{"query": query(n % 10)} for n in range(30)])
@@ -114,11 +114,11 @@ def _sharded(stack: Stack, source: ObjectRef) -> dict[str, Any]:
 def _trained(stack: Stack, source: ObjectRef) -> dict[str, Any]:
     stack.invoke("start_distillation", _sharded(stack, source))
     stack.pass_an_hour()
-    return stack.event("deploy_model", jobArn=stack.run_of(source).job_arn)
+    return stack.event("deploy_model", jobArn=job_of(stack.run_of(source)).job_arn)
 
 
 def _deployed(stack: Stack, _source: ObjectRef) -> dict[str, Any]:
-    run = a_run(RunState.EVALUATING, deployment_arn=stack.deployed())
+    run = a_run(RunState.EVALUATING, deployment=a_deployment(stack.deployed()))
     dependencies().runs.create(run)
     holdout = [conversation(query(n), json.dumps(weights(n))) for n in range(8)]
     dependencies().objects.put(naming.run_key(run.run_id, "holdout.jsonl"), lines(holdout))
@@ -126,8 +126,8 @@ def _deployed(stack: Stack, _source: ObjectRef) -> dict[str, Any]:
 
 
 def _evaluated(stack: Stack, _source: ObjectRef) -> dict[str, Any]:
-    arn = stack.deployed()
-    run = a_run(RunState.EVALUATING, deployment_arn=arn, evaluation=an_evaluation())
+    deployment = a_deployment(stack.deployed())
+    run = a_run(RunState.EVALUATING, deployment=deployment, evaluation=an_evaluation())
     dependencies().runs.create(run)
     return stack.event("promote_model", run_id=run.run_id)
 

@@ -21,7 +21,7 @@ from tests.integration.logs import Logs, captured_logs
 from tests.integration.material import labelled, lines, query, rows, weights
 from tests.integration.stack import Stack, invoke
 from tests.integration.world import ACCOUNT, CACHE, REGION, UPLOADS
-from tests.records import a_run, an_evaluation, gzipped
+from tests.records import a_run, an_evaluation, dataset_of, gzipped, job_of
 
 PROMPTS = labelled(300)
 LOG = lines([{"query": query(n % 10)} for n in range(30)])
@@ -89,7 +89,7 @@ def test_an_unusable_prompt_file_is_a_failed_run_with_its_reason(
     assert run.state is RunState.FAILED
     assert reason in run.reason
     assert stack.published() == [("RunFailed", {"run_id": run.run_id, "reason": run.reason})]
-    assert (run.source_key, run.source_bucket) == (key, UPLOADS)
+    assert (run.source.key, run.source.bucket) == (key, UPLOADS)
 
 
 def test_rejected_lines_of_an_unusable_file_can_be_looked_up(stack: Stack) -> None:
@@ -110,7 +110,7 @@ def test_a_packed_prompt_file_is_read_like_a_plain_one(stack: Stack) -> None:
     packed = stack.run_of(stack.upload("prompts/a.jsonl.gz", gzipped(PROMPTS)))
 
     assert packed.state is plain.state is RunState.SHARDED
-    assert packed.training_sha256 == plain.training_sha256
+    assert dataset_of(packed).training_sha256 == dataset_of(plain).training_sha256
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_an_outage_of_s3_is_raised_for_lambdas_retry(
     assert calls.made[-1].operation == "HeadObject"
     assert stack.published() == []
     assert list(dependencies().ledger.all()) == []
-    assert [run.source_key for run in dependencies().runs.all() if run.source_key == key] == []
+    assert [run.source.key for run in dependencies().runs.all() if run.source.key == key] == []
 
 
 # --- events about runs, jobs and logs ------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_a_run_that_is_not_measured_yet_is_not_promoted(stack: Stack) -> None:
 def test_scores_in_a_forged_event_are_worth_nothing(stack: Stack) -> None:
     """A detail may claim what it likes: state, scores and champion are read from their owners."""
     run = dependencies().runs.create(
-        a_run(RunState.EVALUATING, evaluation=an_evaluation(candidate_mae=0.9), deployment_arn="a")
+        a_run(RunState.EVALUATING, evaluation=an_evaluation(candidate_mae=0.9))
     )
     claims = {"state": "PROMOTED", "evaluation": an_evaluation(0.0).model_dump(), "version": 7}
 
@@ -282,7 +282,7 @@ def test_a_job_that_bedrock_does_not_know_is_ignored(stack: Stack, logged: Logs)
     with stack.changing_nothing():
         stack.invoke("deploy_model", stack.event("deploy_model", jobArn=_job_arn("00000000dead")))
 
-    assert logged()[-1]["reason"] == "Bedrock does not know the job"
+    assert logged()[-1]["reason"] == "Bedrock has no such job"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_forged_completed_event_deploys_nothing(stack: Stack) -> None:
     """The event says Completed; Bedrock says InProgress and is believed."""
     source = stack.upload("prompts/a.jsonl", PROMPTS)
     stack.deliver_events()
-    arn = stack.run_of(source).job_arn
+    arn = job_of(stack.run_of(source)).job_arn
 
     with stack.changing_nothing():
         stack.invoke("deploy_model", stack.event("deploy_model", jobArn=arn, jobStatus="Completed"))
@@ -521,7 +521,7 @@ def test_a_permanent_failure_is_reported_and_logged(
     stack: Stack, in_hand: dict[str, Any], logged: Logs
 ) -> None:
     # GIVEN a champion whose deployment somebody deleted
-    dependencies().deployments.tear_down(stack.champion().serving.model_id)
+    dependencies().deployments.delete(stack.champion().serving.model_id)
     logged()
     # WHEN a split is routed
     reply = stack.invoke("route_queries", stack.queue_event(in_hand))
@@ -713,7 +713,7 @@ def test_without_its_deployment_the_champion_is_answered_for_by_its_prior(
     stack: Stack, logged: Logs
 ) -> None:
     champion = stack.serve()
-    dependencies().deployments.tear_down(champion.serving.model_id)
+    dependencies().deployments.delete(champion.serving.model_id)
     logged()
 
     reply = stack.ask("a query of mine")

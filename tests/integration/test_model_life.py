@@ -11,6 +11,7 @@ from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.use_cases.champion_moves import Rollback
 from tests.integration.material import labelled, lines, query
 from tests.integration.stack import NewStack, Stack
+from tests.records import dataset_of, deployment_of
 
 PROMPTS = labelled(300)
 UNLABELLED = lines([{"query": query(number)} for number in range(300)])
@@ -42,7 +43,7 @@ def test_what_exceeds_the_budget_makes_no_call(
 
         assert run.state is RunState.FAILED
         assert "the budget of 30 days is 0.00 USD" in run.reason
-        assert run.estimated_usd > 0.001
+        assert dataset_of(run).estimated_usd > 0.001
         assert bedrock_calls(stack) == set()
         assert stack.bought() == {"jobs": 0, "deployments": 0}
 
@@ -80,7 +81,11 @@ def test_a_failed_deployment_ends_its_run_and_leaves_nothing(stack: Stack) -> No
 
     after = dependencies().runs.get(run.run_id)
     assert after is not None
-    assert (after.state, after.reason, after.torn_down) == (RunState.FAILED, "no capacity", True)
+    assert (after.state, after.reason, deployment_of(after).deleted) == (
+        RunState.FAILED,
+        "no capacity",
+        True,
+    )
     assert stack.bought() == {"jobs": 1, "deployments": 0}
 
 
@@ -92,12 +97,15 @@ def test_a_rollback_lets_the_former_model_answer_the_next_query(stack: Stack) ->
 
     stack.ask("sound of rain")
     stack.pass_an_hour()
-    Rollback(made.champions, made.deployments, made.clock).to(None, "it was worse")
+    Rollback(made.champions, made.deployments, made.clock)(None, "it was worse")
     stack.ask("sound of rain")
 
     asked = stack.calls_of("Converse")[-2:]
-    assert [call["modelId"] for call in asked] == [second.deployment_arn, first.deployment_arn]
-    assert asked[1]["system"] == [{"text": first.system_prompt}]
+    assert [call["modelId"] for call in asked] == [
+        deployment_of(second).arn,
+        deployment_of(first).arn,
+    ]
+    assert asked[1]["system"] == [{"text": dataset_of(first).system_prompt}]
     assert [move.to_version for move in made.champions.moves()] == [1, 2, 1]
 
 
@@ -119,7 +127,7 @@ def test_a_judge_reads_the_answers_and_what_it_does_not_say_is_counted(
     run = judged_run(judged_stack)
 
     assert run.state is RunState.PROMOTED
-    assert run.judging == ()
+    assert run.judging is None
     assert run.evaluation is not None
     for name in ("candidate", "base"):
         judge = run.evaluation.models[name].judge

@@ -14,14 +14,15 @@ import boto3
 import pytest
 
 from search_router import ports
-from search_router.adapters.bedrock_deployments import BedrockDeployments
-from search_router.adapters.bedrock_jobs import BedrockDistillationJobs
-from search_router.adapters.bedrock_models import BedrockFoundationModels
+from search_router.adapters.bedrock import (
+    BedrockDeployments,
+    BedrockDistillationJobs,
+    BedrockFoundationModels,
+)
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
-from search_router.adapters.dynamodb_runs import DynamoRunRepository
-from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
+from search_router.adapters.dynamodb_runs import DynamoRunRepository, DynamoSpendingLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
@@ -33,6 +34,7 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import ModelPromoted, QueryLogRouted, RouterEvent, RunFailed
+from search_router.domain.intake.selection import IntakeCounts
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from search_router.domain.lifecycle.distillation import DistillationJob
 from search_router.domain.lifecycle.runs import Run, RunState
@@ -58,7 +60,17 @@ from tests.fakes import (
     VirtualClock,
 )
 from tests.integration.world import CACHE, DATA, REGION, STATE, UPLOADS, Bedrock, World
-from tests.records import JSONL, STUDENT, TEACHER, a_champion, a_decision, a_run, an_evaluation
+from tests.records import (
+    JSONL,
+    STUDENT,
+    TEACHER,
+    a_champion,
+    a_dataset,
+    a_decision,
+    a_run,
+    a_training_job,
+    an_evaluation,
+)
 
 LATER = START + timedelta(minutes=1)
 TEN = b"0123456789"
@@ -333,8 +345,8 @@ def test_a_run_is_read_back_as_it_was(port: Ports) -> None:
     run = a_run(
         RunState.EVALUATING,
         reason='a "reason" - with ünïcode',
-        source_version=None,
-        prior=(1 / 3, 2 / 3, 0.1 + 0.2, 5e-324),
+        source=ObjectRef("uploads", "prompts/ünïcode.jsonl"),
+        dataset=a_dataset(prior=(1 / 3, 2 / 3, 0.1 + 0.2, 5e-324)),
         evaluation=an_evaluation(),
         created_at=START + timedelta(microseconds=1),
     )
@@ -345,7 +357,7 @@ def test_a_run_is_read_back_as_it_was(port: Ports) -> None:
 
 
 def test_creating_a_run_again_returns_the_first(port: Ports) -> None:
-    first = a_run(counts=a_run().counts.model_copy(update={"rows_in": 7}))
+    first = a_run(dataset=a_dataset(counts=IntakeCounts(rows_in=7)))
     port.runs.create(first)
 
     assert port.runs.create(a_run(RunState.FAILED)) == first
@@ -355,7 +367,7 @@ def test_creating_a_run_again_returns_the_first(port: Ports) -> None:
 def test_the_next_revision_replaces_a_run(port: Ports) -> None:
     run = port.runs.create(a_run())
 
-    training = run.moved(RunState.TRAINING, LATER, job_name="job-1")
+    training = run.moved(RunState.TRAINING, LATER, training=a_training_job())
     port.runs.replace(training)
 
     assert port.runs.get(run.run_id) == training
@@ -909,13 +921,13 @@ def test_a_job_is_found_by_name_and_arn_until_it_has_made_a_model(foundry: Found
     assert ":custom-model/" in after.model_arn
 
 
-def test_the_account_s_deployments_are_listed_until_they_are_torn_down(foundry: Foundry) -> None:
+def test_the_account_s_deployments_are_listed_until_they_are_deleted(foundry: Foundry) -> None:
     model = foundry.model("search-router-1")
     arns = [foundry.deployments.deploy(f"router-{number}", model) for number in range(2)]
     assert sorted(foundry.deployments.arns()) == sorted(arns)
 
     foundry.end_deployment("router-0")
-    foundry.deployments.tear_down(arns[0])
+    foundry.deployments.delete(arns[0])
 
     assert list(foundry.deployments.arns()) == arns[1:]
 
@@ -946,10 +958,10 @@ def test_unknown_jobs_and_deployments_are_not_found(foundry: Foundry) -> None:
         foundry.jobs.job("search-router-1")
     with pytest.raises(NotFoundError):
         foundry.deployments.deployment(arn)
-    foundry.deployments.tear_down(arn)  # gone is gone
+    foundry.deployments.delete(arn)  # gone is gone
 
 
-def test_a_deployment_becomes_active_and_is_torn_down(foundry: Foundry) -> None:
+def test_a_deployment_becomes_active_and_is_deleted(foundry: Foundry) -> None:
     arn = foundry.deployments.deploy("router-serving", foundry.model("search-router-1"))
     assert foundry.deployments.deployment(arn).status == "Creating"
     foundry.end_deployment("router-serving")
@@ -957,7 +969,7 @@ def test_a_deployment_becomes_active_and_is_torn_down(foundry: Foundry) -> None:
     assert foundry.deployments.deployment(arn).status == "Active"
 
     for _ in range(2):
-        foundry.deployments.tear_down(arn)
+        foundry.deployments.delete(arn)
 
     with pytest.raises(NotFoundError):
         foundry.deployments.deployment(arn)
@@ -971,12 +983,12 @@ def test_a_model_is_deployed_once_under_a_name(foundry: Foundry) -> None:
     assert len(arns) == 1
 
 
-def test_what_was_torn_down_can_be_deployed_again(foundry: Foundry) -> None:
+def test_what_was_deleted_can_be_deployed_again(foundry: Foundry) -> None:
     # GIVEN a loser whose deployment is gone
     model = foundry.model("search-router-1")
     lost = foundry.deployments.deploy("router-serving", model)
     foundry.end_deployment("router-serving")
-    foundry.deployments.tear_down(lost)
+    foundry.deployments.delete(lost)
     # WHEN the same bytes are uploaded again
     arn = foundry.deployments.deploy("router-serving", model)
     # THEN there is a deployment that works

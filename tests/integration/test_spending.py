@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
+from search_router.adapters.dynamodb_runs import DynamoSpendingLedger
 from search_router.domain.errors import UnavailableError
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from tests.aws_calls import Fault, aws_calls

@@ -77,7 +77,7 @@ class ModelLife:
                 self.world.bus.put("search-router", name, {"run_id": run_id, "champion_version": 9})
         for run in ({"job_arn": _NOBODYS_JOB}, *self.runs):
             if run.get("job_arn"):
-                detail = {"jobArn": run["job_arn"], "jobStatus": "Completed"}
+                detail = {"jobArn": run["training"]["job_arn"], "jobStatus": "Completed"}
                 self.world.bus.put(SOURCE, DETAIL_TYPE, detail)
 
     def _over(self) -> bool:
@@ -89,7 +89,8 @@ class ModelLife:
 
     def _tidied(self, document: dict[str, Any]) -> bool:
         ended_without = document["state"] in ("REJECTED", "FAILED", "STOPPED")
-        return not ended_without or not document["deployment_arn"] or document["torn_down"]
+        deployment = document["deployment"]
+        return not ended_without or deployment is None or deployment["deleted"]
 
     def run_of(self, source: ObjectRef) -> dict[str, Any]:
         """Return what the state table holds of an upload's run."""

@@ -23,7 +23,7 @@ from search_router.measurements import Measurement, Metric
 from search_router.observability import measure, metrics
 from tests.conftest import TESTS
 from tests.fakes import START
-from tests.records import a_decision, a_run
+from tests.records import a_dataset, a_decision, a_run
 
 PROJECT = TESTS.parent
 PRODUCT = [*PROJECT.glob("layers/shared/search_router/**/*.py"), *PROJECT.glob("functions/*/*.py")]
@@ -86,7 +86,7 @@ def test_names_are_unique() -> None:
 
 def test_a_prompt_file_is_counted_in_rows() -> None:
     counts = IntakeCounts(rows_in=12, accepted=9, rejected=3)
-    run = a_run(RunState.SHARDED).model_copy(update={"counts": counts})
+    run = a_run(RunState.SHARDED, dataset=a_dataset(counts=counts))
 
     assert values(measurements.intake_metrics(run)) == {
         (Metric.PROMPT_ROWS_IN, ""): [12],

@@ -1,6 +1,6 @@
-"""What AWS hands our functions, as far as they look at it; anything else in an event is ignored.
+"""The events that AWS sends to our functions; unused fields are ignored.
 
-An event of another shape fails validation and, after Lambda's two retries, lies in the event DLQ.
+An event that fails validation is in the event DLQ after Lambda's two retries.
 """
 
 from typing import Literal
@@ -13,28 +13,28 @@ from search_router.domain.uploads import ObjectRef
 
 
 class UploadEvent(EventBridgeModel):
-    """S3's "Object Created", or the UploadMissed with which track_runs makes up for a lost one.
+    """S3's "Object Created", or the UploadMissed that track_runs publishes for a lost one.
 
-    EventBridge delivers keys as they are, not URL-encoded. The rule pins the bucket.
+    Keys are not URL-encoded. The rule matches our upload bucket only.
     """
 
     detail: UploadMissed
 
     @property
     def source_object(self) -> ObjectRef:
-        """The object version that was created."""
+        """The created object version."""
         return self.detail.source
 
 
 class S3TestEvent(BaseModel):
-    """What S3 sends once when a bucket notification is set up."""
+    """The message that S3 sends once when a bucket notification is set up."""
 
     Service: Literal["Amazon S3"]
     Event: Literal["s3:TestEvent"]
 
 
 class RunDetail(BaseModel):
-    """The only thing an event about a run is believed for."""
+    """The only field of a run event that handlers trust."""
 
     run_id: RunId
 
@@ -46,7 +46,7 @@ class RunEvent(EventBridgeModel):
 
 
 class LogDetail(BaseModel):
-    """The only thing an event about a query log is believed for."""
+    """The only field of a log event that handlers trust."""
 
     log_id: LogId
 
@@ -58,7 +58,7 @@ class LogEvent(EventBridgeModel):
 
 
 class JobDetail(BaseModel):
-    """The only thing Bedrock's event is believed for."""
+    """The only field of Bedrock's event that the handler trusts."""
 
     job_arn: str = Field(
         alias="jobArn", pattern=r"^arn:aws[a-z-]*:bedrock:.+:model-customization-job/"

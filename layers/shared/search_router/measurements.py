@@ -1,9 +1,8 @@
-"""What is measured: every metric there is, and how results become measurements.
+"""All metrics, and how results become measurements.
 
-`Metric` is the one list of names. A test compares it with the alarms and the dashboard of
-template.yaml. Every metric has the dimension `service`, which tells the stages apart, and at most
-one more: each combination is a metric that CloudWatch charges for, so no id is ever a dimension.
-Nothing here holds text of users.
+A test compares `Metric` with the alarms and the dashboard in template.yaml. Every metric has the
+dimension `service`, which includes the stage, and at most one more. CloudWatch charges per
+combination of dimensions, so an id is never one. No measurement contains user text.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from search_router.domain.errors import ModelUnusableError
 from search_router.domain.serving.decisions import Decision, Status
 
-if TYPE_CHECKING:  # no function has all of these, and their models take long to make
+if TYPE_CHECKING:  # building these models would slow down cold starts
     from search_router.domain.lifecycle.runs import Run
     from search_router.domain.lifecycle.tracking import Tracking
     from search_router.domain.logs.results import PartStats
     from search_router.domain.serving.local_tier import LocalTierStats
 
-LATENCY_VALUES = 50  # per split; an EMF line holds at most 100 values of a metric
+LATENCY_VALUES = 50  # per split; EMF allows 100 values of a metric per line
 
 
 class Unit(StrEnum):
-    """CloudWatch's words for what a value counts; it has none for dollars."""
+    """CloudWatch's units; there is none for dollars."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -35,7 +34,7 @@ class Unit(StrEnum):
 
 
 class Metric(Enum):
-    """Name, unit, and the dimension that it has besides `service`."""
+    """Name, unit, and the dimension besides `service`, if any."""
 
     PROMPT_ROWS_IN = ("PromptRowsIn", Unit.COUNT)
     PROMPTS_ACCEPTED = ("PromptsAccepted", Unit.COUNT)
@@ -57,7 +56,7 @@ class Metric(Enum):
     API_FALLBACK_SHARE = ("ApiFallbackShare", Unit.PERCENT)
 
     LOCAL_ASKED = ("LocalAsked", Unit.COUNT)
-    LOCAL_REFUSED = ("LocalRefused", Unit.COUNT)
+    LOCAL_ABSTAINED = ("LocalAbstained", Unit.COUNT)
     LOCAL_LATENCY = ("LocalLatency", Unit.MICROSECONDS)
     LOCAL_COMPARED = ("LocalCompared", Unit.COUNT)
     LOCAL_AGREEMENT = ("LocalAgreement", Unit.PERCENT)
@@ -85,15 +84,15 @@ class Metric(Enum):
 
 
 class Measurement(NamedTuple):
-    """One value of a metric; `place` is the value of the metric's own dimension."""
+    """One value of a metric; `dimension` is the value of the metric's own dimension."""
 
     metric: Metric
     value: float
-    place: str = ""
+    dimension: str = ""
 
 
 def intake_metrics(run: Run) -> Iterator[Measurement]:
-    """Measure what a prompt file held."""
+    """Measure the rows of a prompt file."""
     yield Measurement(Metric.PROMPT_ROWS_IN, run.counts.rows_in)
     yield Measurement(Metric.PROMPTS_ACCEPTED, run.counts.accepted)
     yield Measurement(Metric.PROMPTS_REJECTED, run.counts.rejected)
@@ -122,7 +121,7 @@ def split_metrics(stats: PartStats) -> Iterator[Measurement]:
 
 
 def batch_metrics(errors: Sequence[object], throttles: int) -> Iterator[Measurement]:
-    """Measure what went wrong while a worker had its batch."""
+    """Measure the failures of a worker's batch."""
     unusable = sum(isinstance(error, ModelUnusableError) for error in errors)
     yield Measurement(Metric.SPLITS_FAILED, len(errors))
     yield Measurement(Metric.MODEL_UNUSABLE, unusable)
@@ -130,7 +129,7 @@ def batch_metrics(errors: Sequence[object], throttles: int) -> Iterator[Measurem
 
 
 def throttles_metrics(throttles: int) -> Iterator[Measurement]:
-    """Measure how often Bedrock asked to slow down."""
+    """Measure how often Bedrock throttled a call."""
     yield Measurement(Metric.MODEL_THROTTLES, throttles)
 
 
@@ -148,24 +147,24 @@ def answer_metrics(decision: Decision) -> Iterator[Measurement]:
 
 
 def local_tally_metrics(tally: LocalTierStats) -> Iterator[Measurement]:
-    """Measure what the local tier did for one query of the API."""
+    """Measure the local tier for one query of the API."""
     yield from local_tier_metrics(
         tally.asked, len(tally.abstained), tally.microseconds, tally.compared, tally.agreeing
     )
 
 
 def local_model_errors_metrics(failures: int) -> Iterator[Measurement]:
-    """Measure how often a local model could not be read."""
+    """Measure how often an artifact of the local tier could not be read."""
     yield Measurement(Metric.LOCAL_MODEL_ERRORS, failures)
 
 
 def no_answer_metrics() -> Iterator[Measurement]:
-    """Measure one query of the API that nobody could answer."""
+    """Measure one unanswered query of the API."""
     yield Measurement(Metric.QUERIES_UNANSWERED, 1)
 
 
 def tracking_metrics(tracking: Tracking) -> Iterator[Measurement]:
-    """Measure what a tick of the schedule found; states without a run count zero."""
+    """Measure one tick of track_runs; states without a run or log count zero."""
     yield from _by(Metric.RUNS_BY_STATE, tracking.runs_by_state)
     yield from _by(Metric.LOGS_BY_STATE, tracking.logs_by_state)
     yield Measurement(Metric.RUNS_FAILED, tracking.runs_failed)
@@ -176,12 +175,12 @@ def tracking_metrics(tracking: Tracking) -> Iterator[Measurement]:
 
 
 def local_tier_metrics(
-    asked: int, refused: int, microseconds: int, compared: int, agreeing: int
+    asked: int, abstained: int, microseconds: int, compared: int, agreeing: int
 ) -> Iterator[Measurement]:
-    """Measure the local tier; one that nobody asked says nothing."""
+    """Measure the local tier, if it was asked."""
     if asked:
         yield Measurement(Metric.LOCAL_ASKED, asked)
-        yield Measurement(Metric.LOCAL_REFUSED, refused)
+        yield Measurement(Metric.LOCAL_ABSTAINED, abstained)
         yield Measurement(Metric.LOCAL_LATENCY, microseconds / asked)
     if compared:
         yield Measurement(Metric.LOCAL_COMPARED, compared)
@@ -189,4 +188,4 @@ def local_tier_metrics(
 
 
 def _by(metric: Metric, values: dict[str, int] | dict[str, float]) -> Iterator[Measurement]:
-    yield from (Measurement(metric, value, place) for place, value in values.items())
+    yield from (Measurement(metric, value, dimension) for dimension, value in values.items())

@@ -1,8 +1,8 @@
-"""Logger, Tracer and Metrics, made once.
+"""The shared Logger, Tracer and Metrics.
 
-The Tracer stays behind this module: the X-Ray SDK under it loses support in February 2027 and
-Powertools is to move to OpenTelemetry, so one module must be all that changes. Nobody but `measure`
-adds a metric, so that what is emitted is what `measurements.Metric` lists.
+Only this module imports the Tracer: its X-Ray SDK loses support in February 2027, and Powertools
+plans to move to OpenTelemetry. Only `measure` adds metrics, so all of them are listed in
+`measurements.Metric`.
 """
 
 import warnings
@@ -19,19 +19,19 @@ logger = Logger()
 tracer = Tracer(auto_patch=False)
 metrics = Metrics()
 
-# An event that is ignored, and a function that crashes, have nothing to count.
+# An invocation that ignores its event, or crashes, adds no metric.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 
 def measure(measurements: Iterable[Measurement]) -> None:
-    """Emit measurements in CloudWatch's embedded metric format, with the function's log.
+    """Write measurements to the log, in CloudWatch's embedded metric format.
 
-    Those without a dimension of their own go into one line when the invocation ends, several values
-    of a metric as an array; each of the others is a line at once.
+    Metrics without a dimension of their own share one line at the end of the invocation, in which
+    several values of a metric form an array. Each of the others is written at once as a line.
     """
-    for metric, value, place in measurements:
+    for metric, value, dimension in measurements:
         if metric.dimension is None:
             metrics.add_metric(metric.label, metric.unit.value, value)
         else:
             with single_metric(metric.label, MetricUnit(metric.unit.value), value) as single:
-                single.add_dimension(metric.dimension, place)
+                single.add_dimension(metric.dimension, dimension)

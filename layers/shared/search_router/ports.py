@@ -1,7 +1,7 @@
-"""What the use cases need of the outside world, as Protocols.
+"""The ports of the use cases, as Protocols.
 
-Adapters implement them on AWS, tests in memory. Every method raises only the errors of
-`domain.errors`: PermanentError for what a retry cannot mend, TransientError otherwise.
+Adapters implement them on AWS, tests in memory. Methods raise only the errors of `domain.errors`:
+PermanentError if a retry cannot help, TransientError otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search_router.domain.serving.cascade import AnswerCache, Model
 
-if TYPE_CHECKING:  # annotations only: each of these models costs every cold start its making
+if TYPE_CHECKING:  # building these models would slow down every cold start
     from search_router.domain.events import RouterEvent
     from search_router.domain.lifecycle.budget import Spending
     from search_router.domain.lifecycle.distillation import (
@@ -55,23 +55,23 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a HEAD tells of an object."""
+    """The size of an object in bytes, and its metadata."""
 
     size: int
     metadata: Mapping[str, str]
 
 
 class Clock(Protocol):
-    """Time, so that tests can hold it still."""
+    """The time, which tests can control."""
 
     def now(self) -> datetime:
         """Return the time of day, in UTC."""
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
+        """Return monotonic seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for some seconds."""
 
 
 class UploadStore(Protocol):
@@ -110,36 +110,36 @@ class ObjectStore(Protocol):
 
 
 class RunRepository(Protocol):
-    """The owner of run states."""
+    """The runs."""
 
     def create(self, run: Run) -> Run:
-        """Store a new run, or return the one already stored under its id."""
+        """Store a new run, or return the one stored under its id."""
 
     def get(self, run_id: str) -> Run | None:
-        """Read a run as it is now."""
+        """Read a run consistently."""
 
     def replace(self, run: Run) -> None:
-        """Store a run's next revision; raises ConflictError if somebody else moved it first."""
+        """Store a run's next revision; raises ConflictError after a concurrent write."""
 
     def record_job(self, job_name: str, run_id: str) -> None:
-        """Note that a run waits for a job; the same bytes uploaded twice share one job."""
+        """Record that a run waits for a job; runs of the same bytes share one job."""
 
     def runs_of_job(self, job_name: str) -> Sequence[str]:
-        """Return the runs that wait for a job; none if the job is not ours."""
+        """Return the ids of the runs that wait for a job; none if the job is not ours."""
 
     def all(self) -> Iterator[Run]:
         """Yield every run, oldest first."""
 
     def open(self) -> Iterator[Run]:
-        """Yield the runs that are not settled: all that the schedule has to look after."""
+        """Yield the runs that track_runs has to follow."""
 
     def close(self, run: Run) -> None:
-        """Take a closed run off the schedule's list, unless it was moved meanwhile."""
+        """Remove a run from the open runs, unless it changed meanwhile."""
 
     def reopen(self, run: Run) -> None:
-        """Store a run's next revision and put it on the schedule's list again, in one write.
+        """Store a run's next revision and add it to the open runs, in one write.
 
-        Raises ConflictError if somebody else moved it first.
+        Raises ConflictError after a concurrent write.
         """
 
 
@@ -151,30 +151,30 @@ class CurrentChampion(Protocol):
 
 
 class ChampionRepository(CurrentChampion, Protocol):
-    """The owner of the champion pointer."""
+    """The champion pointer, its versions and its moves."""
 
     def version(self, version: int) -> Champion | None:
-        """Read one champion by its version, in use or not."""
+        """Read one champion by its version, current or former."""
 
     def history(self) -> Iterator[Champion]:
-        """Yield every champion there ever was, by version."""
+        """Yield every champion, by version."""
 
     def last_version(self) -> int:
-        """Return the highest version that was ever given out; 0 before the first."""
+        """Return the highest version so far; 0 before the first promotion."""
 
     def moves(self) -> Iterator[ChampionMove]:
         """Yield every move of the pointer, oldest first."""
 
     def promote(self, champion: Champion, previous: Champion | None, run: Run) -> None:
-        """In one write: store the champion, move the pointer on from `previous`, replace the run.
+        """Store the champion, move the pointer from `previous` and replace the run, in one write.
 
-        Raises ConflictError, and writes nothing, when pointer or run moved meanwhile.
+        Raises ConflictError, and writes nothing, if pointer or run changed meanwhile.
         """
 
     def roll_back(self, champion: Champion, previous: Champion, move: ChampionMove) -> None:
-        """In one write: move the pointer from `previous` back to a stored champion, and note it.
+        """Move the pointer from `previous` to a stored champion and record it, in one write.
 
-        Raises ConflictError, and writes nothing, when the pointer moved meanwhile.
+        Raises ConflictError, and writes nothing, if the pointer changed meanwhile.
         """
 
 
@@ -223,20 +223,20 @@ class SplitQueue(Protocol):
 
 
 class SpendingLedger(Protocol):
-    """The owner of what jobs cost."""
+    """The cost of jobs."""
 
     def read(self) -> Spending:
-        """Read what was spent as it is now."""
+        """Read the spending consistently."""
 
     def replace(self, spending: Spending) -> None:
-        """Store the next revision; raises UnavailableError if somebody else was first."""
+        """Store the next revision; raises UnavailableError after a concurrent write."""
 
 
 class EventPublisher(Protocol):
-    """Puts our events on the bus."""
+    """The event bus."""
 
     def publish(self, event: RouterEvent) -> None:
-        """Put one event."""
+        """Put one event on the bus."""
 
 
 class FoundationModels(Protocol):
@@ -266,10 +266,10 @@ class Deployments(Protocol):
         """Read a deployment by name or ARN; raises NotFoundError."""
 
     def arns(self) -> Iterator[str]:
-        """Yield the ARN of every deployment of the account, ours or not."""
+        """Yield the ARNs of all deployments of the account, ours or not."""
 
-    def tear_down(self, deployment_arn: str) -> None:
-        """Delete a deployment, never the model; one that is gone is fine."""
+    def delete(self, deployment_arn: str) -> None:
+        """Delete a deployment, not its model; a deployment that is gone is no error."""
 
 
 class EvaluationJobs(Protocol):

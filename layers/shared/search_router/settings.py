@@ -1,4 +1,4 @@
-"""The environment, read once into one frozen object: the only reader of `os.environ`."""
+"""The settings, read once from the environment; no other module reads `os.environ`."""
 
 import os
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Settings(BaseModel):
-    """Everything a function is told by the template; the names are the variables in lower case."""
+    """The environment variables that the template sets; names are in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -51,32 +51,32 @@ class Settings(BaseModel):
 
     @property
     def batch_requests_per_minute(self) -> float:
-        """What query logs may use of the account's quota, all workers together."""
+        """The share of the account's quota for query logs, for all workers together."""
         return self.requests_per_minute * self.batch_quota_share
 
     @property
     def batch_worker_rate(self) -> float:
-        """Requests per second that one batch worker may start."""
+        """Requests per second of one batch worker."""
         return worker_rate(self.requests_per_minute, self.batch_quota_share, self.route_concurrency)
 
     @property
     def evaluation_rate(self) -> float:
-        """Requests per second of an evaluation: half of what batch leaves, the API has the rest."""
+        """Requests per second of an evaluation: half of the quota that batch leaves to the API."""
         return worker_rate(self.requests_per_minute, 1 - self.batch_quota_share, workers=2)
 
     @property
     def api_rate(self) -> float:
-        """Requests per second of one API container, which asks one query at a time anyway."""
+        """Requests per second of one API container, which serves one query at a time."""
         return worker_rate(self.requests_per_minute, share=1.0, workers=1)
 
 
 def read_settings() -> Settings:
-    """Read the settings; raises pydantic.ValidationError naming what is missing or wrong.
+    """Read the settings; raises pydantic.ValidationError for missing and invalid ones.
 
-    Only our own variables are looked at: an error must not quote Lambda's credentials.
+    Only our own variables are validated, so an error cannot contain Lambda's credentials.
     """
     names = {name: name.upper() for name in Settings.model_fields}
-    known = {
+    values = {
         name: os.environ[variable] for name, variable in names.items() if variable in os.environ
     }
-    return Settings.model_validate(known)
+    return Settings.model_validate(values)

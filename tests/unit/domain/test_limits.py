@@ -18,7 +18,6 @@ from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Se
 from search_router.domain.intake.training_records import training_line
 from search_router.domain.intake.training_sets import TrainingSet
 from search_router.domain.lifecycle.budget import Purchase, Spending
-from search_router.domain.lifecycle.deadlines import expiry_reason, is_overdue
 from search_router.domain.lifecycle.distillation import (
     MAX_TEACHER_RESPONSE_TOKENS,
     ModelLifecycle,
@@ -26,6 +25,7 @@ from search_router.domain.lifecycle.distillation import (
 )
 from search_router.domain.lifecycle.judging import dataset
 from search_router.domain.lifecycle.runs import RunState
+from search_router.domain.lifecycle.tracking import expiry_reason, is_overdue
 from search_router.domain.logs.dialects import Dialect, LogFormat
 from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
 from search_router.domain.streams import Line, lines_at, split_lines

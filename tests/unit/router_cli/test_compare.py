@@ -11,7 +11,17 @@ from router_cli.__main__ import main
 from router_cli.stack import Stack
 from search_router.domain.lifecycle.runs import Run, RunState
 from tests.fakes import reply
-from tests.records import MODALITIES, PRIOR, STUDENT, SYSTEM_PROMPT, a_champion, a_run, jsonl, label
+from tests.records import (
+    MODALITIES,
+    STUDENT,
+    SYSTEM_PROMPT,
+    a_champion,
+    a_deployment,
+    a_run,
+    a_training_job,
+    jsonl,
+    label,
+)
 from tests.unit.router_cli.conftest import Clients, route_log
 from tests.unit.use_cases.world import World
 
@@ -170,17 +180,15 @@ def test_a_foundation_model_gets_the_prompt_of_the_champion(
 
 
 def test_a_run_can_be_compared(compare: Answer, world: World, clients: Clients) -> None:
-    run = deployed(world, torn_down=False)
+    run = deployed(world, deleted=False)
 
     assert compare("--against", run.run_id)["moved"] == 2
     assert {model for model, _, _ in clients.runtime.asked} == {SECOND}
 
 
-def deployed(world: World, *, torn_down: bool) -> Run:
-    run = a_run(
-        RunState.REJECTED, deployment_arn=SECOND, torn_down=torn_down, student=STUDENT,
-        max_output_tokens=200, prior=PRIOR, system_prompt=SYSTEM_PROMPT,
-    )  # fmt: skip
+def deployed(world: World, *, deleted: bool) -> Run:
+    deployment = a_deployment(SECOND).replace(deleted=deleted)
+    run = a_run(RunState.REJECTED, training=a_training_job(), deployment=deployment)
     return world.runs.create(run)
 
 
@@ -195,7 +203,7 @@ def five_modalities(world: World) -> str:
     [
         (lambda _: "v9", "no such champion: v9. `search-router champions`"),
         (lambda _: "run-000000000009", "no such run: run-000000000009"),
-        (lambda world: deployed(world, torn_down=True).run_id, "is not deployed (REJECTED)"),
+        (lambda world: deployed(world, deleted=True).run_id, "is not deployed (REJECTED)"),
         (five_modalities, "has other modalities than the log"),
     ],
 )

@@ -18,6 +18,7 @@ from search_router.domain.errors import NotFoundError
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.scores import LocalTierScores
 from tests.fakes import InMemoryObjects
+from tests.records import a_dataset, a_deployment, a_training_job
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODALITIES = ("visual", "audio")
@@ -151,10 +152,11 @@ def run(**changes: Any) -> Run:
         "reason": "good <enough>",
         "created_at": NOW,
         "updated_at": NOW,
-        "source_bucket": "uploads",
-        "source_key": "prompts/a.jsonl",
-        "source_version": None,
-        "modalities": MODALITIES,
+        "state_since": NOW,
+        "source": ("uploads", "prompts/a.jsonl", None),
+        "dataset": a_dataset(modalities=MODALITIES),
+        "training": a_training_job(),
+        "deployment": a_deployment(),
         "evaluation": evaluation,
     }
     return Run.model_validate(fields | changes)

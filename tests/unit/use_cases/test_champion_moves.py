@@ -1,4 +1,4 @@
-"""Approval and rollback: one write each, no version twice, nothing that cannot answer serves."""
+"""Approval and rollback: one write each, unique versions, Active deployments only."""
 
 from dataclasses import replace
 
@@ -9,24 +9,13 @@ from search_router.domain.events import ModelDeployed, ModelPromoted
 from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import ChampionMove
-from search_router.use_cases.champion_moves import Rollback, approve
-from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.champion_moves import Rollback
 from tests.fakes import FakeModel, InMemoryChampions, reply
-from tests.records import a_champion, jsonl, label
+from tests.records import a_champion, dataset_of, deployment_of, job_of, jsonl, label
 from tests.unit.use_cases.world import World, labelled_rows, ran, student, truth
 
 OTHER = jsonl(labelled_rows(300, "search"))
 THIRD = jsonl(labelled_rows(300, "look"))
-
-
-def roll_back(world: World, to: int | None = None) -> int:
-    back = Rollback(world.champions, world.customizer, world.clock)
-    return back.to(to, "it was worse").version
-
-
-def approved(world: World, run_id: str) -> Run:
-    lifecycle = RunLifecycle(world.runs, world.events, world.clock)
-    return approve(run_id, "approved", champions=world.champions, lifecycle=lifecycle)
 
 
 def awaiting(world: World, body: bytes | None = None) -> Run:
@@ -49,20 +38,20 @@ def test_the_next_query_after_a_rollback_is_answered_by_the_former_model_with_it
 
     world.model = FakeModel(watching)
     world.ask("a dog barks")
-    assert roll_back(world) == 1
+    assert world.roll_back() == 1
     world.ask("a dog barks")
 
-    assert [model for model, _ in asked] == [second.deployment_arn, first.deployment_arn]
-    assert asked[1][1] == first.system_prompt
-    assert world.customizer.torn_down == [], "and back again is as quick"
+    assert [model for model, _ in asked] == [deployment_of(second).arn, deployment_of(first).arn]
+    assert asked[1][1] == dataset_of(first).system_prompt
+    assert world.customizer.deleted == [], "so rolling forward is as quick"
 
 
-def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
+def test_a_rollback_is_one_write_and_is_recorded(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
     runs = list(world.runs.all())
 
-    roll_back(world)
+    world.roll_back()
 
     assert list(world.runs.all()) == runs
     assert list(world.champions.moves())[-1] == ChampionMove(
@@ -71,10 +60,10 @@ def test_a_rollback_is_one_write_and_is_remembered(world: World) -> None:
     assert [move.to_version for move in world.champions.moves()] == [1, 2, 1]
 
 
-def test_a_version_is_never_given_twice(world: World) -> None:
+def test_a_version_is_never_reused(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
-    roll_back(world)
+    world.roll_back()
 
     third = world.promoted(THIRD)
 
@@ -82,7 +71,7 @@ def test_a_version_is_never_given_twice(world: World) -> None:
     champion = world.champions.current()
     assert champion is not None
     assert (champion.version, champion.previous_version) == (3, 1)
-    assert roll_back(world) == 1, "not to the one that was rolled back"
+    assert world.roll_back() == 1, "not to the version that was rolled back"
 
 
 def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
@@ -91,7 +80,7 @@ def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
     world.promoted()
     world.promoted(OTHER)
     run = world.evaluated(THIRD)
-    roll_back(world)
+    world.roll_back()
 
     again = ran(world.promote(run.run_id))
 
@@ -100,50 +89,54 @@ def test_a_run_in_evaluation_is_compared_with_the_champion_after_the_rollback(
 
 @pytest.mark.parametrize(
     ("to", "message"),
-    [(None, "no such predecessor"), (1, "serves already"), (7, "no such predecessor: 7")],
+    [(None, "no previous version"), (1, "is the current champion"), (7, "not found: 7")],
 )
-def test_where_no_rollback_leads(world: World, to: int | None, message: str) -> None:
+def test_a_rollback_to_a_missing_or_current_version_is_rejected(
+    world: World, to: int | None, message: str
+) -> None:
     world.promoted()
 
     with pytest.raises(InvalidInputError, match=message):
-        roll_back(world, to)
+        world.roll_back(to)
 
 
-def test_nothing_to_roll_back(world: World) -> None:
-    with pytest.raises(InvalidInputError, match="nothing serves yet"):
-        roll_back(world)
+def test_without_a_champion_there_is_no_rollback(world: World) -> None:
+    with pytest.raises(InvalidInputError, match="no champion serves"):
+        world.roll_back()
 
 
-def test_a_model_that_could_not_answer_does_not_serve_again(world: World) -> None:
+def test_a_rollback_requires_an_active_deployment(world: World) -> None:
     first = world.promoted()
     world.promoted(OTHER)
-    name = first.deployment_name
+    name = deployment_of(first).name
     world.customizer.deployments[name] = replace(
         world.customizer.deployments[name], status="Failed"
     )
-    with pytest.raises(InvalidInputError, match="the deployment of version 1 is Failed"):
-        roll_back(world)
+    with pytest.raises(InvalidInputError, match="deployment of version 1 is Failed"):
+        world.roll_back()
 
-    world.customizer.tear_down(first.deployment_arn)
-    with pytest.raises(InvalidInputError, match="was removed; upload its prompt file again"):
-        roll_back(world)
+    world.customizer.delete(deployment_of(first).arn)
+    with pytest.raises(InvalidInputError, match=r"is deleted\. Upload its prompt file again"):
+        world.roll_back()
     assert world.champions.last_version() == 2
 
 
-def test_a_removed_champion_comes_back_when_its_file_is_uploaded_again(world: World) -> None:
-    """What the refusal above advises: no new job, a new deployment, a new version."""
+def test_uploading_the_file_again_brings_a_champion_back_after_its_deployment_was_deleted(
+    world: World,
+) -> None:
+    """As the error above advises: no new job, a new deployment, a new version."""
     first = world.promoted()
     world.promoted(OTHER)
-    world.customizer.tear_down(first.deployment_arn)
+    world.customizer.delete(deployment_of(first).arn)
     jobs = len(world.customizer.started)
 
     back = world.promoted(key="prompts/again.jsonl")
 
     assert (len(world.customizer.started), back.champion_version) == (jobs, 3)
-    assert back.model_arn == first.model_arn
+    assert job_of(back).model_arn == job_of(first).model_arn
 
 
-def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
+def test_of_a_concurrent_rollback_and_promotion_one_wins(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
     before = world.champions.current()
@@ -156,31 +149,31 @@ def test_of_a_rollback_and_a_promotion_at_once_one_wins(world: World) -> None:
 
     late = Late(world.runs, world.champions._pointer, world.champions._versions)
     with pytest.raises(ConflictError):
-        Rollback(late, world.customizer, world.clock).to(None, "")
+        Rollback(late, world.customizer, world.clock)(None, "")
 
     champion = world.champions.current()
     assert champion is not None
     assert champion.version == 3
 
 
-def test_what_awaits_approval_is_promoted_by_a_person(world: World) -> None:
+def test_an_approved_run_is_promoted(world: World) -> None:
     run = awaiting(world)
     assert world.champions.current() is None
 
-    promoted = approved(world, run.run_id)
+    promoted = world.approve(run.run_id)
 
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
     assert promoted.reason == "approved"
     assert world.events.of(ModelPromoted) == [ModelPromoted(run_id=run.run_id, champion_version=1)]
 
 
-def test_an_approval_that_came_after_another_champion_compares_again(world: World) -> None:
+def test_an_approval_after_another_promotion_evaluates_again(world: World) -> None:
     run = awaiting(world, OTHER)
     world.rules = PromotionRules()
     world.promoted(THIRD)
     world.events.published.clear()
 
-    again = approved(world, run.run_id)
+    again = world.approve(run.run_id)
 
     assert (again.state, again.evaluation) == (RunState.EVALUATING, None)
     assert world.events.published == [ModelDeployed(run_id=run.run_id)]
@@ -189,19 +182,19 @@ def test_an_approval_that_came_after_another_champion_compares_again(world: Worl
     assert champion.version == 1
 
 
-def test_a_run_that_awaits_nothing_cannot_be_approved(world: World) -> None:
+def test_a_run_that_awaits_no_approval_cannot_be_approved(world: World) -> None:
     run = world.evaluated()
 
-    with pytest.raises(InvalidInputError, match="does not await approval, it is EVALUATING"):
-        approved(world, run.run_id)
-    with pytest.raises(NotFoundError, match="there is no run run-000000000000"):
-        approved(world, "run-000000000000")
+    with pytest.raises(InvalidInputError, match=r"does not await approval: .* is EVALUATING"):
+        world.approve(run.run_id)
+    with pytest.raises(NotFoundError, match="run not found: run-000000000000"):
+        world.approve("run-000000000000")
 
 
-def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so(
+def test_an_inconclusive_comparison_awaits_approval_if_the_policy_asks(
     world: World,
 ) -> None:
-    """A candidate that is sometimes a little off: its interval reaches over the margin."""
+    """A candidate with a few small errors, whose interval includes the margin."""
     world.promoted()
     champion = world.champions.current()
     assert champion is not None
@@ -224,7 +217,7 @@ def test_what_the_holdout_cannot_tell_awaits_approval_only_if_the_policy_says_so
 def test_after_a_rollback_the_later_champion_can_serve_again(world: World) -> None:
     world.promoted()
     world.promoted(OTHER)
-    roll_back(world)
+    world.roll_back()
 
-    assert roll_back(world, 2) == 2
+    assert world.roll_back(2) == 2
     assert [move.to_version for move in world.champions.moves()] == [1, 2, 1, 2]

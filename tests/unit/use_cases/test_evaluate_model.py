@@ -1,4 +1,4 @@
-"""Measuring a candidate: beside its rivals, once per model, never half."""
+"""Evaluation: candidate and rivals, each query asked once per model."""
 
 from collections import Counter
 
@@ -18,15 +18,23 @@ from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
-from search_router.use_cases.evaluate_model import CLAIM, EvaluationPlan
+from search_router.use_cases.evaluate_model import CLAIM
 from tests.fakes import FakeModel, InMemoryRuns, always, reply
-from tests.records import SYSTEM_PROMPT, TEACHER, a_champion, jsonl, label
+from tests.records import (
+    SYSTEM_PROMPT,
+    TEACHER,
+    a_champion,
+    dataset_of,
+    deployment_of,
+    jsonl,
+    label,
+)
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran, student, truth
 
 BASE = "amazon.nova-micro-v1:0"
 
 
-def test_a_candidate_is_measured_beside_the_base_student(world: World) -> None:
+def test_a_candidate_is_compared_with_the_base_student(world: World) -> None:
     run = world.evaluating()
 
     evaluated = ran(world.evaluate(run.run_id))
@@ -34,18 +42,18 @@ def test_a_candidate_is_measured_beside_the_base_student(world: World) -> None:
     evaluation = evaluated.evaluation
     assert evaluation is not None
     assert evaluated.state is RunState.EVALUATING
-    assert (evaluation.candidate.model, evaluation.base.model) == (run.deployment_arn, BASE)
+    assert (evaluation.candidate.model, evaluation.base.model) == (deployment_of(run).arn, BASE)
     assert (evaluation.champion, evaluation.champion_version) == (None, None)
     assert evaluation.candidate.n == evaluation.base.n == run.counts.holdout
     assert evaluation.candidate.mae == 0 < evaluation.base.mae
     assert Counter(model for model, _ in world.model.asked) == {
-        run.deployment_arn: run.counts.holdout,
+        deployment_of(run).arn: run.counts.holdout,
         BASE: run.counts.holdout,
     }
     assert world.events.of(ModelEvaluated) == [ModelEvaluated(run_id=run.run_id)]
 
 
-def test_every_answer_can_be_read(world: World) -> None:
+def test_every_answer_is_stored(world: World) -> None:
     run = world.evaluated()
 
     folder = f"runs/{run.run_id}/evaluation"
@@ -67,9 +75,9 @@ def test_every_model_is_asked_with_its_own_prompt_and_bound(world: World) -> Non
     world.model = FakeModel(watching)
     run = world.evaluated()
 
-    assert seen[run.deployment_arn].system_prompt == SYSTEM_PROMPT
+    assert seen[deployment_of(run).arn].system_prompt == SYSTEM_PROMPT
     assert seen[BASE].system_prompt == SYSTEM_PROMPT
-    assert seen[BASE].prior == seen[run.deployment_arn].prior == run.prior
+    assert seen[BASE].prior == seen[deployment_of(run).arn].prior == dataset_of(run).prior
     assert seen[champion.serving.model_id].system_prompt == "The old one."
     assert seen[champion.serving.model_id].max_output_tokens == 50
     assert run.evaluation is not None
@@ -88,7 +96,7 @@ def test_a_champion_of_other_modalities_cannot_be_compared(world: World) -> None
 
 def test_a_model_is_not_compared_with_itself(world: World) -> None:
     run = world.evaluating()
-    world.champions.install(a_champion(deployment_arn=run.deployment_arn))
+    world.champions.install(a_champion(deployment_arn=deployment_of(run).arn))
 
     evaluation = ran(world.evaluate(run.run_id)).evaluation
 
@@ -114,7 +122,7 @@ def test_an_unknown_run_or_one_in_another_state_is_ignored(world: World) -> None
     assert world.model.asked == []
 
 
-def test_a_repeated_event_asks_nothing_and_says_it_again(world: World) -> None:
+def test_a_repeated_event_asks_nothing_and_is_published_again(world: World) -> None:
     run = world.evaluated()
     asked, writes = len(world.model.asked), dict(world.objects.writes)
 
@@ -129,7 +137,7 @@ def unlabelled(count: int = 300) -> bytes:
 
 
 def taught(serving: ServingModel, query: str) -> ModelReply:
-    """Answer as a student, or as a teacher that knows the truth."""
+    """Answer as a student, or as a teacher without errors."""
     return reply(label(*truth(query))) if serving.model_id == TEACHER else student(serving, query)
 
 
@@ -154,7 +162,7 @@ def test_a_holdout_without_labels_is_labelled_by_the_teacher(world: World) -> No
     assert ran(world.promote(evaluated.run_id)).state is RunState.PROMOTED
 
 
-def test_the_teacher_is_told_much_more_than_the_student(world: World) -> None:
+def test_the_teacher_gets_the_detailed_prompt(world: World) -> None:
     seen: list[ServingModel] = []
 
     def watching(serving: ServingModel, query: str) -> ModelReply:
@@ -203,14 +211,14 @@ def test_a_row_that_the_teacher_cannot_label_is_left_out_and_counted(world: Worl
     assert not {query for model, query in world.model.asked if model == BASE and "bark" in query}
 
 
-def test_without_any_label_there_is_nothing_to_measure_by(world: World) -> None:
+def test_a_holdout_without_any_label_rejects_the_run(world: World) -> None:
     world.model = FakeModel(always("I cannot tell."))
 
     rejected = world.evaluated(unlabelled())
 
     assert (rejected.state, rejected.reason) == (
         RunState.REJECTED,
-        "no row of the holdout has a label, nor could the teacher give one",
+        "no row of the holdout has a label, and the teacher gave none",
     )
     assert world.events.of(ModelRejected) == [
         ModelRejected(run_id=rejected.run_id, reason=rejected.reason)
@@ -232,10 +240,10 @@ def test_too_few_labels_reject_the_run_with_the_reason(world: World) -> None:
 
     assert rejected.state is RunState.REJECTED
     assert rejected.reason == "only 7 labelled holdout rows, 20 needed"
-    assert rejected.torn_down
+    assert deployment_of(rejected).deleted
 
 
-def test_an_interrupted_labelling_goes_on_where_it_stopped(world: World) -> None:
+def test_an_interrupted_labelling_continues_with_the_rest(world: World) -> None:
     run = world.evaluating(unlabelled(2_400))
     world.model = FakeModel(taught, calls_left=ANSWERS_PER_OBJECT + 30)
     world.evaluate(run.run_id)
@@ -248,9 +256,9 @@ def test_an_interrupted_labelling_goes_on_where_it_stopped(world: World) -> None
     assert asked[TEACHER] == run.counts.holdout - ANSWERS_PER_OBJECT
 
 
-def test_a_baseline_is_asked_in_the_teachers_words_and_decides_nothing(world: World) -> None:
+def test_a_baseline_gets_the_detailed_prompt_and_decides_nothing(world: World) -> None:
     large = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-    world.evaluation_plan = EvaluationPlan(baseline=large)
+    world.baseline = large
     seen: dict[str, ServingModel] = {}
 
     def watching(serving: ServingModel, query: str) -> ModelReply:
@@ -281,7 +289,7 @@ def test_the_evaluation_holds_no_text_but_points_to_a_side_by_side(world: World)
         assert (row.candidate.grade, row.candidate.status) == (5, "ok")
 
 
-def test_the_ceiling_is_what_the_labels_say_of_themselves(world: World) -> None:
+def test_the_noise_ceiling_comes_from_repeated_labels(world: World) -> None:
     rows = labelled_rows(300)
     doubted = [
         {**row, "messages": [row["messages"][0], {"role": "assistant", "content": [{"text":
@@ -299,7 +307,7 @@ def test_the_ceiling_is_what_the_labels_say_of_themselves(world: World) -> None:
     assert (evaluation.noise.within_005, evaluation.noise.within_010) == (0.0, 1.0)
 
 
-def test_without_repeated_queries_nobody_knows_the_ceiling(world: World) -> None:
+def test_without_repeated_queries_there_is_no_noise_ceiling(world: World) -> None:
     evaluation = world.evaluated().evaluation
 
     assert evaluation is not None
@@ -330,7 +338,7 @@ def throttled_base(serving: ServingModel, query: str) -> ModelReply | ThrottledE
     return ThrottledError("too fast") if serving.model_id == BASE else student(serving, query)
 
 
-def test_a_time_too_short_for_anything_is_a_passing_trouble_too(world: World) -> None:
+def test_a_time_too_short_for_any_progress_is_a_transient_error(world: World) -> None:
     run = world.evaluating()
     world.model.calls_left = 3
 
@@ -346,7 +354,7 @@ def test_a_time_too_short_for_anything_is_a_passing_trouble_too(world: World) ->
     assert world.events.of(ModelDeployed) == [ModelDeployed(run_id=run.run_id)], "track_runs' own"
 
 
-def test_an_attempt_whose_time_is_up_calls_for_the_next_which_asks_only_what_is_missing(
+def test_an_attempt_whose_time_is_up_publishes_the_next_which_asks_only_the_rest(
     world: World,
 ) -> None:
     run = world.evaluating(jsonl(labelled_rows(2_400)))
@@ -365,7 +373,7 @@ def test_an_attempt_whose_time_is_up_calls_for_the_next_which_asks_only_what_is_
     assert len(world.model.asked) == 2 * holdout - ANSWERS_PER_OBJECT
 
 
-def test_two_deliveries_at_once_evaluate_once(world: World) -> None:
+def test_two_concurrent_deliveries_evaluate_once(world: World) -> None:
     run = world.evaluating()
     second: list[str] = []
 
@@ -382,8 +390,8 @@ def test_two_deliveries_at_once_evaluate_once(world: World) -> None:
     assert (evaluated.evaluating_until, world.run(run.run_id)) == (None, evaluated)
 
 
-def test_a_claim_lives_as_long_as_answers_come(world: World) -> None:
-    """A slow evaluation is nobody else's, however long it takes."""
+def test_answers_renew_the_claim(world: World) -> None:
+    """A slow evaluation keeps its claim."""
     run = world.evaluating()
     ignored_meanwhile: list[str] = []
 
@@ -418,7 +426,7 @@ def test_an_attempt_that_lost_its_claim_records_nothing(world: World) -> None:
     assert len(world.events.of(ModelEvaluated)) == 1
 
 
-def test_a_claim_of_a_function_that_died_runs_out(world: World) -> None:
+def test_the_claim_of_a_function_that_died_expires(world: World) -> None:
     run = world.evaluating()
 
     def dying(_serving: ServingModel, _query: str) -> ModelReply:
@@ -434,7 +442,7 @@ def test_a_claim_of_a_function_that_died_runs_out(world: World) -> None:
     assert ran(world.evaluate(run.run_id)).evaluation is not None
 
 
-def test_a_missing_permission_ends_no_paid_run_and_no_claim(world: World) -> None:
+def test_a_missing_permission_fails_no_run_and_releases_the_claim(world: World) -> None:
     run = world.evaluating()
     world.model.refusing[BASE] = AccessDeniedError("no bedrock:InvokeModel on the base")
     with pytest.raises(AccessDeniedError):
@@ -446,7 +454,7 @@ def test_a_missing_permission_ends_no_paid_run_and_no_claim(world: World) -> Non
     assert ran(world.evaluate(run.run_id)).evaluation is not None
 
 
-def test_a_query_that_bedrock_refuses_is_one_invalid_answer(world: World) -> None:
+def test_a_query_that_bedrock_rejects_is_one_invalid_answer(world: World) -> None:
     run = world.evaluating()
     refused: list[str] = []
 
@@ -465,7 +473,7 @@ def test_a_query_that_bedrock_refuses_is_one_invalid_answer(world: World) -> Non
 
 def test_a_deployment_that_is_gone_fails_the_run(world: World) -> None:
     run = world.evaluating()
-    world.model.refusing[run.deployment_arn] = NotFoundError("ask the model: it is gone")
+    world.model.refusing[deployment_of(run).arn] = NotFoundError("ask the model: it is gone")
 
     failed = ran(world.evaluate(run.run_id))
 
@@ -473,7 +481,7 @@ def test_a_deployment_that_is_gone_fails_the_run(world: World) -> None:
     assert len(world.events.of(RunFailed)) == 1
 
 
-def test_a_champion_whose_deployment_is_gone_does_not_stand_in_the_way(world: World) -> None:
+def test_a_champion_without_a_deployment_is_no_rival(world: World) -> None:
     champion = a_champion(4)
     world.champions.install(champion)
     gone = NotFoundError("the deployment is gone")
@@ -486,13 +494,13 @@ def test_a_champion_whose_deployment_is_gone_does_not_stand_in_the_way(world: Wo
     assert ran(world.promote(run.run_id)).state is RunState.PROMOTED
 
 
-def test_of_two_deliveries_at_once_the_second_publishes_nothing(
+def test_of_two_concurrent_deliveries_the_second_publishes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.evaluating()
 
     def lost(*_: object) -> None:
-        raise ConflictError("move a run: somebody was first")
+        raise ConflictError("move a run: concurrent write")
 
     monkeypatch.setattr(InMemoryRuns, "check", lost)
     with pytest.raises(ConflictError):

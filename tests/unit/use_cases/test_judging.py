@@ -1,4 +1,4 @@
-"""The judge: beside the figures, never instead of them, and never in the way."""
+"""The judge: adds scores, and neither decides nor delays a promotion."""
 
 import json
 from datetime import timedelta
@@ -7,10 +7,10 @@ import pytest
 
 from search_router.domain.errors import AccessDeniedError, InvalidInputError
 from search_router.domain.lifecycle.evaluation import JudgeScores
+from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import RECENT
 from search_router.domain.serving.decisions import ModelAnswer
-from search_router.use_cases.evaluate_model import EvaluationPlan
 from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
 from tests.fakes import FakeModel, reply
 from tests.records import label
@@ -21,14 +21,13 @@ JUDGE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 @pytest.fixture
 def judged_world(world: World) -> World:
-    judge = JudgePlan(JUDGE, "arn:aws:iam::123456789012:role/evaluation", "data")
-    world.evaluation_plan = EvaluationPlan(judge=judge)
+    world.judge_plan = JudgePlan(JUDGE, "arn:aws:iam::123456789012:role/evaluation", "data")
     return world
 
 
 def end_jobs(world: World, run: Run, *, missing: int = 0, grade: float = 4.0) -> None:
-    """Let the judges end as Bedrock ends them: results below the output folder, some without."""
-    for job in run.judging:
+    """Complete the jobs: write results below the output prefix, some of them missing."""
+    for job in jobs_of(run):
         world.judges.statuses[job.job_arn] = "Completed"
         rows = world.rows(f"{job.folder}/dataset.jsonl")
         lines = [result(None if n < missing else grade) for n in range(len(rows))]
@@ -43,6 +42,11 @@ def result(grade: float | None) -> dict[str, object]:
     return {"inputRecord": {}, "automatedEvaluationResult": {"scores": [scored]}}
 
 
+def jobs_of(run: Run) -> tuple[JudgeJob, ...]:
+    assert run.judging is not None
+    return run.judging.jobs
+
+
 def scores_of(run: Run, name: str) -> JudgeScores:
     assert run.evaluation is not None
     judge = run.evaluation.models[name].judge
@@ -51,17 +55,17 @@ def scores_of(run: Run, name: str) -> JudgeScores:
 
 
 def test_without_a_judge_no_job_is_started(world: World) -> None:
-    assert world.evaluated().judging == ()
+    assert world.evaluated().judging is None
     assert world.judges.started == {}
 
 
-def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
+def test_every_model_has_a_job_with_its_responses(judged_world: World) -> None:
     run = judged_world.evaluated()
 
     requests = list(judged_world.judges.started.values())
     assert [request.source for request in requests] == ["candidate", "base"]
     assert {request.judge for request in requests} == {JUDGE}
-    for job, request in zip(run.judging, requests, strict=True):
+    for job, request in zip(jobs_of(run), requests, strict=True):
         rows = judged_world.rows(f"{job.folder}/dataset.jsonl")
         assert len(rows) == job.asked == run.counts.holdout
         for row in rows:
@@ -71,14 +75,14 @@ def test_every_model_has_a_job_over_its_own_words(judged_world: World) -> None:
         assert "reasoning" not in request.instructions
 
 
-def test_an_invalid_answer_is_judged_by_its_own_words(judged_world: World) -> None:
+def test_the_text_of_an_invalid_answer_is_judged(judged_world: World) -> None:
     judged_world.model = FakeModel(lambda serving, query: (
         reply("No idea.") if "nova-micro" in serving.model_id else student(serving, query)
     ))  # fmt: skip
 
     run = judged_world.evaluated()
 
-    [base] = [job for job in run.judging if job.name == "base"]
+    [base] = [job for job in jobs_of(run) if job.name == "base"]
     rows = judged_world.rows(f"{base.folder}/dataset.jsonl")
     assert {row["modelResponses"][0]["response"] for row in rows} == {"No idea."}
 
@@ -95,28 +99,30 @@ def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: W
         assert "the reasoning is specific" in request.instructions
 
 
-def test_the_judge_never_delays_a_promotion_and_is_heard_after_it(judged_world: World) -> None:
+def test_the_judge_does_not_delay_a_promotion_and_its_results_are_added_later(
+    judged_world: World,
+) -> None:
     world = judged_world
     promoted = world.promoted()
-    assert promoted.judging != ()
+    assert promoted.judging is not None
 
     world.track()
-    assert world.run(promoted.run_id) == promoted, "the jobs go on"
+    assert world.run(promoted.run_id) == promoted, "the jobs are running"
 
     end_jobs(world, promoted, missing=3)
     world.track()
 
     after = world.run(promoted.run_id)
     holdout = promoted.counts.holdout
-    assert (after.state, after.judging) == (RunState.PROMOTED, ())
+    assert (after.state, after.judging) == (RunState.PROMOTED, None)
     found = scores_of(after, "candidate")
     assert (found.asked, found.missing, found.status) == (holdout, 3, "Completed")
-    assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing is no zero"
+    assert (found.mean, found.grades) == (4.0, {"4": holdout - 3}), "missing grades are not zeros"
     assert found.interval is not None
     assert scores_of(after, "base").missing == 3
 
 
-def test_a_run_is_not_settled_while_its_judges_are_at_work(judged_world: World) -> None:
+def test_a_run_is_not_closed_while_its_evaluation_jobs_run(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
     world.clock.advance(RECENT)
@@ -130,24 +136,24 @@ def test_a_run_is_not_settled_while_its_judges_are_at_work(judged_world: World) 
     assert promoted.run_id not in world.runs.listed
 
 
-def test_a_judge_that_never_ends_is_waited_for_a_day(judged_world: World) -> None:
+def test_an_evaluation_job_that_never_ends_is_given_up_after_a_day(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
 
     world.clock.advance(JUDGE_DEADLINE - timedelta(seconds=1))
     world.track()
-    assert world.run(promoted.run_id).judging != ()
+    assert world.run(promoted.run_id).judging is not None
 
     world.clock.advance(timedelta(seconds=1))
     world.track()
     after = world.run(promoted.run_id)
     found = scores_of(after, "candidate")
-    assert after.judging == ()
+    assert after.judging is None
     assert (found.status, found.mean, found.missing) == ("InProgress", None, found.asked)
 
 
 @pytest.mark.parametrize("error", [InvalidInputError("no"), AccessDeniedError("no")])
-def test_a_judge_that_cannot_be_had_is_no_reason_to_fail(
+def test_a_job_that_cannot_start_does_not_fail_the_run(
     judged_world: World, error: Exception
 ) -> None:
     world = judged_world
@@ -174,7 +180,7 @@ def test_grades_outside_the_scale_are_missing_not_rescaled(judged_world: World) 
 def test_a_repeated_evaluation_adopts_its_jobs(judged_world: World) -> None:
     world = judged_world
     run = world.evaluated()
-    world.runs.replace(run.updated(world.clock.now(), evaluation=None))
+    world.runs.replace(run.evaluated_again(world.clock.now()))
 
     again = ran(world.evaluate(run.run_id))
 

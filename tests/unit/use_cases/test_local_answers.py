@@ -13,7 +13,16 @@ from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.local_tier import LocalTierMode
-from tests.records import MODALITIES, gzipped, jsonl, label
+from tests.records import (
+    MODALITIES,
+    dataset_of,
+    deployment_of,
+    gzipped,
+    job_of,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.use_cases.world import World, labelled_rows, ran
 
 LABELS = jsonl(labelled_rows(300))
@@ -34,7 +43,7 @@ def sharded(world: World, answers: list[dict[str, Any]]) -> Run:
 
 
 def model_of(world: World, run: Run) -> LocalModel:
-    return unpack(world.objects.get(f"models/local/{run.local_model}"), MODALITIES)
+    return unpack(world.objects.get(f"models/local/{local_tier_of(run).version}"), MODALITIES)
 
 
 def bought(world: World, run: Run) -> Mapping[str, bytes]:
@@ -52,7 +61,7 @@ def test_answers_speak_where_the_labels_do_not() -> None:
 
     plain, taught = world.sharded(LABELS), sharded(world, ANSWERS)
 
-    assert (plain.local_answers, taught.local_answers) == (0, len(ANSWERS))
+    assert (local_tier_of(plain).answers, local_tier_of(taught).answers) == (0, len(ANSWERS))
     new = "interview with Eve about football"
     assert model_of(world, plain).answer(new) is None
     estimate = model_of(world, taught).answer(new)
@@ -66,8 +75,14 @@ def test_they_are_no_labels() -> None:
     plain, taught = world.sharded(LABELS), sharded(world, ANSWERS)
 
     assert bought(world, taught) == bought(world, plain)
-    assert (taught.counts, taught.training_sha256) == (plain.counts, plain.training_sha256)
-    assert (taught.prior, taught.held_out_patterns) == (plain.prior, plain.held_out_patterns)
+    assert (taught.counts, dataset_of(taught).training_sha256) == (
+        plain.counts,
+        dataset_of(plain).training_sha256,
+    )
+    assert (dataset_of(taught).prior, local_tier_of(taught).held_out_patterns) == (
+        dataset_of(plain).prior,
+        local_tier_of(plain).held_out_patterns,
+    )
     assert vars(model_of(world, taught).gate) == vars(model_of(world, plain).gate)
     described = world.text(f"runs/{taught.run_id}/manifest.json")
     assert [file["key"] for file in described["files"]] == ["prompts/set/labels.jsonl"]
@@ -84,8 +99,8 @@ def test_an_answer_never_contradicts_a_label_nor_meets_the_holdout() -> None:
 
     plain, taught = world.sharded(LABELS), sharded(world, wrong)
 
-    assert taught.local_answers == 0
-    assert taught.local_model == plain.local_model
+    assert local_tier_of(taught).answers == 0
+    assert local_tier_of(taught).version == local_tier_of(plain).version
 
 
 def test_the_same_answers_in_any_order_and_packing_are_the_same_model() -> None:
@@ -96,7 +111,7 @@ def test_the_same_answers_in_any_order_and_packing_are_the_same_model() -> None:
     ):
         runs.append(ran((world := World()).shard(dataset(world, body, name))))
 
-    assert runs[0].local_model == runs[1].local_model
+    assert local_tier_of(runs[0]).version == local_tier_of(runs[1]).version
 
 
 def test_a_closed_gate_stays_closed() -> None:
@@ -114,7 +129,7 @@ def test_a_closed_gate_stays_closed() -> None:
 
     run = ran(world.shard(world.uploads.upload("prompts/set/_SUCCESS", b"")))
 
-    assert run.local_answers == 0
+    assert local_tier_of(run).answers == 0
     assert model_of(world, run).gate.closed
 
 
@@ -159,7 +174,7 @@ def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() ->
     # WHEN the same labels are uploaded with its answers to that pattern
     run = sharded(world, ANSWERS)
     world.start(run.run_id)
-    world.deploy(first.job_arn)
+    world.deploy(job_of(first).job_arn)
     world.track()
     evaluation = ran(world.evaluate(run.run_id)).evaluation
     second = ran(world.promote(run.run_id))
@@ -168,6 +183,6 @@ def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() ->
     assert evaluation.local_tier is not None
     assert evaluation.local_tier.answers == len(ANSWERS)
     assert (second.state, second.champion_version) == (RunState.PROMOTED, 2)
-    assert second.deployment_arn == first.deployment_arn
+    assert deployment_of(second).arn == deployment_of(first).arn
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
     assert world.ask("interview with Eve about football").decision.tier is Tier.LOCAL

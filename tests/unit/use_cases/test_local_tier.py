@@ -13,7 +13,7 @@ from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.use_cases.split_parts import MAX_ABSTAINED
 from tests.fakes import FakeModel, always
-from tests.records import MODALITIES, conversation, jsonl, label
+from tests.records import MODALITIES, conversation, dataset_of, jsonl, label, local_tier_of
 from tests.unit.domain.local_examples import labelled
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, labelled_rows, ran, routed
 
@@ -46,9 +46,9 @@ def test_it_is_trained_with_the_training_set_and_promoted_with_the_model() -> No
 
     champion = world.champions.current()
     assert champion is not None
-    assert champion.serving.local_model == run.local_model
-    artifact = world.objects.get(f"models/local/{run.local_model}")
-    assert version_of(artifact) == run.local_model
+    assert champion.serving.local_model == local_tier_of(run).version
+    artifact = world.objects.get(f"models/local/{local_tier_of(run).version}")
+    assert version_of(artifact) == local_tier_of(run).version
     assert not unpack(artifact, MODALITIES).gate.closed
 
 
@@ -56,14 +56,14 @@ def test_training_again_writes_the_same_again(world: World) -> None:
     first, again = world.sharded(), world.sharded()
 
     assert again.run_id != first.run_id
-    assert again.local_model == first.local_model
+    assert local_tier_of(again).version == local_tier_of(first).version
     assert sum(key.startswith("models/") for key in world.objects.bodies) == 1
 
 
 def test_without_labels_there_is_none(world: World) -> None:
     body = jsonl([{"query": f"query {n}"} for n in range(200)])
 
-    assert world.sharded(body).local_model == ""
+    assert dataset_of(world.sharded(body)).local_tier is None
 
 
 def test_when_on_it_answers_what_it_knows_for_nothing() -> None:
@@ -77,7 +77,7 @@ def test_when_on_it_answers_what_it_knows_for_nothing() -> None:
     assert (stats.local_asked, stats.local_abstained) == (len(rows), len(UNLIKE_ANY))
     for row in rows[: len(NEW_OF_KNOWN_PATTERNS)]:
         assert row["audio"] == (AUDIO if "bark" in str(row["query"]) else VISUAL)[1]
-        assert row["model"] == f"models/local/{world.run(ran_id(world)).local_model}"
+        assert row["model"] == f"models/local/{local_tier_of(world.run(ran_id(world))).version}"
         costs = ("latency_ms", "input_tokens", "output_tokens", "cost_usd")
         assert [row[name] for name in costs] == [0, 0, 0, 0]
 
@@ -181,7 +181,7 @@ def test_no_more_than_a_bounded_number_is_kept() -> None:
 @pytest.mark.parametrize("body", [None, b"", b"SRLOCAL1 damaged"])
 def test_one_that_cannot_be_read_leaves_all_to_the_distilled_model(body: bytes | None) -> None:
     world = serving(LocalTierMode.ON)
-    key = f"models/local/{world.run(ran_id(world)).local_model}"
+    key = f"models/local/{local_tier_of(world.run(ran_id(world))).version}"
     if body is None:
         del world.objects.bodies[key]
     else:
@@ -204,7 +204,7 @@ def test_a_closed_gate_is_as_none_at_all() -> None:
     ]
     run = world.sharded(jsonl(rows))
 
-    gate = unpack(world.objects.get(f"models/local/{run.local_model}"), MODALITIES).gate
+    gate = unpack(world.objects.get(f"models/local/{local_tier_of(run).version}"), MODALITIES).gate
     assert gate.closed
     assert world.local_models.tier(run.serving) is None
 
@@ -219,8 +219,8 @@ def test_a_log_planned_before_a_promotion_keeps_its_own_model() -> None:
     world.route(message)
 
     names = {row["model"] for row in rows_of(world, message) if row["tier"] == "local"}
-    assert first.local_model != second.local_model
-    assert names == {f"models/local/{first.local_model}"}
+    assert local_tier_of(first).version != local_tier_of(second).version
+    assert names == {f"models/local/{local_tier_of(first).version}"}
 
 
 def test_the_api_is_served_by_it_too() -> None:
@@ -239,7 +239,7 @@ def test_an_evaluation_measures_the_models_without_it_and_it_beside_them() -> No
     assert run.evaluation is not None
     local = run.evaluation.local_tier
     assert local is not None
-    assert (local.version, local.n) == (run.local_model, run.evaluation.candidate.n)
+    assert (local.version, local.n) == (local_tier_of(run).version, run.evaluation.candidate.n)
     assert (local.mae, local.dominant_agreement, local.rubric) == (0, 1, 5)
     assert local.answered > 0.8
     assert [point.coverage for point in local.risk_coverage][-1] == 1.0
@@ -255,9 +255,10 @@ def test_what_it_made_of_held_out_patterns_goes_with_the_run_into_its_evaluation
 
     run = ran(world.evaluate(world.evaluating(body).run_id))
 
-    assert run.held_out_patterns is not None
-    assert run.held_out_patterns.queries >= 60
+    hidden = local_tier_of(run).held_out_patterns
+    assert hidden is not None
+    assert hidden.queries >= 60
     assert run.evaluation is not None
     assert run.evaluation.local_tier is not None
-    assert run.evaluation.local_tier.held_out_patterns == run.held_out_patterns
-    assert world.sharded().held_out_patterns is None, "two patterns are too few"
+    assert run.evaluation.local_tier.held_out_patterns == hidden
+    assert local_tier_of(world.sharded()).held_out_patterns is None, "two patterns are too few"

@@ -7,10 +7,17 @@ from search_router.domain.events import ModelDeployed, ModelPromoted, ModelRejec
 from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
-from search_router.use_cases.champion_moves import approve
-from search_router.use_cases.run_lifecycle import RunLifecycle
 from tests.fakes import FakeModel, InMemoryChampions, always
-from tests.records import a_champion, a_serving_model, jsonl, label
+from tests.records import (
+    a_champion,
+    a_serving_model,
+    dataset_of,
+    deployment_of,
+    job_of,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 OTHER = jsonl(labelled_rows(300, "search"))
@@ -22,15 +29,15 @@ def test_the_first_good_model_becomes_the_champion(world: World) -> None:
     promoted = ran(world.promote(run.run_id))
 
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
-    assert "against" in promoted.reason
+    assert "base student" in promoted.reason
     assert world.champions.current() == world.champions.version(1) == Champion(
         version=1,
         run_id=run.run_id,
         serving=a_serving_model(
-            model_id=run.deployment_arn,
-            prior=run.prior,
-            training_histograms=run.training_histograms,
-            local_model=run.local_model,
+            model_id=deployment_of(run).arn,
+            prior=dataset_of(run).prior,
+            training_histograms=dataset_of(run).training_histograms,
+            local_model=local_tier_of(run).version,
         ),
         promoted_at=world.clock.now(),
     )  # fmt: skip
@@ -47,10 +54,12 @@ def test_a_better_model_replaces_the_champion_which_stays_deployed(world: World)
     kept = world.champions.version(1)
     assert kept is not None
     assert kept.run_id == first.run_id
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
 
-def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> None:
+def test_a_worse_model_is_rejected_with_the_comparison_and_its_deployment_deleted(
+    world: World,
+) -> None:
     world.promoted()
     champion = world.champions.current()
     right = world.model
@@ -67,7 +76,7 @@ def test_a_loser_is_rejected_with_the_comparison_and_torn_down(world: World) -> 
 
     assert rejected.state is RunState.REJECTED
     assert world.champions.current() == champion
-    assert world.customizer.torn_down == [run.deployment_arn]
+    assert world.customizer.deleted == [deployment_of(run).arn]
     assert world.events.of(ModelRejected) == [
         ModelRejected(run_id=run.run_id, reason=rejected.reason)
     ]
@@ -81,7 +90,7 @@ def test_an_unknown_or_unmeasured_run_is_ignored(world: World) -> None:
     assert world.champions.current() is None
 
 
-def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
+def test_a_repeated_event_promotes_only_once(world: World) -> None:
     run = world.promoted()
 
     assert world.promote(run.run_id) == run
@@ -90,18 +99,16 @@ def test_a_repeated_event_promotes_nobody_twice(world: World) -> None:
     assert world.events.of(ModelPromoted) == [said, said]
 
 
-def test_a_repeated_event_of_a_loser_tears_nothing_else_down(world: World) -> None:
+def test_a_repeated_event_of_a_rejected_run_deletes_nothing_else(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     run = ran(world.promote(world.evaluated().run_id))
 
-    assert (run.state, run.torn_down) == (RunState.REJECTED, True)
+    assert (run.state, deployment_of(run).deleted) == (RunState.REJECTED, True)
     assert world.promote(run.run_id) == run
-    assert len(world.customizer.torn_down) == 1
+    assert len(world.customizer.deleted) == 1
 
 
-def test_a_teardown_that_fails_is_made_up_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_deletion_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.model = FakeModel(always("no idea"))
     run = world.evaluated()
 
@@ -109,24 +116,24 @@ def test_a_teardown_that_fails_is_made_up_for(
         raise UnavailableError("delete the deployment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.customizer), "tear_down", unavailable)
+        patch.setattr(type(world.customizer), "delete", unavailable)
         with pytest.raises(UnavailableError):
             world.promote(run.run_id)
     assert world.run(run.run_id).state is RunState.REJECTED
 
     world.promote(run.run_id)
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
 def two_evaluated(world: World) -> tuple[Run, Run]:
-    """Bring two runs of other bytes to the end at the same time, before any champion."""
+    """Evaluate two runs of different bytes before there is any champion."""
     one, other = world.evaluating(), world.evaluating(OTHER)
     return ran(world.evaluate(one.run_id)), ran(world.evaluate(other.run_id))
 
 
-def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_again(
+def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_evaluated_again(
     world: World,
 ) -> None:
     one, other = two_evaluated(world)
@@ -149,7 +156,7 @@ def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_measured_aga
     assert ran(world.promote(other.run_id)).champion_version == 2
 
 
-def test_a_champion_that_came_between_makes_the_comparison_stale(world: World) -> None:
+def test_another_promotion_makes_the_comparison_stale(world: World) -> None:
     first = world.promoted()
     run = world.evaluated(OTHER)
     assert run.evaluation is not None
@@ -162,7 +169,7 @@ def test_a_champion_that_came_between_makes_the_comparison_stale(world: World) -
     assert world.champions.version(3) is None
 
 
-def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
+def test_of_two_runs_that_read_the_pointer_concurrently_one_wins(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_evaluated(world)
@@ -177,12 +184,12 @@ def test_even_if_both_read_the_pointer_before_either_moved_it_only_one_wins(
     champion = world.champions.current()
     assert champion is not None
     assert (champion.version, champion.run_id) == (1, one.run_id)
-    assert world.run(other.run_id) == before, "all of the write or none"
+    assert world.run(other.run_id) == before, "the write is all or nothing"
     assert len(world.events.of(ModelPromoted)) == 1
-    assert ran(world.promote(other.run_id)).evaluation is None, "the retry measures again"
+    assert ran(world.promote(other.run_id)).evaluation is None, "the retry evaluates again"
 
 
-def test_the_same_event_delivered_twice_at_once_promotes_once(
+def test_two_concurrent_deliveries_promote_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.evaluated()
@@ -204,7 +211,7 @@ def test_a_champion_of_other_modalities_is_no_rival(world: World) -> None:
     promoted = world.promoted()
 
     assert promoted.champion_version == 4
-    assert "of the base student" in promoted.reason
+    assert ", base student " in promoted.reason
 
 
 def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
@@ -213,7 +220,7 @@ def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
 
     assert twin.run_id != one.run_id
     assert twin.champion_version == one.champion_version == 1
-    assert twin.reason == "the same model serves already as version 1"
+    assert twin.reason == "the same model serves as version 1"
     assert world.champions.version(2) is None
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
     assert world.events.of(ModelPromoted) == [
@@ -223,7 +230,7 @@ def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
 
 
 def with_another_local_tier(world: World, key: str) -> Run:
-    """Evaluate the champion's model once more, with a local tier of another bound."""
+    """Evaluate the champion's model again, with a local tier of another bound."""
     world.local_tier_max_error = 0.03
     return world.evaluated(key=key)
 
@@ -237,51 +244,50 @@ def test_the_same_model_with_another_local_tier_is_another_champion(world: World
     assert other.reason == "the model of version 1 with another local tier"
     champion = world.champions.current()
     assert champion is not None
-    assert champion.serving == one.serving.model_copy(update={"local_model": other.local_model})
+    assert champion.serving == one.serving.model_copy(
+        update={"local_model": local_tier_of(other).version}
+    )
     assert champion.previous_version == 1
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
 
 
-def test_another_local_tier_too_awaits_approval_where_everything_does() -> None:
+def test_another_local_tier_awaits_approval_if_the_policy_always_asks() -> None:
     world = World()
     world.promoted()
     world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
 
     asked = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
-    approved = approve(
-        asked.run_id,
-        "approved",
-        champions=world.champions,
-        lifecycle=RunLifecycle(world.runs, world.events, world.clock),
-    )
+    approved = world.approve(asked.run_id)
 
     assert asked.state is RunState.AWAITING_APPROVAL
     assert (approved.state, approved.champion_version) == (RunState.PROMOTED, 2)
 
 
-def test_a_loser_keeps_the_deployment_that_its_twin_still_needs(world: World) -> None:
+def test_a_rejected_run_keeps_the_deployment_that_another_run_needs(world: World) -> None:
     world.model = FakeModel(always("no idea"))
     one, twin = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
-    world.customizer.end_job(one.job_name)
-    world.deploy(one.job_arn)
-    world.customizer.end_deployment(f"{one.job_name}-serving")
+    world.customizer.end_job(job_of(one).job_name)
+    world.deploy(job_of(one).job_arn)
+    world.customizer.end_deployment(f"{job_of(one).job_name}-serving")
     world.track()
     for run_id in (one.run_id, twin.run_id):
         world.evaluate(run_id)
 
     assert ran(world.promote(one.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
     assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == [world.run(one.run_id).deployment_arn]
+    assert world.customizer.deleted == [deployment_of(world.run(one.run_id)).arn]
 
 
-def test_a_former_champions_deployment_outlives_its_rejected_twin(world: World) -> None:
+def test_a_former_champions_deployment_is_kept_when_a_run_that_shares_it_is_rejected(
+    world: World,
+) -> None:
     first = world.promoted()
     world.promoted(OTHER)
     world.model = FakeModel(always("no idea"))
     twin = world.evaluated(key="prompts/again.jsonl")
-    assert twin.deployment_arn == first.deployment_arn
+    assert deployment_of(twin).arn == deployment_of(first).arn
 
     assert ran(world.promote(twin.run_id)).state is RunState.REJECTED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []

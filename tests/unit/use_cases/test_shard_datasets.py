@@ -10,7 +10,7 @@ from search_router.domain.intake import datasets, prompt_files
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import InMemoryRuns
-from tests.records import conversation, gzipped, jsonl, label
+from tests.records import conversation, dataset_of, gzipped, job_of, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 FOLDER = "prompts/monday/"
@@ -51,9 +51,12 @@ def test_files_wait_for_their_marker_and_then_become_one_run(world: World) -> No
 
     run = ran(world.shard(world.uploads.upload(f"{FOLDER}_SUCCESS", b"")))
 
-    assert (run.state, run.source_key) == (RunState.SHARDED, "prompts/monday/_SUCCESS")
+    assert (run.state, run.source.key) == (RunState.SHARDED, "prompts/monday/_SUCCESS")
     assert (run.counts.rows_in, run.counts.rejected) == (320, 0)
-    assert run.training_sha256 == World().sharded(b"".join(LINES)).training_sha256
+    assert (
+        dataset_of(run).training_sha256
+        == dataset_of(World().sharded(b"".join(LINES))).training_sha256
+    )
     assert world.events.published == [PromptsSharded(run_id=run.run_id)]
 
 
@@ -96,7 +99,7 @@ def test_a_dataset_uploaded_out_of_order_and_twice_is_one_training_set_and_one_j
     first, second = (files_of(world, run) for run in runs)
     assert first == second
     assert runs[0].run_id != runs[1].run_id, "each marker is an intake of its own"
-    assert world.run(runs[0].run_id).job_name == world.run(runs[1].run_id).job_name
+    assert job_of(world.run(runs[0].run_id)).job_name == job_of(world.run(runs[1].run_id)).job_name
     assert len(world.customizer.jobs) == 1
 
 
@@ -124,7 +127,11 @@ def test_how_rows_lie_in_files_and_what_these_are_called_changes_no_byte(
     (one, run), (other, again) = taken_in(0), taken_in(1)
 
     assert one == other
-    assert (run.counts, run.prior, run.reason) == (again.counts, again.prior, again.reason)
+    assert (run.counts, dataset_of(run).prior, run.reason) == (
+        again.counts,
+        dataset_of(again).prior,
+        again.reason,
+    )
     counts = run.counts
     assert counts.accepted == (
         counts.training + counts.holdout + counts.duplicates + counts.sampled_out
@@ -146,7 +153,7 @@ def test_a_changed_file_and_a_new_marker_are_another_run(world: World) -> None:
 
     assert after.run_id != before.run_id
     assert after.counts.rows_in == 320 - 20 + 9
-    assert after.training_sha256 != before.training_sha256
+    assert dataset_of(after).training_sha256 != dataset_of(before).training_sha256
 
 
 def test_a_file_that_comes_after_its_marker_waits_for_the_next_one(world: World) -> None:

@@ -12,7 +12,15 @@ from search_router.domain.intake import datasets
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import UPLOAD_BUCKET, InMemoryRuns, InMemoryUploads
-from tests.records import SIXTEEN, conversation, gzipped, jsonl, label
+from tests.records import (
+    SIXTEEN,
+    conversation,
+    dataset_of,
+    gzipped,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 GOOD = jsonl(labelled_rows(150))
@@ -27,7 +35,7 @@ def test_a_good_file_becomes_a_training_set_a_holdout_and_a_run(world: World) ->
     assert (run.counts.rows_in, run.counts.rejected, run.counts.duplicates) == (152, 1, 1)
     assert run.counts.training + run.counts.holdout == 150
     folder = f"runs/{run.run_id}"
-    local_model = f"models/local/{run.local_model}"
+    local_model = f"models/local/{local_tier_of(run).version}"
     assert sorted(world.objects.bodies) == [local_model] + [
         f"{folder}/{name}"
         for name in (
@@ -40,7 +48,7 @@ def test_a_good_file_becomes_a_training_set_a_holdout_and_a_run(world: World) ->
     ]
     training = world.objects.get(f"{folder}/training.jsonl")
     assert training.count(b"\n") == run.counts.training
-    assert run.training_sha256 == hashlib.sha256(training).hexdigest()
+    assert dataset_of(run).training_sha256 == hashlib.sha256(training).hexdigest()
     assert world.objects.get(f"{folder}/shards/shard-00000.jsonl") == training
     [rejected] = world.rows(f"{folder}/rejected.jsonl")
     assert (rejected["line_number"], rejected["byte_offset"]) == (151, len(GOOD))
@@ -53,9 +61,9 @@ def test_a_good_file_becomes_a_training_set_a_holdout_and_a_run(world: World) ->
 def test_the_run_knows_all_that_serving_will_need(world: World) -> None:
     run = world.sharded(jsonl([{**row, "system": [{"text": "Go."}]} for row in labelled_rows(150)]))
 
-    assert run.system_prompt == "Go."
-    assert run.prior == pytest.approx((0.35, 0.35, 0.15, 0.15), abs=0.02)
-    assert (run.source_bucket, run.source_key, run.source_version) == (
+    assert dataset_of(run).system_prompt == "Go."
+    assert dataset_of(run).prior == pytest.approx((0.35, 0.35, 0.15, 0.15), abs=0.02)
+    assert (run.source.bucket, run.source.key, run.source.version_id) == (
         UPLOAD_BUCKET,
         "prompts/labels.jsonl",
         "v1",
@@ -73,7 +81,7 @@ def test_packed_or_not_and_in_any_chunks_the_training_set_is_the_same(
     run = world.sharded(pack(b"\xef\xbb\xbf" + GOOD), f"prompts/labels{suffix}")
 
     assert (run.counts.rejected, run.counts.accepted) == (0, 150)
-    assert run.training_sha256 == World().sharded(GOOD).training_sha256
+    assert dataset_of(run).training_sha256 == dataset_of(World().sharded(GOOD)).training_sha256
 
 
 def test_a_mark_after_an_empty_gzip_member_is_still_the_files_first(world: World) -> None:
@@ -200,7 +208,7 @@ def test_a_late_event_of_a_run_that_moved_on_says_nothing(world: World) -> None:
     run = world.training()
     world.events.published.clear()
 
-    again = ran(world.shard(ObjectRef(UPLOAD_BUCKET, run.source_key, run.source_version)))
+    again = ran(world.shard(ObjectRef(UPLOAD_BUCKET, run.source.key, run.source.version_id)))
 
     assert again.state is RunState.TRAINING
     assert world.events.published == []
@@ -263,7 +271,7 @@ def test_a_hostile_key_stays_in_the_record_and_out_of_our_keys(world: World) -> 
     run = world.sharded(GOOD, "prompts/ä b+%25..'\"\n.jsonl")
 
     assert run.state is RunState.SHARDED
-    ours = (f"runs/{run.run_id}/", f"models/local/{run.local_model}")
+    ours = (f"runs/{run.run_id}/", f"models/local/{local_tier_of(run).version}")
     assert all(key.startswith(ours) for key in world.objects.bodies)
 
 
@@ -273,8 +281,8 @@ def test_sixteen_modalities_go_through_like_four() -> None:
 
     run = world.sharded(jsonl([conversation(f"query {n}", answer) for n in range(150)]))
 
-    assert (run.state, run.prior) == (RunState.SHARDED, (1 / 16,) * 16)
-    assert set(json.loads(answer)) == set(run.modalities)
+    assert (run.state, dataset_of(run).prior) == (RunState.SHARDED, (1 / 16,) * 16)
+    assert set(json.loads(answer)) == set(dataset_of(run).modalities)
 
 
 def test_an_upload_to_another_bucket_is_not_found(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Starting a job: once for what is bought, never for what Bedrock would refuse."""
+"""Starting a job: once per training set, and never after a failed check."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -16,11 +16,9 @@ from search_router.domain.events import PromptsSharded, RunFailed
 from search_router.domain.lifecycle.budget import WINDOW
 from search_router.domain.lifecycle.distillation import ModelLifecycle
 from search_router.domain.lifecycle.runs import RunState
-from search_router.use_cases.open_runs import PATIENCE
-from search_router.use_cases.restart_run import restart_run
-from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.track_runs import PATIENCE
 from tests.fakes import START, InMemoryCustomizer, InMemoryRuns, InMemorySpending
-from tests.records import STUDENT, TEACHER, jsonl
+from tests.records import STUDENT, TEACHER, dataset_of, job_of, jsonl
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 
@@ -30,12 +28,12 @@ def test_a_sharded_run_gets_its_job(world: World) -> None:
     started = ran(world.start(run.run_id))
 
     [job] = world.customizer.started
-    assert (started.state, started.job_name, started.job_status) == (
+    assert (started.state, job_of(started).job_name, job_of(started).job_status) == (
         RunState.TRAINING,
         job.name,
         "InProgress",
     )
-    assert started.job_arn == world.customizer.jobs[job.name].arn
+    assert job_of(started).job_arn == world.customizer.jobs[job.name].arn
     assert (job.teacher, job.student, job.role_arn) == (TEACHER, STUDENT, world.plan.role_arn)
     assert job.training_uri == f"s3://data/runs/{run.run_id}/training.jsonl"
     assert job.output_uri == f"s3://data/runs/{run.run_id}/distillation"
@@ -69,9 +67,9 @@ def test_the_same_bytes_uploaded_twice_are_one_job(world: World) -> None:
     one, other = world.training(key="prompts/a.jsonl"), world.training(key="prompts/b.jsonl")
 
     assert one.run_id != other.run_id
-    assert one.job_arn == other.job_arn
+    assert job_of(one).job_arn == job_of(other).job_arn
     assert len(world.customizer.started) == 1
-    assert world.runs.runs_of_job(one.job_name) == sorted([one.run_id, other.run_id])
+    assert world.runs.runs_of_job(job_of(one).job_name) == sorted([one.run_id, other.run_id])
 
 
 def test_other_bytes_or_another_student_are_another_job(world: World) -> None:
@@ -80,17 +78,17 @@ def test_other_bytes_or_another_student_are_another_job(world: World) -> None:
     world.plan = replace(world.plan, student="amazon.nova-lite-v1:0:300k")
     third = world.training(key="prompts/again.jsonl")
 
-    assert len({first.job_name, second.job_name, third.job_name}) == 3
+    assert len({job_of(first).job_name, job_of(second).job_name, job_of(third).job_name}) == 3
 
 
-def test_a_retired_teacher_fails_the_run_before_a_job_is_asked_for(world: World) -> None:
+def test_a_retired_teacher_fails_the_run_before_a_job_starts(world: World) -> None:
     world.customizer.lifecycles[TEACHER] = ModelLifecycle(TEACHER, "LEGACY", START)
     run = world.sharded()
 
     failed = ran(world.start(run.run_id))
 
     assert failed.state is RunState.FAILED
-    assert "retired: it reached its end of life on 2026-12-01" in failed.reason
+    assert "model retired on 2026-12-01" in failed.reason
     assert world.customizer.started == []
     assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=failed.reason)]
 
@@ -103,16 +101,16 @@ def test_a_retired_student_fails_the_run_too(world: World) -> None:
     assert "lifecycle state LEGACY" in ran(world.start(world.sharded().run_id)).reason
 
 
-def test_an_impossible_pair_fails_without_any_call(world: World) -> None:
+def test_an_unsupported_pair_fails_without_any_call(world: World) -> None:
     world.plan = replace(world.plan, teacher="amazon.nova-micro-v1:0")
 
     failed = ran(world.start(world.sharded().run_id))
 
     assert (failed.state, world.customizer.calls) == (RunState.FAILED, 0)
-    assert "is not a teacher" in failed.reason
+    assert "not a teacher" in failed.reason
 
 
-def test_bedrocks_refusal_is_the_runs_reason(world: World) -> None:
+def test_bedrocks_error_is_the_reason_of_the_run(world: World) -> None:
     world.customizer.refusing = InvalidInputError("start the job: ValidationException")
 
     failed = ran(world.start(world.sharded().run_id))
@@ -123,7 +121,7 @@ def test_bedrocks_refusal_is_the_runs_reason(world: World) -> None:
     )
 
 
-def test_a_missing_permission_leaves_the_run_until_somebody_grants_it(world: World) -> None:
+def test_a_missing_permission_leaves_the_run_sharded(world: World) -> None:
     world.customizer.refusing = AccessDeniedError("no iam:PassRole")
     run = world.sharded()
     with pytest.raises(AccessDeniedError):
@@ -139,7 +137,7 @@ def test_a_missing_permission_leaves_the_run_until_somebody_grants_it(world: Wor
     assert ran(world.start(run.run_id)).state is RunState.TRAINING
 
 
-def test_a_full_account_is_noted_and_tried_again(world: World) -> None:
+def test_an_exhausted_quota_is_recorded_and_retried(world: World) -> None:
     world.customizer.refusing = QuotaExceededError("two jobs are running")
     run = world.sharded()
 
@@ -152,7 +150,7 @@ def test_a_full_account_is_noted_and_tried_again(world: World) -> None:
     assert (started.state, started.reason) == (RunState.TRAINING, "")
 
 
-def test_a_failed_run_says_so_again(world: World) -> None:
+def test_a_failed_run_is_published_again(world: World) -> None:
     run = world.sharded(b"broken\n")
 
     world.start(run.run_id)
@@ -160,15 +158,18 @@ def test_a_failed_run_says_so_again(world: World) -> None:
     assert world.events.published == [RunFailed(run_id=run.run_id, reason=run.reason)] * 2
 
 
-def test_what_was_bought_is_fixed_on_the_run(world: World) -> None:
+def test_models_and_token_limit_are_fixed_when_the_job_starts(world: World) -> None:
     run = world.training()
     world.plan = replace(world.plan, student="amazon.nova-lite-v1:0:300k", max_output_tokens=9)
+    world.customizer.end_job(job_of(run).job_name)
+    world.deploy(job_of(run).job_arn)
 
-    assert (run.teacher, run.student, run.max_output_tokens) == (TEACHER, STUDENT, 200)
-    assert world.run(run.run_id).serving.priced_as == STUDENT
+    deployed = world.run(run.run_id)
+    assert job_of(deployed).teacher == TEACHER
+    assert (deployed.serving.priced_as, deployed.serving.max_output_tokens) == (STUDENT, 200)
 
 
-def test_an_outage_leaves_the_run_for_the_retry(
+def test_an_outage_leaves_the_run_to_the_retry(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.sharded()
@@ -200,7 +201,7 @@ def _unavailable(*_: object) -> None:
     raise UnavailableError("not now")
 
 
-def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
+def test_two_concurrent_deliveries_make_one_move_and_one_job(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = world.sharded()
@@ -218,46 +219,47 @@ def test_of_two_deliveries_at_once_one_moves_the_run_and_both_mean_one_job(
 
 
 def _lost(*_: object) -> None:
-    raise ConflictError("move a run: somebody was first")
+    raise ConflictError("move a run: concurrent write")
 
 
 def priced(world: World, usd: float, key: str = "prompts/labels.jsonl", rows: int = 300) -> str:
-    """Take a prompt file in whose job is estimated at so many dollars."""
+    """Upload a prompt file and set the estimate of its job."""
     run = world.sharded(jsonl(labelled_rows(rows)), key)
-    dear = run.updated(world.clock.now()).model_copy(update={"estimated_usd": usd})
-    world.runs.replace(dear)
+    dataset = dataset_of(run).replace(estimated_usd=usd)
+    world.runs.replace(run.updated(world.clock.now()).replace(dataset=dataset))
     return run.run_id
 
 
-def test_what_exceeds_the_budget_fails_without_any_call(world: World) -> None:
+def test_a_job_over_budget_fails_without_any_call(world: World) -> None:
     run_id = priced(world, 100.01)
 
     failed = ran(world.start(run_id))
 
     assert (failed.state, world.customizer.calls) == (RunState.FAILED, 0)
-    assert failed.reason.startswith("the budget of 30 days is 100.00 USD, 0.00 are spent and this")
+    assert failed.reason.startswith(
+        "30-day budget exceeded: $0.00 of $100.00 spent, this job costs"
+    )
     assert world.events.of(RunFailed) == [RunFailed(run_id=run_id, reason=failed.reason)]
 
 
-def test_the_budget_is_of_all_jobs_together_and_forgets_after_30_days(world: World) -> None:
+def test_the_budget_covers_all_jobs_of_30_days(world: World) -> None:
     assert ran(world.start(priced(world, 60.0))).state is RunState.TRAINING
     second = priced(world, 60.0, "prompts/b.jsonl", 302)
     assert ran(world.start(second)).state is RunState.FAILED
 
     world.clock.advance(WINDOW)
-    lifecycle = RunLifecycle(world.runs, world.events, world.clock)
-    restart_run(second, again=False, lifecycle=lifecycle, deployments=world.customizer)
+    world.restart(second)
     assert ran(world.start(second)).state is RunState.TRAINING
 
 
-def test_a_job_is_paid_for_once_however_many_runs_and_retries_share_it(world: World) -> None:
+def test_a_shared_job_counts_once(world: World) -> None:
     for key in ("prompts/a.jsonl", "prompts/b.jsonl"):
         assert ran(world.start(priced(world, 60.0, key))).state is RunState.TRAINING
 
     assert world.spending.read().spent(world.clock.now()) == 60.0
 
 
-def test_what_bedrock_refuses_costs_nothing(world: World) -> None:
+def test_a_job_that_bedrock_rejects_costs_nothing(world: World) -> None:
     world.customizer.refusing = InvalidInputError("start the job: ValidationException")
     world.start(priced(world, 60.0))
 
@@ -265,10 +267,10 @@ def test_what_bedrock_refuses_costs_nothing(world: World) -> None:
     assert world.spending.read().purchases == ()
 
 
-def test_of_two_runs_that_start_together_both_are_counted(
+def test_two_runs_that_start_concurrently_are_both_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that read the spending before the other wrote it tries again."""
+    """The run that read the spending before the other wrote it is retried."""
     before = world.spending.read()
     one, other = priced(world, 60.0), priced(world, 60.0, "prompts/b.jsonl", 302)
     world.start(one)

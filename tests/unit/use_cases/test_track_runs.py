@@ -1,4 +1,4 @@
-"""The schedule: sees what sends no event, repeats what was lost, lets nobody wait for others."""
+"""The schedule: polls statuses, republishes lost events, isolates errors."""
 
 from datetime import timedelta
 
@@ -14,37 +14,43 @@ from search_router.domain.events import (
     RunFailed,
     UploadMissed,
 )
-from search_router.domain.lifecycle.deadlines import DEADLINES, DELETED
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.lifecycle.tracking import RECENT
+from search_router.domain.lifecycle.tracking import DEPLOYMENT_LISTED, RECENT, RUN_DEADLINES
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases.deployment_slots import MAX_DEPLOYMENTS
+from search_router.use_cases.deploy_model import MAX_DEPLOYMENTS
 from search_router.use_cases.evaluate_model import CLAIM
-from search_router.use_cases.open_runs import PATIENCE
-from search_router.use_cases.track_runs import UPLOAD_HORIZON, UPLOAD_PATIENCE
+from search_router.use_cases.track_runs import PATIENCE, UPLOAD_HORIZON, UPLOAD_PATIENCE
 from tests.fakes import START, UPLOAD_BUCKET, FakeModel, InMemoryRuns
-from tests.records import a_champion, a_run, an_evaluation, jsonl
+from tests.records import (
+    a_champion,
+    a_deployment,
+    a_run,
+    an_evaluation,
+    deployment_of,
+    job_of,
+    jsonl,
+)
 from tests.unit.use_cases.world import World, labelled_rows, ran, student
 
 JUST_BEFORE = PATIENCE - timedelta(seconds=1)
 
 
-def test_an_active_deployment_is_announced_because_bedrock_does_not(world: World) -> None:
+def test_an_active_deployment_is_published_because_bedrock_sends_no_event(world: World) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     states, errors = world.track()
 
     after = world.run(run.run_id)
-    assert (after.state, after.deployment_status) == (RunState.EVALUATING, "Active")
+    assert (after.state, deployment_of(after).status) == (RunState.EVALUATING, "Active")
     assert world.events.of(ModelDeployed) == [ModelDeployed(run_id=run.run_id)]
     assert (dict(states), errors) == ({"EVALUATING": 1}, [])
 
 
-def test_a_deployment_in_the_making_is_left_alone(world: World) -> None:
+def test_a_deployment_that_is_creating_changes_nothing(world: World) -> None:
     run = world.deploying()
 
     assert dict(world.track()[0]) == {"DEPLOYING": 1}
@@ -56,12 +62,12 @@ def test_a_deployment_in_the_making_is_left_alone(world: World) -> None:
 )
 def test_a_failed_deployment_fails_the_run(world: World, failure: str, reason: str) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name, "Failed", failure)
+    world.customizer.end_deployment(deployment_of(run).name, "Failed", failure)
 
     world.track()
 
     after = world.run(run.run_id)
-    assert (after.state, after.reason, after.deployment_status) == (
+    assert (after.state, after.reason, deployment_of(after).status) == (
         RunState.FAILED,
         reason,
         "Failed",
@@ -69,11 +75,11 @@ def test_a_failed_deployment_fails_the_run(world: World, failure: str, reason: s
     assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=reason)]
 
 
-def test_a_lost_job_event_is_made_up_for(world: World) -> None:
+def test_a_lost_job_event_is_repaired(world: World) -> None:
     completed = world.training()
     failed = world.training(jsonl(labelled_rows(200)))
-    world.customizer.end_job(completed.job_name)
-    world.customizer.end_job(failed.job_name, "Failed", "bad data")
+    world.customizer.end_job(job_of(completed).job_name)
+    world.customizer.end_job(job_of(failed).job_name, "Failed", "bad data")
 
     states, _ = world.track()
 
@@ -88,7 +94,7 @@ def test_a_lost_job_event_is_made_up_for(world: World) -> None:
         (RunState.EVALUATING, True, ModelEvaluated),
     ],
 )
-def test_a_lost_event_of_ours_is_repeated_after_some_patience(
+def test_a_lost_event_of_ours_is_published_again_after_some_time(
     world: World, state: RunState, evaluated: bool, event: type[RouterEvent]
 ) -> None:
     run = world.runs.create(a_run(state, evaluation=an_evaluation() if evaluated else None))
@@ -109,9 +115,7 @@ def test_a_lost_event_of_ours_is_repeated_after_some_patience(
 
 
 @pytest.mark.parametrize("state", [state for state in RunState if a_run(state).is_closed])
-def test_a_closed_run_is_left_in_peace_and_soon_not_even_read(
-    world: World, state: RunState
-) -> None:
+def test_a_closed_run_is_unchanged_and_soon_not_read(world: World, state: RunState) -> None:
     run = world.runs.create(a_run(state))
 
     assert dict(world.track()[0]) == {state.value: 1}
@@ -123,7 +127,7 @@ def test_a_closed_run_is_left_in_peace_and_soon_not_even_read(
     assert world.events.published == []
 
 
-def test_a_run_that_was_moved_while_it_was_settled_stays_on_the_list(world: World) -> None:
+def test_a_run_that_changed_while_it_was_closed_stays_open(world: World) -> None:
     run = world.runs.create(a_run(RunState.FAILED))
     world.runs.reopen(run.moved(RunState.SHARDED, world.clock.now()))
 
@@ -132,7 +136,7 @@ def test_a_run_that_was_moved_while_it_was_settled_stays_on_the_list(world: Worl
     assert [run.state for run in world.runs.open()] == [RunState.SHARDED]
 
 
-def test_a_closed_log_is_settled_when_it_is_no_news_any_more(world: World) -> None:
+def test_a_closed_log_leaves_the_worklist_when_it_is_not_recent(world: World) -> None:
     world.ledger.create(a_log("log-000000000001", LogState.ROUTED, 3))
     world.ledger.create(a_log("log-000000000002", LogState.ROUTING, 2))
 
@@ -143,14 +147,14 @@ def test_a_closed_log_is_settled_when_it_is_no_news_any_more(world: World) -> No
     assert dict(world.tick().logs) == {"ROUTING": 1}
 
 
-@pytest.mark.parametrize("state", DEADLINES)
-def test_nothing_waits_for_ever(world: World, state: RunState) -> None:
+@pytest.mark.parametrize("state", RUN_DEADLINES)
+def test_every_state_has_a_deadline(world: World, state: RunState) -> None:
     slow = world.customizer.deploy("slow", "model")
-    known = {"reason": "two jobs are running", "job_status": "InProgress"}
-    run = world.runs.create(a_run(state, deployment_arn=slow, **known))
+    deployment = a_deployment(slow) if a_run(state).deployment else None
+    run = world.runs.create(a_run(state, reason="two jobs are running", deployment=deployment))
     waits_for_a_person = state is RunState.AWAITING_APPROVAL
 
-    world.clock.advance(DEADLINES[state] - timedelta(seconds=1))
+    world.clock.advance(RUN_DEADLINES[state] - timedelta(seconds=1))
     world.track()
     assert world.run(run.run_id).state is state
 
@@ -160,53 +164,54 @@ def test_nothing_waits_for_ever(world: World, state: RunState) -> None:
     after = world.run(run.run_id)
     assert after.state is (RunState.REJECTED if waits_for_a_person else RunState.FAILED)
     if waits_for_a_person:
-        assert after.reason == "nobody approved it within 14 days"
+        assert after.reason == "not approved within 14 days"
     else:
-        assert f"it was {state} for" in after.reason
-        assert after.reason.endswith(": two jobs are running; the job is InProgress")
+        last = "; the job is InProgress" if run.training else ""
+        assert after.reason.startswith(f"still {state} after ")
+        assert after.reason.endswith(f": two jobs are running{last}")
 
 
-def test_a_deployment_that_somebody_deleted_ends_the_run(world: World) -> None:
+def test_a_deleted_deployment_fails_the_run(world: World) -> None:
     run = world.deploying()
-    world.customizer.tear_down(run.deployment_arn)
+    world.customizer.delete(deployment_of(run).arn)
 
     _, errors = world.track()
     assert [type(error) for error in errors] == [NotFoundError], "it may not be listed yet"
 
-    world.clock.advance(DELETED)
+    world.clock.advance(DEPLOYMENT_LISTED)
     states, errors = world.track()
 
     assert (dict(states), errors) == ({"FAILED": 1}, [])
-    reason = "its deployment was deleted before the model was evaluated"
+    reason = "the deployment was deleted before the evaluation"
     assert world.events.of(RunFailed) == [RunFailed(run_id=run.run_id, reason=reason)]
 
 
 def test_a_run_that_fails_after_it_deployed_leaves_no_deployment(world: World) -> None:
     run = world.evaluating()
-    world.clock.advance(DEADLINES[RunState.EVALUATING])
+    world.clock.advance(RUN_DEADLINES[RunState.EVALUATING])
 
     world.track()
     assert world.run(run.run_id).state is RunState.FAILED
     world.track()
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
-def test_a_failed_twin_leaves_the_champions_deployment_alone(world: World) -> None:
+def test_a_failed_run_keeps_the_deployment_that_the_champion_shares(world: World) -> None:
     champion = world.promoted()
     twin = world.evaluating(key="prompts/again.jsonl")
-    assert twin.deployment_arn == champion.deployment_arn
-    world.clock.advance(DEADLINES[RunState.EVALUATING])
+    assert deployment_of(twin).arn == deployment_of(champion).arn
+    world.clock.advance(RUN_DEADLINES[RunState.EVALUATING])
 
     world.track()
     world.track()
 
     assert world.run(twin.run_id).state is RunState.FAILED
-    assert world.customizer.torn_down == []
+    assert world.customizer.deleted == []
 
 
-def test_a_killed_evaluation_is_called_again_when_its_claim_has_run_out(world: World) -> None:
+def test_a_killed_evaluation_is_published_again_when_its_claim_expires(world: World) -> None:
     run = world.evaluating()
 
     def dying(_serving: ServingModel, _query: str) -> ModelReply:
@@ -229,7 +234,7 @@ def test_a_killed_evaluation_is_called_again_when_its_claim_has_run_out(world: W
 
 
 def deployed_champions(world: World, count: int) -> list[str]:
-    """Install champions that are all still deployed; return their deployments, oldest first."""
+    """Install champions with deployments; return the deployments' ARNs, oldest first."""
     arns = []
     for version in range(1, count + 1):
         arn = world.customizer.deploy(f"former-{version}", "model")
@@ -240,36 +245,38 @@ def deployed_champions(world: World, count: int) -> list[str]:
     return arns
 
 
-def test_old_deployments_make_room_for_the_next_model(world: World) -> None:
+def test_old_deployments_are_deleted_for_the_next_model(world: World) -> None:
     arns = deployed_champions(world, MAX_DEPLOYMENTS - 1)
     world.track()
-    assert world.customizer.torn_down == [], "nobody needs the place"
+    assert world.customizer.deleted == [], "no run needs a slot"
 
     world.training()
     world.track()
 
-    assert world.customizer.torn_down == arns[:1], "two places are free"
+    assert world.customizer.deleted == arns[:1], "two slots are free"
 
 
-def test_the_champion_its_predecessor_and_what_logs_are_routed_by_stay(world: World) -> None:
+def test_deployments_of_the_champion_its_predecessor_and_of_open_logs_are_kept(
+    world: World,
+) -> None:
     arns = deployed_champions(world, 4)
     for number in range(6):
-        world.customizer.deploy(f"somebody-elses-{number}", "model")
+        world.customizer.deploy(f"another-{number}", "model")
     log = a_log("log-000000000001", LogState.ROUTING, 1)
     world.ledger.create(log.model_copy(update={"champion_version": 1}))
     world.training()
 
     world.track()
 
-    assert world.customizer.torn_down == [arns[1]], "one is not enough, but all that is ours"
+    assert world.customizer.deleted == [arns[1]], "two are needed, but only one of ours is free"
 
 
-def test_a_model_that_found_no_place_is_deployed_when_there_is_one(world: World) -> None:
+def test_a_model_is_deployed_once_a_slot_is_free(world: World) -> None:
     deployed_champions(world, MAX_DEPLOYMENTS)
     run = world.training()
-    world.customizer.end_job(run.job_name)
-    world.deploy(run.job_arn)
-    assert world.run(run.run_id).reason == "deploy the model: no place is free"
+    world.customizer.end_job(job_of(run).job_name)
+    world.deploy(job_of(run).job_arn)
+    assert world.run(run.run_id).reason == "deploy the model: no slot is free"
 
     world.track()
     world.track()
@@ -277,11 +284,11 @@ def test_a_model_that_found_no_place_is_deployed_when_there_is_one(world: World)
     assert world.run(run.run_id).state is RunState.DEPLOYING
 
 
-def test_one_runs_trouble_does_not_keep_the_others_waiting(world: World) -> None:
+def test_an_error_of_one_run_does_not_stop_the_others(world: World) -> None:
     troubled = world.training()
     fine = world.training(jsonl(labelled_rows(200)))
-    del world.customizer.jobs[troubled.job_name]
-    world.customizer.end_job(fine.job_name)
+    del world.customizer.jobs[job_of(troubled).job_name]
+    world.customizer.end_job(job_of(fine).job_name)
 
     states, errors = world.track()
 
@@ -289,14 +296,12 @@ def test_one_runs_trouble_does_not_keep_the_others_waiting(world: World) -> None
     assert [type(error) for error in errors] == [NotFoundError]
 
 
-def test_a_run_that_somebody_else_moved_meanwhile_is_only_reported(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_concurrent_write_is_only_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     def lost(*_: object) -> None:
-        raise ConflictError("move a run: somebody was first")
+        raise ConflictError("move a run: concurrent write")
 
     monkeypatch.setattr(InMemoryRuns, "check", lost)
     _, errors = world.track()
@@ -305,7 +310,7 @@ def test_a_run_that_somebody_else_moved_meanwhile_is_only_reported(
     assert world.events.of(ModelDeployed) == [], "losing publishes nothing"
 
 
-def test_a_losers_deployment_is_torn_down_even_if_the_function_died(world: World) -> None:
+def test_a_rejected_runs_deployment_is_deleted_after_a_crash(world: World) -> None:
     run = world.deploying()
     rejected = run.updated(START).moved(RunState.EVALUATING, START).moved(RunState.REJECTED, START)
     world.runs = InMemoryRuns()
@@ -314,13 +319,13 @@ def test_a_losers_deployment_is_torn_down_even_if_the_function_died(world: World
     world.track()
     world.track()
 
-    assert world.customizer.torn_down == [run.deployment_arn]
-    assert world.run(run.run_id).torn_down
+    assert world.customizer.deleted == [deployment_of(run).arn]
+    assert deployment_of(world.run(run.run_id)).deleted
 
 
-def test_two_ticks_at_once_are_one(world: World) -> None:
+def test_a_repeated_tick_changes_nothing(world: World) -> None:
     run = world.deploying()
-    world.customizer.end_deployment(run.deployment_name)
+    world.customizer.end_deployment(deployment_of(run).name)
 
     world.track()
     world.track()
@@ -343,7 +348,7 @@ def a_log(log_id: str, state: LogState, parts: int) -> QueryLog:
     )
 
 
-def test_only_a_complete_log_that_nobody_closed_is_announced_again(world: World) -> None:
+def test_only_a_complete_unfinished_log_is_published_again(world: World) -> None:
     stuck = world.ledger.create(a_log("log-000000000001", LogState.ROUTING, 3))
     world.ledger.create(a_log("log-000000000002", LogState.ROUTING, 2))
     world.ledger.create(a_log("log-000000000003", LogState.ROUTED, 3))
@@ -358,8 +363,8 @@ def test_only_a_complete_log_that_nobody_closed_is_announced_again(world: World)
     assert world.events.published == [QueryLogPartsComplete(log_id=stuck.log_id)]
 
 
-def test_a_complete_log_whose_planner_died_is_announced_again_too(world: World) -> None:
-    """The parts can be in the ledger although the planner never said ROUTING."""
+def test_a_complete_log_whose_planner_died_is_published_again(world: World) -> None:
+    """The parts can be in the ledger although the log is not ROUTING."""
     stuck = world.ledger.create(a_log("log-000000000001", LogState.PLANNED, 3))
     world.clock.advance(PATIENCE)
 
@@ -368,7 +373,7 @@ def test_a_complete_log_whose_planner_died_is_announced_again_too(world: World) 
     assert world.events.published == [QueryLogPartsComplete(log_id=stuck.log_id)]
 
 
-def test_an_upload_whose_event_was_lost_is_announced_once_it_is_late(world: World) -> None:
+def test_an_upload_whose_event_was_lost_is_published_after_some_time(world: World) -> None:
     prompts = world.uploads.upload("prompts/a.jsonl", jsonl(labelled_rows(200)))
     log = world.uploads.upload("query-logs/a.jsonl", b"{}")
     world.uploads.upload("prompts/folder/", b"")
@@ -389,7 +394,7 @@ def test_an_upload_whose_event_was_lost_is_announced_once_it_is_late(world: Worl
     assert world.events.of(UploadMissed) == []
 
 
-def test_a_missed_upload_that_cannot_be_helped_is_counted_but_not_pushed_for_ever(
+def test_a_missed_upload_is_counted_but_not_published_indefinitely(
     world: World,
 ) -> None:
     world.uploads.upload("prompts/a.jsonl", b"")
@@ -426,7 +431,7 @@ def test_a_log_whose_planner_died_before_it_queued_every_split_is_planned_again(
     assert world.events.of(UploadMissed) == [UploadMissed.of(source)]
 
 
-def test_a_bus_that_cannot_be_reached_is_reported_with_what_was_counted(world: World) -> None:
+def test_an_unreachable_bus_is_reported_with_the_tally(world: World) -> None:
     world.ledger.create(a_log("log-000000000001", LogState.ROUTING, 3))
     world.runs.create(a_run(RunState.PROMOTED))
     world.clock.advance(PATIENCE)

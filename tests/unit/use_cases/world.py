@@ -19,19 +19,22 @@ from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
-from search_router.use_cases.deploy_model import deploy_model
-from search_router.use_cases.evaluate_model import EvaluationPlan, evaluate_model
+from search_router.use_cases.champion_moves import Approve, Rollback
+from search_router.use_cases.deploy_model import DeployModel, RunDeployments
+from search_router.use_cases.evaluate_model import EvaluateModel
 from search_router.use_cases.finish_query_log import FinishQueryLog
+from search_router.use_cases.judging import Judge, JudgePlan
 from search_router.use_cases.log_planning import SplitRules
-from search_router.use_cases.open_runs import Bedrock
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.promote_model import promote_model
+from search_router.use_cases.promote_model import PromoteModel
+from search_router.use_cases.restart_run import RestartRun
 from search_router.use_cases.route_api import RoutedQuery, RouteQuery
 from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
+from search_router.use_cases.run_lifecycle import RunLifecycle
 from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
 from search_router.use_cases.split_query_log import SplitQueryLog
-from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
-from search_router.use_cases.track_runs import track_runs
+from search_router.use_cases.start_distillation import DistillationPlan, StartDistillation
+from search_router.use_cases.track_runs import TrackRuns
 from tests.fakes import (
     UPLOAD_BUCKET,
     FakeModel,
@@ -49,7 +52,16 @@ from tests.fakes import (
     VirtualClock,
     reply,
 )
-from tests.records import MODALITIES, STUDENT, TEACHER, conversation, jsonl, label
+from tests.records import (
+    MODALITIES,
+    STUDENT,
+    TEACHER,
+    conversation,
+    deployment_of,
+    job_of,
+    jsonl,
+    label,
+)
 
 AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
@@ -104,7 +116,8 @@ class World:
     shadow_fraction: float = 0.0
     local_tier_max_error: float = 0.045
     plan: DistillationPlan = PLAN
-    evaluation_plan: EvaluationPlan = field(default_factory=EvaluationPlan)
+    baseline: str = ""
+    judge_plan: JudgePlan = field(default_factory=JudgePlan)
     rules: PromotionRules = field(default_factory=PromotionRules)
 
     def __post_init__(self) -> None:
@@ -142,6 +155,18 @@ class World:
         )
         self.route_query = RouteQuery(self.champions, self.caches, self.local_models)
 
+    @property
+    def lifecycle(self) -> RunLifecycle:
+        return RunLifecycle(self.runs, self.events, self.clock)
+
+    @property
+    def run_deployments(self) -> RunDeployments:
+        return RunDeployments(self.lifecycle, self.customizer)
+
+    @property
+    def judge(self) -> Judge:
+        return Judge(self.judge_plan, self.judges, self.objects)
+
     def shard(self, source: ObjectRef) -> Run | Ignored:
         return shard_prompts(
             source,
@@ -156,67 +181,50 @@ class World:
         )
 
     def start(self, run_id: str) -> Run | Ignored:
-        return start_distillation(
-            run_id,
-            plan=self.plan,
-            runs=self.runs,
-            spending=self.spending,
-            models=self.customizer,
-            jobs=self.customizer,
-            events=self.events,
-            clock=self.clock,
+        start = StartDistillation(
+            self.plan, self.lifecycle, self.spending, models=self.customizer, jobs=self.customizer
         )
+        return start(run_id)
 
     def deploy(self, job_arn: str) -> list[Run] | Ignored:
-        return deploy_model(
-            job_arn,
-            runs=self.runs,
-            jobs=self.customizer,
-            deployments=self.customizer,
-            events=self.events,
-            clock=self.clock,
-        )
+        return DeployModel(self.run_deployments, self.customizer)(job_arn)
 
     def track(self) -> tuple[Counter[str], list[SearchRouterError]]:
         tracking = self.tick()
         return tracking.runs, tracking.errors
 
     def tick(self) -> Tracking:
-        return track_runs(
-            UPLOAD_BUCKET,
-            runs=self.runs,
+        track = TrackRuns(
+            upload_bucket=UPLOAD_BUCKET,
+            lifecycle=self.lifecycle,
+            run_deployments=self.run_deployments,
+            jobs=self.customizer,
+            judge=self.judge,
             champions=self.champions,
             ledger=self.ledger,
             uploads=self.uploads,
-            bedrock=Bedrock(self.customizer, self.customizer, self.judges),
-            objects=self.objects,
-            events=self.events,
-            clock=self.clock,
         )
+        return track()
 
     def evaluate(self, run_id: str) -> Run | Ignored:
-        return evaluate_model(
-            run_id,
-            plan=self.evaluation_plan,
-            runs=self.runs,
-            champions=self.champions,
-            objects=self.objects,
-            model=self.model,
-            judges=self.judges,
-            events=self.events,
-            clock=self.clock,
+        evaluate = EvaluateModel(
+            self.baseline, self.lifecycle, self.champions, self.objects, self.judge
         )
+        return evaluate(run_id, self.model)
 
     def promote(self, run_id: str) -> Run | Ignored:
-        return promote_model(
-            run_id,
-            rules=self.rules,
-            runs=self.runs,
-            champions=self.champions,
-            deployments=self.customizer,
-            events=self.events,
-            clock=self.clock,
-        )
+        decide = PromoteModel(self.rules, self.lifecycle, self.champions, self.run_deployments)
+        return decide(run_id)
+
+    def approve(self, run_id: str) -> Run:
+        return Approve(self.champions, self.lifecycle)(run_id, "approved")
+
+    def roll_back(self, version: int | None = None) -> int:
+        roll_back = Rollback(self.champions, self.customizer, self.clock)
+        return roll_back(version, "it was worse").version
+
+    def restart(self, run_id: str, *, again: bool = False) -> Run:
+        return RestartRun(self.run_deployments)(run_id, again=again)
 
     def split(self, source: ObjectRef) -> QueryLog | Ignored:
         return self.split_query_log(source)
@@ -264,14 +272,14 @@ class World:
     def deploying(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
         """Bring a run to DEPLOYING."""
         run = self.training(body, key)
-        self.customizer.end_job(run.job_name)
-        self.deploy(run.job_arn)
+        self.customizer.end_job(job_of(run).job_name)
+        self.deploy(job_of(run).job_arn)
         return self.run(run.run_id)
 
     def evaluating(self, body: bytes | None = None, key: str = "prompts/labels.jsonl") -> Run:
         """Bring a run to EVALUATING, not measured yet."""
         run = self.deploying(body, key)
-        self.customizer.end_deployment(run.deployment_name)
+        self.customizer.end_deployment(deployment_of(run).name)
         self.track()
         return self.run(run.run_id)
 

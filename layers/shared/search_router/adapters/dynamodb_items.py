@@ -1,6 +1,6 @@
 """The items of the state table.
 
-    pk                 sk            what
+    pk                 sk            item
     RUNS               <run-id>      a run
     JOB#<job-name>     <run-id>      a run that waits for the job
     CHAMPION           CURRENT       the champion pointer
@@ -66,22 +66,22 @@ def read_document(item: Item, kind: type[RecordT]) -> RecordT:
         ) from None
 
 
-def put(table: str, item: Item, **condition: Any) -> Any:
-    """Return the step of a transaction that writes an item."""
-    return {"Put": {"TableName": table, "Item": item, **condition}}
-
-
 def run_item(run: "Run") -> Item:
     """Return a run as an item."""
     return document_item(RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
 
 
 def revision_condition(run: "Run") -> Item:
-    """Return the condition that the stored run is the revision that `run` was made from."""
+    """Return the condition that the stored run is the revision before this one."""
     return {
         "ConditionExpression": "revision = :before",
         "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
     }
+
+
+def put(table: str, item: Item, **condition: Any) -> Any:
+    """Return the step of a transaction that writes an item."""
+    return {"Put": {"TableName": table, "Item": item, **condition}}
 
 
 def remove_from_worklist(

@@ -1,4 +1,4 @@
-"""Runs in the state table, moved only by conditional writes."""
+"""Runs and the cost of their jobs in the state table, replaced by conditional writes."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     RUNS,
+    document_item,
     get_item,
     key,
     put,
@@ -16,24 +17,26 @@ from search_router.adapters.dynamodb_items import (
     revision_condition,
     run_item,
 )
-from search_router.domain.errors import ConflictError
+from search_router.domain.errors import ConflictError, UnavailableError
+from search_router.domain.lifecycle.budget import Spending
 from search_router.domain.lifecycle.runs import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _OPEN = "OPEN"
+_SPENDING = ("SPENDING", "CURRENT")
 
 
 class DynamoRunRepository:
-    """Stores runs; `revision` decides who may replace one."""
+    """Stores runs; writes are conditional on `revision`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
     def create(self, run: Run) -> Run:
-        """Store a new run, or return the one already stored under its id."""
+        """Store a new run, or return the one stored under its id."""
         try:
             with aws_errors("create a run"):
                 self._client.transact_write_items(
@@ -50,12 +53,12 @@ class DynamoRunRepository:
         return run
 
     def get(self, run_id: str) -> Run | None:
-        """Read a run as it is now."""
+        """Read a run consistently."""
         item = get_item(self._client, self._table, RUNS, run_id)
         return read_document(item, Run) if item else None
 
     def replace(self, run: Run) -> None:
-        """Store a run's next revision; our own repeated write is no conflict."""
+        """Store a run's next revision; repeating the same write is no conflict."""
         try:
             with aws_errors("move a run"):
                 self._client.put_item(
@@ -66,7 +69,7 @@ class DynamoRunRepository:
                 raise
 
     def reopen(self, run: Run) -> None:
-        """Store a run's next revision and list it among the open ones, in one write."""
+        """Store a run's next revision and add it to the open runs, in one write."""
         with aws_errors("reopen a run"):
             self._client.transact_write_items(
                 TransactItems=[
@@ -76,7 +79,7 @@ class DynamoRunRepository:
             )
 
     def open(self) -> Iterator[Run]:
-        """Yield the runs on the list of open ones."""
+        """Yield the open runs."""
         for item in list(query_items(self._client, self._table, _OPEN)):
             if (run := self.get(item["sk"]["S"])) is not None:
                 yield run
@@ -93,8 +96,8 @@ class DynamoRunRepository:
         )
 
     def record_job(self, job_name: str, run_id: str) -> None:
-        """Note that a run waits for a job."""
-        with aws_errors("enter a job"):
+        """Record that a run waits for a job."""
+        with aws_errors("record a job"):
             self._client.put_item(TableName=self._table, Item=key(f"JOB#{job_name}", run_id))
 
     def runs_of_job(self, job_name: str) -> Sequence[str]:
@@ -103,7 +106,34 @@ class DynamoRunRepository:
         return [item["sk"]["S"] for item in items]
 
     def all(self) -> Iterator[Run]:
-        """Yield every run, oldest first; the ids they are stored by are hashes."""
+        """Yield every run, oldest first; the sort keys are hashes."""
         items = query_items(self._client, self._table, RUNS)
         runs = [read_document(item, Run) for item in items]
         yield from sorted(runs, key=lambda run: (run.created_at, run.run_id))
+
+
+class DynamoSpendingLedger:
+    """Stores the spending in one item; writes are conditional on `revision`."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def read(self) -> Spending:
+        """Read the spending, which is empty before the first job."""
+        item = get_item(self._client, self._table, *_SPENDING)
+        return read_document(item, Spending) if item else Spending()
+
+    def replace(self, spending: Spending) -> None:
+        """Store the next revision; raises UnavailableError after a concurrent write."""
+        try:
+            with aws_errors("record a purchase"):
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=document_item(*_SPENDING, spending, revision=spending.revision),
+                    ConditionExpression="attribute_not_exists(pk) OR revision = :before",
+                    ExpressionAttributeValues={":before": {"N": str(spending.revision - 1)}},
+                )
+        except ConflictError:
+            if self.read() != spending:  # repeating the same write is no conflict
+                raise UnavailableError("record a purchase: concurrent write") from None

@@ -1,7 +1,7 @@
-"""Answers of models to the holdout, kept by the hundred, so that nothing is asked or paid twice.
+"""The holdout of a run: its labels, and the stored answers of models to its queries.
 
-Every hundred lies under a fixed key and is written once: a retry asks only what is missing, and
-every attempt scores the same answers.
+Answers are stored in objects of a hundred, under fixed keys that are written once. A retry asks
+only the queries without a stored answer, and every attempt scores the same answers.
 """
 
 import json
@@ -13,36 +13,41 @@ from pydantic import TypeAdapter
 
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, TransientError
+from search_router.domain.intake.prompt_files import PromptFile, read_prompts
+from search_router.domain.lifecycle.evaluation import References
+from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import Decision, ModelAnswer, ModelReply
+from search_router.domain.serving.decisions import Decision, ModelAnswer, ModelReply, Status
 from search_router.domain.streams import batched
+from search_router.domain.weights import Weights
 from search_router.ports import ObjectStore
 
 ANSWERS_PER_OBJECT = 100
+_TEACHER = "references"
 _TEXT = "text"
 _DECISIONS = TypeAdapter(dict[str, Decision])
 
 
 class TimeIsUpError(TransientError):
-    """The function has no time left to ask every query; what is complete is kept."""
+    """The function's time ran out before every query was answered; complete objects are stored."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """The answers of one run's evaluation; `kept` counts the objects that this attempt wrote."""
+    """The answers in one run's evaluation; `written` counts the objects of this attempt."""
 
     run_id: str
     objects: ObjectStore
     model: Model
-    kept: int = 0
+    written: int = 0
 
     def of(self, name: str, serving: ServingModel, queries: Collection[str]) -> dict[str, Decision]:
-        """Return one model's answer to every query, in their order, asking those not kept yet.
+        """Return one model's answer to every query, in their order; ask those not stored yet.
 
         Raises TimeIsUpError, another TransientError of the model, or NotFoundError for a model that
-        is not there.
+        does not exist.
         """
         decisions: dict[str, Decision] = {}
         for index, batch in enumerate(batched(queries, ANSWERS_PER_OBJECT)):
@@ -51,11 +56,11 @@ class Answers:
         return {query: decisions[query] for query in queries}
 
     def texts(self, name: str, queries: Collection[str]) -> dict[str, str]:
-        """Return what a model said to every query, in its own words; all must be kept already."""
+        """Return a model's response text to every query; all of them must be stored."""
         found: dict[str, str] = {}
         for index in range(math.ceil(len(queries) / ANSWERS_PER_OBJECT)):
-            kept = json.loads(self.objects.get(self._key(name, index)))
-            found.update({query: answer.get(_TEXT, "") for query, answer in kept.items()})
+            stored = json.loads(self.objects.get(self._key(name, index)))
+            found.update({query: answer.get(_TEXT, "") for query, answer in stored.items()})
         return {query: found[query] for query in queries}
 
     def _key(self, name: str, index: int) -> str:
@@ -63,18 +68,18 @@ class Answers:
 
     def _ask(self, key: str, queries: list[str], serving: ServingModel) -> dict[str, Decision]:
         by_key = {normalised_query(query): query for query in queries}
-        listening = _Listening(self.model)
-        routing = route(by_key, serving, listening, NoCache())
+        model = _RecordingModel(self.model)
+        routing = route(by_key, serving, model, NoCache())
         if routing.pending:
-            raise routing.problem or TimeIsUpError("no time was left to ask every query")
+            raise routing.problem or TimeIsUpError("time ran out before every query was answered")
         answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
-        kept = {
-            query: {**asdict(answers[query]), _TEXT: listening.texts.get(key, "")}
+        stored = {
+            query: {**asdict(answers[query]), _TEXT: model.texts.get(key, "")}
             for key, query in by_key.items()
         }
-        body = json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
+        body = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
         self.objects.put_once(key, body, metadata={})
-        self.kept += 1
+        self.written += 1
         return self._read(key) or answers
 
     def _read(self, key: str) -> dict[str, Decision] | None:
@@ -85,8 +90,8 @@ class Answers:
 
 
 @dataclass(slots=True)
-class _Listening:
-    """A model whose own words are remembered beside what is made of them."""
+class _RecordingModel:
+    """A model that records its response texts."""
 
     model: Model
     texts: dict[str, str] = field(default_factory=dict)
@@ -99,3 +104,56 @@ class _Listening:
             if isinstance(reply, ModelReply):
                 self.texts[query] = reply.text
             yield query, reply
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledHoldout:
+    """The labelled queries of the holdout, and the sources of their labels."""
+
+    labels: dict[str, Weights]
+    source: References
+
+
+def labelled_holdout(answers: Answers, serving: ServingModel, teacher: str) -> LabelledHoldout:
+    """Return the holdout of the run that `serving` was trained in.
+
+    The teacher labels the unlabelled rows with the detailed prompt, at the evaluation's pace; its
+    answers are stored too. A row without a valid answer is left out.
+    """
+    rows = _rows(answers, serving)
+    missing = [query for query, label in rows.items() if label is None]
+    labels = {query: label for query, label in rows.items() if label is not None}
+    from_file = len(labels)
+    if not missing:
+        return LabelledHoldout(labels, References(from_file=from_file))
+    replies = answers.of(_TEACHER, with_detailed_prompt(teacher, serving), missing)
+    usable = {q: reply.weights for q, reply in replies.items() if reply.status != Status.FALLBACK}
+    labels |= usable
+    return LabelledHoldout(
+        {query: labels[query] for query in rows if query in labels},
+        References(
+            from_file=from_file,
+            from_teacher=len(usable),
+            unusable=len(missing) - len(usable),
+            teacher=teacher,
+            cost_usd=sum(reply.cost_usd for reply in replies.values()),
+        ),
+    )
+
+
+def with_detailed_prompt(model_id: str, serving: ServingModel) -> ServingModel:
+    """Return a foundation model's serving settings for the same modalities and prior."""
+    return ServingModel(
+        model_id=model_id,
+        priced_as=model_id,
+        system_prompt=teacher_prompt(serving.modalities, with_reasoning=False),
+        modalities=serving.modalities,
+        max_output_tokens=MAX_LABEL_TOKENS,
+        prior=serving.prior,
+    )
+
+
+def _rows(answers: Answers, serving: ServingModel) -> dict[str, Weights | None]:
+    data = answers.objects.get(naming.run_key(answers.run_id, "holdout.jsonl"))
+    file = PromptFile("holdout.jsonl", is_packed=False, read=lambda: [data])
+    return {record.query: record.weights for record in read_prompts(file, serving.modalities)}

@@ -1,4 +1,4 @@
-"""How the champion pointer moves: by a promotion, by a person's approval, by a rollback."""
+"""Moves of the champion pointer: by promotion, by an operator's approval or rollback."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ def promote(
     run: Run,
     current: Champion | None,
     reason: str,
-    *,
     champions: ChampionRepository,
     lifecycle: RunLifecycle,
 ) -> Run:
-    """Make a run's model the champion in one write; raises ConflictError if another came first.
+    """Make a run's model the champion in one write.
 
-    Version numbers are never used again: after a rollback the next champion gets a new one.
+    A version number is never reused, also after a rollback. Raises ConflictError if the champion
+    changed meanwhile.
     """
-    now = lifecycle.clock.now()
+    now = lifecycle.now
     champion = Champion(
         version=champions.last_version() + 1,
         run_id=run.run_id,
@@ -29,68 +29,71 @@ def promote(
         promoted_at=now,
         previous_version=current.version if current else None,
     )
-    promoted = run.moved(RunState.PROMOTED, now, reason=reason, champion_version=champion.version)
+    promoted = run.moved(RunState.PROMOTED, now, reason, champion_version=champion.version)
     champions.promote(champion, current, promoted)
     lifecycle.publish(promoted)
     return promoted
 
 
 def is_stale(run: Run, current: Champion | None) -> bool:
-    """Tell whether a run was compared with another champion than the one it would replace.
+    """Whether a run was compared with another champion than the current one.
 
-    A model is not compared with itself, nor with one of other modalities.
+    A model is compared neither with itself nor with a model of other modalities.
     """
-    if current is None or current.serving.modalities != run.modalities:
+    serving = run.serving
+    if current is None or current.serving.modalities != serving.modalities:
         return False
-    if current.serving.model_id == run.deployment_arn:
+    if current.serving.model_id == serving.model_id:
         return False
     compared_with = run.evaluation.champion_version if run.evaluation else None
     return compared_with != current.version
 
 
-def approve(
-    run_id: str, reason: str, *, champions: ChampionRepository, lifecycle: RunLifecycle
-) -> Run:
-    """Promote a run that awaits a person's approval.
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Promotes a run that awaits an operator's approval."""
 
-    A run that was compared with a former champion is compared again instead, and awaits approval
-    once more. Raises NotFoundError for an unknown run, InvalidInputError for one that awaits none.
-    """
-    run = lifecycle.runs.get(run_id)
-    if run is None:
-        raise NotFoundError(f"there is no run {run_id}")
-    if run.state is not RunState.AWAITING_APPROVAL:
-        why = f": {run.reason}" if run.reason else ""
-        raise InvalidInputError(f"{run_id} does not await approval, it is {run.state}{why}")
-    current = champions.current()
-    if is_stale(run, current):
-        return lifecycle.move(run, RunState.EVALUATING, evaluation=None, reason="")
-    return promote(run, current, reason, champions=champions, lifecycle=lifecycle)
+    champions: ChampionRepository
+    lifecycle: RunLifecycle
+
+    def __call__(self, run_id: str, reason: str) -> Run:
+        """Promote the run, or evaluate it again if the champion changed since its comparison.
+
+        Raises NotFoundError for an unknown run, InvalidInputError for one that awaits no approval.
+        """
+        run = self.lifecycle.find(run_id)
+        if run.state is not RunState.AWAITING_APPROVAL:
+            why = f" ({run.reason})" if run.reason else ""
+            raise InvalidInputError(f"run does not await approval: {run_id} is {run.state}{why}")
+        current = self.champions.current()
+        if is_stale(run, current):
+            return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
+        return promote(run, current, reason, self.champions, self.lifecycle)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Takes the pointer back to a champion that served before."""
+    """Moves the pointer back to a former champion."""
 
     champions: ChampionRepository
     deployments: Deployments
     clock: Clock
 
-    def to(self, version: int | None, reason: str) -> Champion:
-        """Let a former champion serve again, by default the one before the present one.
+    def __call__(self, version: int | None, reason: str) -> Champion:
+        """Make a former champion serve from the next query on; None means the previous one.
 
-        One write; from the next query on it answers, with its own prompt. Raises InvalidInputError
-        if there is none, or if its deployment is not there to answer.
+        Raises InvalidInputError if there is no such version, or if its deployment is not Active.
         """
         current = self.champions.current()
         if current is None:
-            raise InvalidInputError("nothing serves yet, so there is nothing to roll back")
+            raise InvalidInputError("no champion serves, so there is no version to roll back to")
         wanted = current.previous_version if version is None else version
         former = self.champions.version(wanted) if wanted is not None else None
         if former is None:
-            raise InvalidInputError(f"version {current.version} has no such predecessor: {wanted}")
+            missing = "no previous version" if wanted is None else f"version not found: {wanted}"
+            raise InvalidInputError(f"{missing}. List them with `search-router champions`.")
         if former.version == current.version:
-            raise InvalidInputError(f"version {current.version} serves already")
+            raise InvalidInputError(f"version {current.version} is the current champion")
         self._require_deployment(former)
         move = ChampionMove(
             moved_at=self.clock.now(),
@@ -102,14 +105,12 @@ class Rollback:
         return former
 
     def _require_deployment(self, former: Champion) -> None:
-        again = "upload its prompt file again: the model is deployed anew without a new job"
         try:
-            deployment = self.deployments.deployment(former.serving.model_id)
+            status = self.deployments.deployment(former.serving.model_id).status
         except NotFoundError:
+            status = "deleted"
+        if status != DeploymentStatus.ACTIVE:
             raise InvalidInputError(
-                f"the deployment of version {former.version} was removed; {again}"
-            ) from None
-        if deployment.status != DeploymentStatus.ACTIVE:
-            raise InvalidInputError(
-                f"the deployment of version {former.version} is {deployment.status}; {again}"
+                f"deployment of version {former.version} is {status}. Upload its prompt file again "
+                "to deploy the model anew without a new job."
             )

@@ -1,9 +1,10 @@
-"""A model is deployed: measure it on the holdout, beside the base student and the champion."""
+"""ModelDeployed: score the model, the base student and the champion on the holdout."""
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from search_router.domain import naming
 from search_router.domain.errors import (
@@ -13,243 +14,220 @@ from search_router.domain.errors import (
     PermanentError,
     TransientError,
 )
+from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
     BASE,
     BASELINE,
     CANDIDATE,
     CHAMPION,
     Evaluation,
+    NoiseCeiling,
 )
-from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.scoring import compare, score, side_by_side
 from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.scores import LocalTierScores, score_local_model
 from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.cascade import Model
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, ModelReply
-from search_router.ports import (
-    ChampionRepository,
-    Clock,
-    EvaluationJobs,
-    EventPublisher,
-    ObjectStore,
-    RunRepository,
+from search_router.ports import ChampionRepository, ObjectStore
+from search_router.use_cases.answers import (
+    Answers,
+    LabelledHoldout,
+    TimeIsUpError,
+    labelled_holdout,
+    with_detailed_prompt,
 )
-from search_router.use_cases.answers import Answers, TimeIsUpError
-from search_router.use_cases.judging import JudgePlan, start_judging
+from search_router.use_cases.judging import Judge
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.references import LabelledHoldout, detailed, labelled_holdout
 from search_router.use_cases.run_lifecycle import RunLifecycle
-from search_router.use_cases.scorecard import Scorecard
 
 CLAIM = timedelta(minutes=5)
 _RENEWAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationPlan:
-    """The settings of every evaluation; an empty `baseline` means that there is none."""
+class EvaluateModel:
+    """Evaluates runs; without a `baseline` model only student and champion are compared."""
 
-    baseline: str = ""
-    judge: JudgePlan = field(default_factory=JudgePlan)
+    baseline: str
+    lifecycle: RunLifecycle
+    champions: ChampionRepository
+    objects: ObjectStore
+    judge: Judge
 
+    def __call__(self, run_id: str, model: Model) -> Run | Ignored:
+        """Score the run's model and its rivals, and record the evaluation on the run.
 
-def evaluate_model(
-    run_id: str,
-    *,
-    plan: EvaluationPlan,
-    runs: RunRepository,
-    champions: ChampionRepository,
-    objects: ObjectStore,
-    model: Model,
-    judges: EvaluationJobs,
-    events: EventPublisher,
-    clock: Clock,
-) -> Run | Ignored:
-    """Score the run's candidate and its rivals and record the evaluation on the run.
+        One attempt at a time works on a run; its claim expires soon after it dies. An attempt whose
+        time is up publishes ModelDeployed for the next one, which continues with the stored
+        answers. Raises TransientError when a model could not answer, or when the time was too
+        short for any progress.
+        """
+        run = self.lifecycle.runs.get(run_id)
+        if run is None:
+            return Ignored("unknown run")
+        if run.state is not RunState.EVALUATING or run.training is None:
+            return Ignored(f"the run is {run.state}, not EVALUATING")
+        if run.evaluation is not None:
+            self.lifecycle.publish(run)
+            return run
+        if run.evaluating_until is not None and self.lifecycle.now < run.evaluating_until:
+            return Ignored("the run is being evaluated")
+        return self._attempt(_Claim(run, self.lifecycle, model), run.training.teacher)
 
-    One attempt at a time works on a run; its claim runs out soon after it dies. An attempt whose
-    time is up calls for the next one, which goes on where it stopped. Raises TransientError when a
-    model could not answer, or when an attempt's time was too short to get anywhere.
-    """
-    run = runs.get(run_id)
-    if run is None:
-        return Ignored("unknown run")
-    lifecycle = RunLifecycle(runs, events, clock)
-    if refusal := _refusal(run, clock.now()):
-        return Ignored(refusal)
-    if run.evaluation is not None:
-        lifecycle.publish(run)
-        return run
-    claim = _Claim(run, lifecycle)
-    claim.renew()
-    answers = Answers(run_id, objects, _Renewing(model, claim))
-    try:
-        return _attempt(claim, plan, champions.current(), objects, answers, judges)
-    except ConflictError:
-        raise  # the claim is another's by now
-    except PermanentError as error:
-        return lifecycle.move(claim.run, RunState.FAILED, reason=str(error))
-    except TimeIsUpError:
-        return _go_on_later(claim, answers)
-    except Exception:
-        claim.release()
-        raise
+    def _attempt(self, claim: "_Claim", teacher: str) -> Run:
+        claim.renew()
+        answers = Answers(claim.run.run_id, self.objects, claim)
+        try:
+            return self._evaluate(claim, answers, teacher)
+        except ConflictError:
+            raise  # another attempt has the claim
+        except PermanentError as error:
+            failed = claim.run.moved(RunState.FAILED, self.lifecycle.now, str(error))
+            return self.lifecycle.move(failed)
+        except TimeIsUpError:
+            return self._continue_later(claim, answers)
+        except Exception:
+            claim.release()
+            raise
 
-
-def _attempt(
-    claim: "_Claim",
-    plan: EvaluationPlan,
-    champion: Champion | None,
-    objects: ObjectStore,
-    answers: Answers,
-    judges: EvaluationJobs,
-) -> Run:
-    """Measure all models, have them judged, and record it; without any label, reject the run."""
-    run = claim.run
-    holdout = labelled_holdout(run, objects, answers)
-    if not holdout.labels:
-        reason = "no row of the holdout has a label, nor could the teacher give one"
-        return claim.lifecycle.move(claim.run, RunState.REJECTED, reason=reason)
-    evaluation = _evaluate(run, plan, champion, holdout, objects, answers, claim.lifecycle.clock)
-    judging = start_judging(
-        run,
-        holdout.labels,
-        evaluation,
-        plan.judge,
-        jobs=judges,
-        objects=objects,
-        answers=answers,
-    )
-    return _conclude(claim, evaluation, judging)
-
-
-def _refusal(run: Run, now: datetime) -> str | None:
-    """Say why there is nothing to evaluate now."""
-    if run.state is not RunState.EVALUATING:
-        return f"the run is {run.state}, not EVALUATING"
-    is_claimed = run.evaluating_until is not None and now < run.evaluating_until
-    return "the run is being evaluated" if is_claimed and run.evaluation is None else None
-
-
-def _conclude(claim: "_Claim", evaluation: Evaluation, judging: tuple[JudgeJob, ...]) -> Run:
-    """Record the evaluation, and which jobs judge it."""
-    evaluated = claim.lifecycle.update(
-        claim.run,
-        evaluation=evaluation,
-        judging=judging,
-        judging_since=claim.lifecycle.clock.now(),
-        evaluating_until=None,
-    )
-    claim.lifecycle.publish(evaluated)
-    return evaluated
-
-
-def _go_on_later(claim: "_Claim", answers: Answers) -> Run:
-    """Call for the next attempt if this one came any further; raises TimeIsUpError otherwise."""
-    run = claim.release()
-    if not answers.kept:
-        raise TimeIsUpError("the time was too short for a hundred answers")
-    claim.lifecycle.publish(run)
-    return run
-
-
-def _evaluate(
-    run: Run,
-    plan: EvaluationPlan,
-    champion: Champion | None,
-    holdout: LabelledHoldout,
-    objects: ObjectStore,
-    answers: Answers,
-    clock: Clock,
-) -> Evaluation:
-    base = run.serving.model_copy(update={"model_id": foundation_model_id(run.student)})
-    rival = _rival(run, champion)
-    card = Scorecard(run, holdout, objects)
-    card.add(CANDIDATE, run.serving, answers.of(CANDIDATE, run.serving, holdout.labels))
-    card.add(BASE, base, answers.of(BASE, base, holdout.labels))
-    if rival is not None and (found := _champions_answers(rival, holdout, answers)) is not None:
-        card.add(CHAMPION, rival.serving, found)
-    if plan.baseline:
-        large = detailed(plan.baseline, run)
-        card.add(BASELINE, large, answers.of(BASELINE, large, holdout.labels))
-    evaluation = card.evaluation(rival.version if rival else None)
-    return evaluation.model_copy(update={"local_tier": _local_tier(run, holdout, objects, clock)})
-
-
-def _local_tier(
-    run: Run, holdout: LabelledHoldout, objects: ObjectStore, clock: Clock
-) -> LocalTierScores | None:
-    """Score the run's local model, if it has one that can be read."""
-    if not run.local_model:
-        return None
-    with suppress(PermanentError):
-        artifact = objects.get(naming.local_model_key(run.local_model))
-        model = unpack(artifact, run.modalities)
-        start = clock.monotonic()
-        for query in holdout.labels:
-            model.answer(query)
-        microseconds = 1_000_000 * (clock.monotonic() - start) / len(holdout.labels)
-        scores = score_local_model(
-            run.local_model, model, holdout.labels, run.prior, round(microseconds, 1)
+    def _evaluate(self, claim: "_Claim", answers: Answers, teacher: str) -> Run:
+        """Score all models and start the judge; reject a run without a labelled holdout."""
+        run, lifecycle = claim.run, self.lifecycle
+        serving, champion = run.serving, self.champions.current()
+        holdout = labelled_holdout(answers, serving, teacher)
+        if not holdout.labels:
+            reason = "no row of the holdout has a label, and the teacher gave none"
+            return lifecycle.move(claim.run.moved(RunState.REJECTED, lifecycle.now, reason))
+        evaluation = self._score(run, holdout, answers, _rival(serving, champion))
+        judging = self.judge.start(
+            answers, holdout.labels, evaluation, serving.modalities, lifecycle.now
         )
-        trained = {"held_out_patterns": run.held_out_patterns, "answers": run.local_answers}
-        return scores.model_copy(update=trained)
-    return None
+        return lifecycle.move(claim.run.evaluated(evaluation, judging, lifecycle.now))
 
+    def _continue_later(self, claim: "_Claim", answers: Answers) -> Run:
+        run = claim.release()
+        if not answers.written:
+            raise TimeIsUpError("time ran out before a hundred queries were answered")
+        self.lifecycle.publish(run)
+        return run
 
-def _champions_answers(
-    rival: Champion, holdout: LabelledHoldout, answers: Answers
-) -> dict[str, Decision] | None:
-    """Ask the champion; one whose deployment is gone can neither serve nor win."""
-    with suppress(NotFoundError):
-        return answers.of(f"{CHAMPION}-{rival.version}", rival.serving, holdout.labels)
-    return None
+    def _score(
+        self, run: Run, holdout: LabelledHoldout, answers: Answers, rival: Champion | None
+    ) -> Evaluation:
+        labels, modalities = list(holdout.labels.values()), run.serving.modalities
+        measured = dict(self._ask_models(run.serving, holdout, answers, rival))
+        resampling = Resampling(len(labels))
+        scores = {
+            name: score(model_id, decisions, labels, modalities, resampling)
+            for name, (model_id, decisions) in measured.items()
+        }
+        opponent = CHAMPION if CHAMPION in scores else BASE
+        candidate = measured[CANDIDATE][1]
+        shown = side_by_side(holdout.labels, (candidate, measured[BASE][1]), modalities)
+        shown_key = naming.run_key(run.run_id, "evaluation", "side-by-side.json")
+        self.objects.put(shown_key, shown.model_dump_json(indent=2).encode("utf-8"))
+        return Evaluation(
+            candidate=scores[CANDIDATE],
+            base=scores[BASE],
+            champion=scores.get(CHAMPION),
+            champion_version=rival.version if rival else None,
+            baseline=scores.get(BASELINE),
+            noise=self._noise(run),
+            references=holdout.source,
+            comparison=compare(opponent, (candidate, measured[opponent][1]), labels, resampling),
+            local_tier=self._local_tier(run, holdout),
+            side_by_side_key=shown_key,
+            cost_usd=sum(it.cost_usd for it in scores.values()) + holdout.source.cost_usd,
+        )
 
+    def _ask_models(
+        self,
+        serving: ServingModel,
+        holdout: LabelledHoldout,
+        answers: Answers,
+        rival: Champion | None,
+    ) -> Iterator[tuple[str, tuple[str, list[Decision]]]]:
+        """Yield role, model id and answers of each model, in the holdout's order."""
+        base = serving.replace(model_id=foundation_model_id(serving.priced_as))
+        models = [(CANDIDATE, CANDIDATE, serving), (BASE, BASE, base)]
+        if rival is not None:
+            models.append((CHAMPION, f"{CHAMPION}-{rival.version}", rival.serving))
+        if self.baseline:
+            models.append((BASELINE, BASELINE, with_detailed_prompt(self.baseline, serving)))
+        for role, folder, model in models:
+            try:
+                found = answers.of(folder, model, holdout.labels)
+            except NotFoundError:
+                if role != CHAMPION:
+                    raise
+                continue  # a champion whose deployment was deleted cannot serve
+            yield role, (model.model_id, list(found.values()))
 
-def _rival(run: Run, champion: Champion | None) -> Champion | None:
-    """Return the champion if it can be compared: other modalities cannot, itself need not be."""
-    if champion is None or champion.serving.model_id == run.deployment_arn:
+    def _local_tier(self, run: Run, holdout: LabelledHoldout) -> LocalTierScores | None:
+        """Score the run's local tier, if it has one with a readable artifact."""
+        serving, trained = run.serving, run.dataset.local_tier if run.dataset else None
+        if trained is None:
+            return None
+        with suppress(PermanentError):
+            artifact = self.objects.get(naming.local_model_key(trained.version))
+            model = unpack(artifact, serving.modalities)
+            start = self.lifecycle.clock.monotonic()
+            for query in holdout.labels:
+                model.answer(query)
+            seconds = self.lifecycle.clock.monotonic() - start
+            microseconds = round(1_000_000 * seconds / len(holdout.labels), 1)
+            scores = score_local_model(
+                trained.version, model, holdout.labels, serving.prior, microseconds
+            )
+            facts = {"held_out_patterns": trained.held_out_patterns, "answers": trained.answers}
+            return LocalTierScores.model_validate({**dict(scores), **facts})
         return None
-    return champion if champion.serving.modalities == run.modalities else None
+
+    def _noise(self, run: Run) -> NoiseCeiling | None:
+        """Return the label noise that intake measured; None without repeated queries."""
+        try:
+            manifest = json.loads(self.objects.get(naming.run_key(run.run_id, "manifest.json")))
+        except NotFoundError:
+            return None
+        noise = manifest.get("label_noise", {})
+        is_measured = noise.get("repeated_queries") and "rubric" in noise
+        return NoiseCeiling.model_validate(noise) if is_measured else None
 
 
+def _rival(serving: ServingModel, champion: Champion | None) -> Champion | None:
+    """Return the champion unless it is the model itself or has other modalities."""
+    if champion is None or champion.serving.model_id == serving.model_id:
+        return None
+    return champion if champion.serving.modalities == serving.modalities else None
+
+
+@dataclass(slots=True)
 class _Claim:
-    """The right to evaluate a run, for some minutes from the last sign of life."""
+    """The exclusive claim on a run; a model whose answers renew it."""
 
-    def __init__(self, run: Run, lifecycle: RunLifecycle) -> None:
-        self.run = run
-        self.lifecycle = lifecycle
+    run: Run
+    lifecycle: RunLifecycle
+    model: Model
 
     def renew(self) -> None:
-        """Begin or prolong the claim; raises ConflictError when somebody else moved the run."""
-        until = self.lifecycle.clock.now() + CLAIM
-        self.run = self.lifecycle.update(self.run, evaluating_until=until)
-
-    def renew_if_due(self) -> None:
-        """Prolong the claim at most once a minute."""
-        until = self.run.evaluating_until
-        if until is None or until - self.lifecycle.clock.now() < CLAIM - _RENEWAL:
-            self.renew()
+        """Extend the claim; raises ConflictError if another function moved the run."""
+        now = self.lifecycle.now
+        self.run = self.lifecycle.update(self.run.claimed(now + CLAIM, now))
 
     def release(self) -> Run:
-        """Let the next attempt begin at once."""
-        self.run = self.lifecycle.update(self.run, evaluating_until=None)
+        """Release the claim, so that the next attempt can begin."""
+        self.run = self.lifecycle.update(self.run.claimed(None, self.lifecycle.now))
         return self.run
-
-
-@dataclass(frozen=True, slots=True)
-class _Renewing:
-    """A model whose every reply is a sign of life."""
-
-    model: Model
-    claim: _Claim
 
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
     ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
-        """Ask the model."""
+        """Ask the model and renew the claim, at most once a minute."""
         for answer in self.model.ask(serving, queries):
-            self.claim.renew_if_due()
+            until = self.run.evaluating_until
+            if until is None or until - self.lifecycle.now < CLAIM - _RENEWAL:
+                self.renew()
             yield answer

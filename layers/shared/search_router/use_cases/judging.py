@@ -1,12 +1,12 @@
-"""A judge beside the figures: evaluation jobs over the answers that were kept.
+"""The LLM judge: evaluation jobs over the stored answers, for information only.
 
-It never decides a promotion and never delays one: the jobs are started with the evaluation, and
-the schedule puts their results beside the scores when they have ended.
+It neither decides nor delays a promotion. The jobs start with the evaluation; track_runs adds their
+results to the scores when they have ended.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
@@ -14,6 +14,7 @@ from search_router.domain.lifecycle.evaluation import CANDIDATE, CHAMPION, Evalu
 from search_router.domain.lifecycle.judging import (
     JudgeJob,
     JudgeRequest,
+    Judging,
     dataset,
     gives_reasoning,
     instructions,
@@ -22,10 +23,9 @@ from search_router.domain.lifecycle.judging import (
 )
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.streams import split_lines
-from search_router.domain.weights import Weights
+from search_router.domain.weights import Modalities, Weights
 from search_router.ports import EvaluationJobs, ObjectStore
 from search_router.use_cases.answers import Answers
-from search_router.use_cases.run_lifecycle import RunLifecycle
 
 JUDGE_DEADLINE = timedelta(hours=24)
 _RESULTS = "_output.jsonl"
@@ -34,97 +34,97 @@ _MAX_RESULT_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class JudgePlan:
-    """The settings of the judge; an empty `model` means that there is none."""
+    """The settings of the judge; an empty `model` disables it."""
 
     model: str = ""
     role_arn: str = ""
     data_bucket: str = ""
 
 
-def start_judging(
-    run: Run,
-    labels: dict[str, Weights],
-    evaluation: Evaluation,
-    plan: JudgePlan,
-    *,
-    jobs: EvaluationJobs,
-    objects: ObjectStore,
-    answers: Answers,
-) -> tuple[JudgeJob, ...]:
-    """Start one job per model that was measured; a job that Bedrock refuses is NotStarted."""
-    if not plan.model:
-        return ()
-    texts = {
-        name: answers.texts(_folder_of(name, evaluation), labels) for name in evaluation.models
-    }
-    rubric = instructions(run.modalities, with_reasoning=gives_reasoning(texts[CANDIDATE].values()))
-    started = []
-    for name, responses in texts.items():
-        body = dataset(labels, responses, name, run.modalities)
-        job_name = naming.evaluation_job_name(plan.data_bucket, run.run_id, name, body, rubric)
-        folder = naming.run_key(run.run_id, "evaluation", "judge", job_name)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Starts and follows the evaluation jobs of runs."""
+
+    plan: JudgePlan
+    jobs: EvaluationJobs
+    objects: ObjectStore
+
+    def start(
+        self,
+        answers: Answers,
+        labels: dict[str, Weights],
+        evaluation: Evaluation,
+        modalities: Modalities,
+        now: datetime,
+    ) -> Judging | None:
+        """Start one job per model; None if the judge is disabled."""
+        if not self.plan.model:
+            return None
+        texts = {
+            name: answers.texts(_folder_of(name, evaluation), labels) for name in evaluation.models
+        }
+        with_reasoning = gives_reasoning(texts[CANDIDATE].values())
+        rubric = instructions(modalities, with_reasoning=with_reasoning)
+        jobs = []
+        for name, responses in texts.items():
+            body = dataset(labels, responses, name, modalities)
+            jobs.append(self._start_job(answers.run_id, name, body, rubric))
+        return Judging(jobs=tuple(jobs), since=now)
+
+    def follow(self, run: Run, now: datetime) -> Evaluation | None:
+        """Return the run's evaluation with the results, once all jobs ended or their time is up."""
+        if run.judging is None or run.evaluation is None:
+            return None
+        jobs = [self._followed(job) for job in run.judging.jobs]
+        is_late = now - run.judging.since >= JUDGE_DEADLINE
+        if not is_late and not all(job.has_ended for job in jobs):
+            return None
+        models = run.evaluation.models
+        scores = {
+            job.name: models[job.name].replace(judge=judged(job, list(self._grades(job))))
+            for job in jobs
+            if job.name in models
+        }
+        return run.evaluation.replace(**scores)
+
+    def _start_job(self, run_id: str, name: str, body: bytes, rubric: str) -> JudgeJob:
+        """Start a job, or return it as NotStarted if Bedrock rejects it."""
+        bucket = self.plan.data_bucket
+        job_name = naming.evaluation_job_name(bucket, run_id, name, body, rubric)
+        folder = naming.run_key(run_id, "evaluation", "judge", job_name)
         key = f"{folder}/dataset.jsonl"
-        objects.put(key, body)
+        self.objects.put(key, body)
         request = JudgeRequest(
             job_name=job_name,
-            judge=plan.model,
-            role_arn=plan.role_arn,
+            judge=self.plan.model,
+            role_arn=self.plan.role_arn,
             source=name,
             instructions=rubric,
-            dataset_uri=naming.s3_uri(plan.data_bucket, key),
-            output_uri=naming.s3_uri(plan.data_bucket, f"{folder}/output"),
+            dataset_uri=naming.s3_uri(bucket, key),
+            output_uri=naming.s3_uri(bucket, f"{folder}/output"),
         )
-        job = JudgeJob(name=name, judge=plan.model, folder=folder, asked=body.count(b"\n"))
-        started.append(_started(job, request, jobs))
-    return tuple(started)
+        job = JudgeJob(name=name, judge=self.plan.model, folder=folder, asked=body.count(b"\n"))
+        try:
+            return job.replace(job_arn=self.jobs.start(request))
+        except (PermanentError, OperatorError):
+            return job.replace(status="NotStarted")
 
+    def _followed(self, job: JudgeJob) -> JudgeJob:
+        if job.has_ended:
+            return job
+        try:
+            status = self.jobs.view(job.job_arn).status
+        except NotFoundError:
+            status = "Stopped"
+        return job.replace(status=status)
 
-def follow_judging(
-    run: Run, *, lifecycle: RunLifecycle, jobs: EvaluationJobs, objects: ObjectStore
-) -> Run:
-    """Put the judges' results beside the scores when all jobs have ended, or their time is up."""
-    if not run.judging:
-        return run
-    if run.evaluation is None:  # it is being measured anew, and judged then
-        return lifecycle.update(run, judging=())
-    current = tuple(_followed(job, jobs) for job in run.judging)
-    is_late = lifecycle.clock.now() - run.judging_since >= JUDGE_DEADLINE
-    if not is_late and not all(job.has_ended for job in current):
-        return run
-    scores = {
-        job.name: run.evaluation.models[job.name].model_copy(
-            update={"judge": judged(job, list(_grades(job, objects)))}
-        )
-        for job in current
-        if job.name in run.evaluation.models
-    }
-    return lifecycle.update(run, evaluation=run.evaluation.model_copy(update=scores), judging=())
+    def _grades(self, job: JudgeJob) -> Iterator[float]:
+        """Yield the grades in all result files below the job's output prefix."""
+        for key, _ in self.objects.list(f"{job.folder}/output/"):
+            if key.endswith(_RESULTS):
+                lines = split_lines([self.objects.get(key)], _MAX_RESULT_BYTES)
+                yield from read_grades(line.data for line in lines if line.data is not None)
 
 
 def _folder_of(name: str, evaluation: Evaluation) -> str:
     return f"{CHAMPION}-{evaluation.champion_version}" if name == CHAMPION else name
-
-
-def _started(job: JudgeJob, request: JudgeRequest, jobs: EvaluationJobs) -> JudgeJob:
-    try:
-        return job.model_copy(update={"job_arn": jobs.start(request)})
-    except (PermanentError, OperatorError):
-        return job.model_copy(update={"status": "NotStarted"})
-
-
-def _followed(job: JudgeJob, jobs: EvaluationJobs) -> JudgeJob:
-    if job.has_ended:
-        return job
-    try:
-        status = jobs.view(job.job_arn).status
-    except NotFoundError:
-        status = "Stopped"
-    return job.model_copy(update={"status": status})
-
-
-def _grades(job: JudgeJob, objects: ObjectStore) -> Iterator[float]:
-    """Read all result files of a job, wherever below its folder Bedrock put them."""
-    for key, _ in objects.list(f"{job.folder}/output/"):
-        if key.endswith(_RESULTS):
-            lines = split_lines([objects.get(key)], _MAX_RESULT_BYTES)
-            yield from read_grades(line.data for line in lines if line.data is not None)

@@ -1,4 +1,6 @@
-"""A model is evaluated: make it the champion, or reject it and tear its deployment down."""
+"""ModelEvaluated: make the model the champion, or reject it and delete its deployment."""
+
+from dataclasses import dataclass
 
 from search_router.domain.lifecycle.promotion import (
     PromotionPolicy,
@@ -8,74 +10,63 @@ from search_router.domain.lifecycle.promotion import (
 )
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
-from search_router.ports import (
-    ChampionRepository,
-    Clock,
-    Deployments,
-    EventPublisher,
-    RunRepository,
-)
+from search_router.ports import ChampionRepository
 from search_router.use_cases.champion_moves import is_stale, promote
+from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
-def promote_model(
-    run_id: str,
-    *,
-    rules: PromotionRules,
-    runs: RunRepository,
-    champions: ChampionRepository,
-    deployments: Deployments,
-    events: EventPublisher,
-    clock: Clock,
-) -> Run | Ignored:
-    """Decide on an evaluated run; exactly one of two that finish together can win.
+@dataclass(frozen=True, slots=True)
+class PromoteModel:
+    """Decides on evaluated runs; of two that finish together exactly one can win."""
 
-    Raises ConflictError when another champion came between; the retry compares with that one.
-    """
-    run = runs.get(run_id)
-    if run is None:
-        return Ignored("unknown run")
-    lifecycle = RunLifecycle(runs, events, clock)
-    if run.state in (RunState.PROMOTED, RunState.REJECTED):
-        lifecycle.publish(run)
-        return lifecycle.tear_down_ended(run, deployments)
-    if run.state is not RunState.EVALUATING or run.evaluation is None:
-        return Ignored(f"the run is {run.state}, not evaluated")
-    current = champions.current()
-    if current is not None and current.serving.model_id == run.deployment_arn:
-        return _already_champion(run, current, rules, champions, lifecycle)
-    if is_stale(run, current):
-        again = lifecycle.update(run, evaluation=None)
-        lifecycle.publish(again)
-        return again
-    decision = decide_promotion(run.evaluation, rules)
-    if decision.verdict is Verdict.ASK:
-        return lifecycle.move(run, RunState.AWAITING_APPROVAL, reason=decision.reason)
-    if decision.verdict is Verdict.REJECT:
-        rejected = lifecycle.move(run, RunState.REJECTED, reason=decision.reason)
-        return lifecycle.tear_down_ended(rejected, deployments)
-    return promote(run, current, decision.reason, champions=champions, lifecycle=lifecycle)
+    rules: PromotionRules
+    lifecycle: RunLifecycle
+    champions: ChampionRepository
+    run_deployments: RunDeployments
 
+    def __call__(self, run_id: str) -> Run | Ignored:
+        """Promote or reject the run, await approval, or evaluate it against a new champion.
 
-def _already_champion(
-    run: Run,
-    current: Champion,
-    rules: PromotionRules,
-    champions: ChampionRepository,
-    lifecycle: RunLifecycle,
-) -> Run:
-    """Close a run whose training data was bought before: its model serves already.
+        Raises ConflictError if the champion changed meanwhile; the retry compares with that one.
+        """
+        run = self.lifecycle.runs.get(run_id)
+        if run is None:
+            return Ignored("unknown run")
+        if run.state in (RunState.PROMOTED, RunState.REJECTED):
+            self.lifecycle.publish(run)
+            return self.run_deployments.delete_unused(run)
+        if run.state is not RunState.EVALUATING or run.evaluation is None:
+            return Ignored(f"the run is {run.state}, not evaluated")
+        current = self.champions.current()
+        if current is not None and current.serving.model_id == run.serving.model_id:
+            return self._decide_on_champion(run, current)
+        if is_stale(run, current):
+            return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
+        decision = decide_promotion(run.evaluation, self.rules)
+        if decision.verdict is Verdict.ASK:
+            return self._move(run, RunState.AWAITING_APPROVAL, decision.reason)
+        if decision.verdict is Verdict.REJECT:
+            rejected = self._move(run, RunState.REJECTED, decision.reason)
+            return self.run_deployments.delete_unused(rejected)
+        return promote(run, current, decision.reason, self.champions, self.lifecycle)
 
-    With another local tier beside it, it is another champion; figures of the model cannot tell
-    which of the two is better.
-    """
-    if run.local_model == current.serving.local_model:
-        reason = f"the same model serves already as version {current.version}"
-        version = current.version
-        return lifecycle.move(run, RunState.PROMOTED, reason=reason, champion_version=version)
-    reason = f"the model of version {current.version} with another local tier"
-    if rules.policy is PromotionPolicy.ASK_ALWAYS:
-        return lifecycle.move(run, RunState.AWAITING_APPROVAL, reason=reason)
-    return promote(run, current, reason, champions=champions, lifecycle=lifecycle)
+    def _decide_on_champion(self, run: Run, current: Champion) -> Run:
+        """Decide on a run of the same training data as the champion, hence of the same model.
+
+        With another local tier it becomes a new version; the model's scores cannot decide which of
+        the two tiers is better.
+        """
+        if run.serving.local_model == current.serving.local_model:
+            reason = f"the same model serves as version {current.version}"
+            now, version = self.lifecycle.now, current.version
+            moved = run.moved(RunState.PROMOTED, now, reason, champion_version=version)
+            return self.lifecycle.move(moved)
+        reason = f"the model of version {current.version} with another local tier"
+        if self.rules.policy is PromotionPolicy.ASK_ALWAYS:
+            return self._move(run, RunState.AWAITING_APPROVAL, reason)
+        return promote(run, current, reason, self.champions, self.lifecycle)
+
+    def _move(self, run: Run, state: RunState, reason: str) -> Run:
+        return self.lifecycle.move(run.moved(state, self.lifecycle.now, reason))

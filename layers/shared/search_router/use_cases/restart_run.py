@@ -1,61 +1,50 @@
-"""A person takes a run up again that ended without a model."""
+"""Restart of a run that ended without a model, by an operator."""
 
-from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.lifecycle.runs import JobStatus, Run, RunState
-from search_router.ports import Deployments
-from search_router.use_cases.run_lifecycle import RunLifecycle
+from dataclasses import dataclass
 
-_ENDED = (RunState.FAILED, RunState.STOPPED)
-_LOST_JOBS = (JobStatus.FAILED, JobStatus.STOPPED)
+from search_router.domain.errors import InvalidInputError
+from search_router.domain.lifecycle.runs import ENDED_WITHOUT_MODEL, JobStatus, Run, RunState
+from search_router.use_cases.deploy_model import RunDeployments
 
-
-def restart_run(
-    run_id: str, *, again: bool, lifecycle: RunLifecycle, deployments: Deployments
-) -> Run:
-    """Bring a run back to SHARDED and announce it; one that is SHARDED is only announced.
-
-    Without `again` nothing is bought twice: a job that lives or is completed is adopted. With
-    `again` the attempt is raised, which is a new job and new money. Raises NotFoundError for an
-    unknown run, InvalidInputError for one that cannot or need not be started again.
-    """
-    run = lifecycle.runs.get(run_id)
-    if run is None:
-        raise NotFoundError(f"there is no run {run_id}")
-    if run.state is RunState.SHARDED:
-        lifecycle.publish(run)
-        return run
-    _refuse_the_rest(run, again)
-    tidy = lifecycle.tear_down_ended(run, deployments)
-    restarted = tidy.moved(
-        RunState.SHARDED,
-        lifecycle.clock.now(),
-        reason="",
-        attempt=tidy.attempt + again,
-        job_name="",
-        job_arn="",
-        job_status="",
-        model_arn="",
-        deployment_name="",
-        deployment_arn="",
-        deployment_status="",
-        torn_down=False,
-        evaluating_until=None,
-        evaluation=None,
-    )
-    lifecycle.runs.reopen(restarted)
-    lifecycle.publish(restarted)
-    return restarted
+_FAILED_JOBS = (JobStatus.FAILED, JobStatus.STOPPED)
 
 
-def _refuse_the_rest(run: Run, again: bool) -> None:
-    if run.state not in _ENDED:
-        raise InvalidInputError(f"{run.run_id} is {run.state}: there is nothing to start again")
+@dataclass(frozen=True, slots=True)
+class RestartRun:
+    """Returns a FAILED or STOPPED run to SHARDED."""
+
+    run_deployments: RunDeployments
+
+    def __call__(self, run_id: str, *, again: bool) -> Run:
+        """Restart the run; one that is SHARDED already is only published.
+
+        A job that runs or is completed is adopted unless `again` asks, and pays, for a new one.
+        Raises NotFoundError for an unknown run, InvalidInputError for one that cannot be restarted.
+        """
+        lifecycle = self.run_deployments.lifecycle
+        run = lifecycle.find(run_id)
+        if run.state is RunState.SHARDED:
+            lifecycle.publish(run)
+            return run
+        _check_restart(run, again=again)
+        ended = self.run_deployments.delete_unused(run)
+        restarted = ended.restarted(lifecycle.now, again=again)
+        lifecycle.runs.reopen(restarted)
+        lifecycle.publish(restarted)
+        return restarted
+
+
+def _check_restart(run: Run, *, again: bool) -> None:
+    if run.state not in ENDED_WITHOUT_MODEL:
+        raise InvalidInputError(
+            f"run cannot be restarted: {run.run_id} is {run.state}, neither FAILED nor STOPPED"
+        )
     if run.failed_at_intake:
         raise InvalidInputError(
-            f"{run.run_id} never was a training set ({run.reason}); upload a better file"
+            f"upload of {run.run_id} was rejected ({run.reason}). Upload a corrected file."
         )
-    if run.job_status in _LOST_JOBS and not again:
+    if run.training and run.training.job_status in _FAILED_JOBS and not again:
         raise InvalidInputError(
-            f"the distillation job of {run.run_id} is {run.job_status} ({run.reason}); "
-            "--again buys another one"
+            f"distillation job of {run.run_id} is {run.training.job_status} ({run.reason}). "
+            "Start and pay for a new one with --again."
         )

@@ -16,7 +16,7 @@ from search_router.domain.intake.prompts import rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
 from search_router.domain.lifecycle.estimates import CostEstimate, estimate_costs
-from search_router.domain.lifecycle.runs import Run, RunState
+from search_router.domain.lifecycle.runs import Dataset, Run, TrainedLocalTier
 from search_router.domain.local_tier.indexing import LabelledQuery
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
@@ -75,16 +75,6 @@ class _Intake:
 
     def run(self, now: datetime) -> Run:
         """Write everything but the run, and return the run."""
-        run = Run(
-            run_id=self.run_id,
-            state=RunState.SHARDED,
-            created_at=now,
-            updated_at=now,
-            source_bucket=self.source.bucket,
-            source_key=self.source.key,
-            source_version=self.source.version_id,
-            modalities=self.rules.modalities,
-        )
         try:
             files = self._files()
             check_files(files)
@@ -93,26 +83,28 @@ class _Intake:
             )
             selection, rows = self._take_in(files)
         except (InvalidInputError, NotFoundError) as error:
-            return run.model_copy(update={"state": RunState.FAILED, "reason": str(error)})
+            return Run.create(self.run_id, self.source, now, None, str(error))
         training_sha256 = self._write(rows)
         estimate = estimate_costs(selection, self.models.teacher, self.models.student)
         self._describe(selection, files, training_sha256, estimate)
         local = LocalTraining() if selection.refusal else self._train_local_model(rows, answers)
-        return run.model_copy(
-            update={
-                "state": RunState.FAILED if selection.refusal else RunState.SHARDED,
-                "reason": selection.refusal or "",
-                "counts": selection.counts,
-                "system_prompt": selection.system_prompt,
-                "prior": selection.prior(),
-                "training_histograms": selection.histograms(),
-                "training_sha256": training_sha256,
-                "estimated_usd": estimate.total_usd,
-                "local_model": local.version,
-                "local_answers": local.answers,
-                "held_out_patterns": local.held_out_patterns,
-            }
+        dataset = Dataset(
+            counts=selection.counts,
+            modalities=self.rules.modalities,
+            system_prompt=selection.system_prompt,
+            prior=selection.prior(),
+            training_histograms=selection.histograms(),
+            training_sha256=training_sha256,
+            estimated_usd=estimate.total_usd,
+            local_tier=TrainedLocalTier(
+                version=local.version,
+                answers=local.answers,
+                held_out_patterns=local.held_out_patterns,
+            )
+            if local.version
+            else None,
         )
+        return Run.create(self.run_id, self.source, now, dataset, selection.refusal)
 
     def _files(self) -> Sequence[DatasetFile]:
         """Return the files to read; those of a folder stay what they were at the first attempt."""

@@ -1,4 +1,4 @@
-"""A run is sharded: check that Bedrock would take it, then start its distillation job."""
+"""PromptsSharded: check that Bedrock accepts the models, then start the run's distillation job."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,15 @@ from search_router.domain import naming
 from search_router.domain.errors import PermanentError, QuotaExceededError
 from search_router.domain.lifecycle.budget import Purchase
 from search_router.domain.lifecycle.distillation import DistillationJob, check_lifecycle, check_pair
-from search_router.domain.lifecycle.runs import JobStatus, Run, RunState
-from search_router.ports import (
-    Clock,
-    DistillationJobs,
-    EventPublisher,
-    FoundationModels,
-    RunRepository,
-    SpendingLedger,
-)
+from search_router.domain.lifecycle.runs import Dataset, JobStatus, Run, RunState, TrainingJob
+from search_router.ports import DistillationJobs, FoundationModels, SpendingLedger
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationPlan:
-    """The settings that every job shares."""
+    """The settings of every job."""
 
     teacher: str
     student: str
@@ -32,96 +25,82 @@ class DistillationPlan:
     budget_usd: float
 
 
-def start_distillation(
-    run_id: str,
-    *,
-    plan: DistillationPlan,
-    runs: RunRepository,
-    spending: SpendingLedger,
-    models: FoundationModels,
-    jobs: DistillationJobs,
-    events: EventPublisher,
-    clock: Clock,
-) -> Run | Ignored:
-    """Move a run from SHARDED to TRAINING, or to FAILED with Bedrock's or our reason.
+@dataclass(frozen=True, slots=True)
+class StartDistillation:
+    """Starts at most one job for the same training set, teacher, student and system prompt."""
 
-    The job's name and request token are derived from what is bought, so a repeated call, or the
-    same bytes uploaded again, meet the job that is already there. What exceeds the budget fails
-    before Bedrock is asked anything. Raises AccessDeniedError, which leaves the run as it is until
-    somebody grants what is missing.
-    """
-    run = runs.get(run_id)
-    if run is None:
-        return Ignored("unknown run")
-    lifecycle = RunLifecycle(runs, events, clock)
-    if run.state is RunState.FAILED:
-        lifecycle.publish(run)
-    if run.state is not RunState.SHARDED:
-        return Ignored(f"the run is {run.state} already")
-    try:
-        check_pair(plan.teacher, plan.student)
-        job = _job(run, plan)
-        is_new = _spend(run, job.name, plan, spending, clock)
+    plan: DistillationPlan
+    lifecycle: RunLifecycle
+    spending: SpendingLedger
+    models: FoundationModels
+    jobs: DistillationJobs
+
+    def __call__(self, run_id: str) -> Run | Ignored:
+        """Move a run from SHARDED to TRAINING, or to FAILED with the reason.
+
+        The job's name and request token are derived from its inputs, so a retry, or the same bytes
+        uploaded again, adopts the existing job. Raises AccessDeniedError, which leaves the run
+        SHARDED until the permission is granted.
+        """
+        run = self.lifecycle.runs.get(run_id)
+        if run is None:
+            return Ignored("unknown run")
+        if run.state is RunState.FAILED:
+            self.lifecycle.publish(run)
+        if run.state is not RunState.SHARDED or run.dataset is None:
+            return Ignored(f"the run is {run.state} already")
         try:
-            arn = _bought(run, job, models, jobs, runs, clock)
+            training = self._start(run, run.dataset)
+        except PermanentError as error:
+            return self.lifecycle.move(run.moved(RunState.FAILED, self.lifecycle.now, str(error)))
+        except QuotaExceededError as error:  # track_runs retries until the quota allows the job
+            return self.lifecycle.update(run.updated(self.lifecycle.now, reason=str(error)))
+        moved = run.moved(RunState.TRAINING, self.lifecycle.now, training=training)
+        return self.lifecycle.move(moved)
+
+    def _start(self, run: Run, dataset: Dataset) -> TrainingJob:
+        """Start the job or adopt it; a job that cannot start is not charged to the budget."""
+        check_pair(self.plan.teacher, self.plan.student)
+        job = self._job(run, dataset)
+        is_new = self._spend(job.name, dataset.estimated_usd)
+        try:
+            for model_id in (job.teacher, job.student):
+                check_lifecycle(self.models.lifecycle(model_id), self.lifecycle.now)
+            self.lifecycle.runs.record_job(job.name, run.run_id)
+            arn = self.jobs.start_job(job)
         except PermanentError:
             if is_new:
-                spending.replace(spending.read().minus(job.name))
+                self.spending.replace(self.spending.read().minus(job.name))
             raise
-    except PermanentError as error:
-        return lifecycle.move(run, RunState.FAILED, reason=str(error))
-    except QuotaExceededError as error:  # track_runs tries again until a place is free
-        return lifecycle.update(run, reason=str(error))
-    return lifecycle.move(
-        run,
-        RunState.TRAINING,
-        reason="",
-        teacher=plan.teacher,
-        student=plan.student,
-        max_output_tokens=plan.max_output_tokens,
-        job_name=job.name,
-        job_arn=arn,
-        job_status=JobStatus.IN_PROGRESS.value,
-    )
+        return TrainingJob(
+            teacher=job.teacher,
+            student=job.student,
+            max_output_tokens=self.plan.max_output_tokens,
+            job_name=job.name,
+            job_arn=arn,
+            job_status=JobStatus.IN_PROGRESS.value,
+        )
 
+    def _spend(self, job_name: str, usd: float) -> bool:
+        """Record a job's cost unless it is recorded already; raises BudgetExceededError."""
+        spending = self.spending.read()
+        if spending.includes(job_name):
+            return False
+        purchase = Purchase(job_name=job_name, usd=usd, started_at=self.lifecycle.now)
+        self.spending.replace(spending.plus(purchase, self.plan.budget_usd))
+        return True
 
-def _spend(
-    run: Run, job_name: str, plan: DistillationPlan, spending: SpendingLedger, clock: Clock
-) -> bool:
-    """Note what a job costs and tell whether it was new; raises BudgetExceededError."""
-    spent = spending.read()
-    if spent.includes(job_name):
-        return False
-    purchase = Purchase(job_name=job_name, usd=run.estimated_usd, started_at=clock.now())
-    spending.replace(spent.plus(purchase, plan.budget_usd))
-    return True
-
-
-def _bought(
-    run: Run,
-    job: DistillationJob,
-    models: FoundationModels,
-    jobs: DistillationJobs,
-    runs: RunRepository,
-    clock: Clock,
-) -> str:
-    """Start the job or adopt it; return its ARN. Raises PermanentError if it cannot start."""
-    for model_id in (job.teacher, job.student):
-        check_lifecycle(models.lifecycle(model_id), clock.now())
-    runs.record_job(job.name, run.run_id)
-    return jobs.start_job(job)
-
-
-def _job(run: Run, plan: DistillationPlan) -> DistillationJob:
-    identity = naming.training_identity(
-        plan.data_bucket, run.training_sha256, plan.teacher, plan.student, run.system_prompt
-    )
-    return DistillationJob(
-        name=naming.job_name(identity, run.attempt),
-        teacher=plan.teacher,
-        student=plan.student,
-        role_arn=plan.role_arn,
-        training_uri=naming.s3_uri(plan.data_bucket, naming.run_key(run.run_id, "training.jsonl")),
-        output_uri=naming.s3_uri(plan.data_bucket, naming.run_key(run.run_id, "distillation")),
-        tags=(("UseCase", naming.NAME_PREFIX), ("Stage", plan.stage), ("Run", run.run_id)),
-    )
+    def _job(self, run: Run, dataset: Dataset) -> DistillationJob:
+        plan, bucket = self.plan, self.plan.data_bucket
+        identity = naming.training_identity(
+            bucket, dataset.training_sha256, plan.teacher, plan.student, dataset.system_prompt
+        )
+        return DistillationJob(
+            name=naming.job_name(identity, run.attempt),
+            teacher=plan.teacher,
+            student=plan.student,
+            role_arn=plan.role_arn,
+            training_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "training.jsonl")),
+            output_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "distillation")),
+            tags=(("UseCase", naming.NAME_PREFIX), ("Stage", plan.stage), ("Run", run.run_id)),
+        )

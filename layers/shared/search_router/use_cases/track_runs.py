@@ -1,17 +1,26 @@
-"""On schedule: poll what sends no event, and repeat what an event may have lost.
+"""On schedule: poll statuses without events, and republish events that may have been lost.
 
-Bedrock sends no event when a deployment becomes Active, and calls its job events best effort. S3's
-and our own events get lost rarely, and then nobody else would notice.
+Bedrock sends no event when a deployment becomes Active, and its job events are best effort. Events
+of S3 and our own are rarely lost, and this is the only place where that is noticed.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from search_router.domain import naming
-from search_router.domain.errors import SearchRouterError
+from search_router.domain.errors import NotFoundError, SearchRouterError
 from search_router.domain.events import QueryLogPartsComplete, RouterEvent, UploadMissed
-from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.lifecycle.tracking import RECENT, Tracking, is_due, is_unfinished
+from search_router.domain.lifecycle.runs import Deployment, Run, RunState
+from search_router.domain.lifecycle.tracking import (
+    DEPLOYMENT_LISTED,
+    RECENT,
+    Tracking,
+    expiry_reason,
+    is_due,
+    is_overdue,
+    is_unfinished,
+)
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.uploads import (
     PROMPTS_PREFIX,
@@ -20,87 +29,138 @@ from search_router.domain.uploads import (
     ignored_prompts,
     is_folder,
 )
-from search_router.ports import (
-    ChampionRepository,
-    Clock,
-    EventPublisher,
-    ObjectStore,
-    QueryLogLedger,
-    RunRepository,
-    UploadStore,
-)
-from search_router.use_cases.deployment_slots import free_deployment_slots
-from search_router.use_cases.open_runs import PATIENCE, Bedrock, RunTracker
+from search_router.ports import ChampionRepository, DistillationJobs, QueryLogLedger, UploadStore
+from search_router.use_cases.deploy_model import RunDeployments
+from search_router.use_cases.judging import Judge
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
-UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, seldom minutes
-UPLOAD_HORIZON = timedelta(days=7)  # what is older is a person's business: the alarm has rung
+PATIENCE = timedelta(minutes=20)  # longer than the timeout of every function
+UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, rarely minutes
+UPLOAD_HORIZON = timedelta(days=7)  # older uploads are left to the operator; the alarm has fired
 
 
-def track_runs(
-    upload_bucket: str,
-    *,
-    runs: RunRepository,
-    champions: ChampionRepository,
-    ledger: QueryLogLedger,
-    uploads: UploadStore,
-    bedrock: Bedrock,
-    objects: ObjectStore,
-    events: EventPublisher,
-    clock: Clock,
-) -> Tracking:
-    """Look after every open run, log and upload once; return the tally.
+@dataclass(frozen=True, slots=True)
+class TrackRuns:
+    """Follows every open run, log and upload; one tick of the schedule."""
 
-    One run's trouble does not keep the others waiting: it is in the tally's errors. What is closed
-    is settled when it is no news any more; no tick reads it again.
-    """
-    tracker = RunTracker(RunLifecycle(runs, events, clock), bedrock, objects)
-    tracking = Tracking()
-    for run in runs.open():
-        _track_run(run, tracker, runs, tracking)
-    try:
-        versions = _track_logs(ledger, events, clock.now(), tracking)
-        if tracking.runs[RunState.TRAINING.value]:
-            free_deployment_slots(champions, bedrock.deployments, versions)
-        for source, uploaded in _missed(upload_bucket, uploads, runs, ledger, clock.now()):
+    upload_bucket: str
+    lifecycle: RunLifecycle
+    run_deployments: RunDeployments
+    jobs: DistillationJobs
+    judge: Judge
+    champions: ChampionRepository
+    ledger: QueryLogLedger
+    uploads: UploadStore
+
+    def __call__(self) -> Tracking:
+        """Return the tally; an error of one run is in it and does not stop the others."""
+        tracking = Tracking()
+        for run in self.lifecycle.runs.open():
+            self._track_run(run, tracking)
+        try:
+            versions = self._track_logs(tracking)
+            if tracking.runs[RunState.TRAINING.value]:
+                self.run_deployments.free_slots(self.champions, versions)
+            self._track_uploads(tracking)
+        except SearchRouterError as error:
+            tracking.errors.append(error)
+        return tracking
+
+    def _track_run(self, run: Run, tracking: Tracking) -> None:
+        now = self.lifecycle.now
+        try:
+            run = self._followed_or_expired(run)
+            if run.is_closed and run.judging is None and now - run.updated_at >= RECENT:
+                self.lifecycle.runs.close(run)
+        except SearchRouterError as error:
+            tracking.errors.append(error)
+        tracking.count_run(run, now)
+
+    def _followed_or_expired(self, run: Run) -> Run:
+        """Move a run on as far as possible, and end it after its state's deadline.
+
+        Raises SearchRouterError before the deadline only.
+        """
+        now = self.lifecycle.now
+        try:
+            after = self._followed(run)
+        except SearchRouterError:
+            if not is_overdue(run, now):
+                raise
+            after = run
+        if after.state is not run.state or not is_overdue(after, now):
+            return after
+        awaits = after.state is RunState.AWAITING_APPROVAL
+        end = RunState.REJECTED if awaits else RunState.FAILED
+        return self.lifecycle.move(after.moved(end, now, expiry_reason(after)))
+
+    def _followed(self, run: Run) -> Run:
+        if run.state is RunState.TRAINING and run.training is not None:
+            job = self.jobs.job(run.training.job_arn)
+            return self.run_deployments.follow_job(run, job)
+        if run.state is RunState.DEPLOYING and run.deployment is not None:
+            return self._followed_deployment(run, run.deployment)
+        if run.is_open:
+            return self._republished(run)
+        now = self.lifecycle.now
+        if (evaluation := self.judge.follow(run, now)) is not None:
+            run = self.lifecycle.update(run.evaluated(evaluation, None, now))
+        return self.run_deployments.delete_unused(run)
+
+    def _followed_deployment(self, run: Run, deployment: Deployment) -> Run:
+        now = self.lifecycle.now
+        try:
+            view = self.run_deployments.deployments.deployment(deployment.arn)
+        except NotFoundError:
+            if now - run.state_since < DEPLOYMENT_LISTED:
+                raise
+            reason = "the deployment was deleted before the evaluation"
+            deleted = deployment.replace(deleted=True)
+            return self.lifecycle.move(run.moved(RunState.FAILED, now, reason, deployment=deleted))
+        return self.run_deployments.follow_deployment(run, view)
+
+    def _republished(self, run: Run) -> Run:
+        """Publish the run's event again if its consumer was not invoked, or died."""
+        now = self.lifecycle.now
+        is_abandoned = run.evaluating_until is not None and run.evaluating_until <= now
+        if not is_abandoned and now - run.updated_at < PATIENCE:
+            return run
+        # The update makes the next tick wait for PATIENCE again.
+        return self.lifecycle.move(run.claimed(None, now))
+
+    def _track_logs(self, tracking: Tracking) -> set[int]:
+        """Follow the open logs; return the champion versions that unfinished ones use."""
+        now, versions = self.lifecycle.now, set()
+        for log in self.ledger.open():
+            tracking.count_log(log, now)
+            if is_unfinished(log):
+                versions.add(log.champion_version)
+            elif now - log.updated_at >= RECENT:
+                self.ledger.close(log)
+            if (event := _lost_event(log, now)) is not None:
+                self.lifecycle.events.publish(event)
+        return versions
+
+    def _track_uploads(self, tracking: Tracking) -> None:
+        now = self.lifecycle.now
+        for source, uploaded in self._missed_uploads(now):
             tracking.uploads_missed += 1
-            if is_due(clock.now() - uploaded, UPLOAD_PATIENCE):
-                events.publish(UploadMissed.of(source))
-    except SearchRouterError as error:
-        tracking.errors.append(error)
-    return tracking
+            if is_due(now - uploaded, UPLOAD_PATIENCE):
+                self.lifecycle.events.publish(UploadMissed.of(source))
+
+    def _missed_uploads(self, now: datetime) -> Iterator[tuple[ObjectRef, datetime]]:
+        """Yield the uploads without a run or log, and their times."""
+        for prefix in (PROMPTS_PREFIX, QUERY_LOGS_PREFIX):
+            find = self.lifecycle.runs.get if prefix == PROMPTS_PREFIX else self.ledger.get
+            for source, uploaded, _ in self.uploads.latest(self.upload_bucket, prefix):
+                if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
+                    expected = _expected_id(source)
+                    if expected is not None and find(expected) is None:
+                        yield source, uploaded
 
 
-def _track_run(run: Run, tracker: RunTracker, runs: RunRepository, tracking: Tracking) -> None:
-    now = tracker.lifecycle.clock.now()
-    after = run
-    try:
-        after = tracker.track(run)
-        if after.is_closed and not after.judging and now - after.updated_at >= RECENT:
-            runs.close(after)
-    except SearchRouterError as error:
-        tracking.errors.append(error)
-    tracking.count_run(after, now)
-
-
-def _track_logs(
-    ledger: QueryLogLedger, events: EventPublisher, now: datetime, tracking: Tracking
-) -> set[int]:
-    """Look after the open logs; return the champion versions that unfinished ones are routed by."""
-    versions = set()
-    for log in ledger.open():
-        tracking.count_log(log, now)
-        if is_unfinished(log):
-            versions.add(log.champion_version)
-        elif now - log.updated_at >= RECENT:
-            ledger.close(log)
-        if (event := _repeated(log, now)) is not None:
-            events.publish(event)
-    return versions
-
-
-def _repeated(log: QueryLog, now: datetime) -> RouterEvent | None:
-    """Return the event that a waiting log should have had: its last part's, or its upload's."""
+def _lost_event(log: QueryLog, now: datetime) -> RouterEvent | None:
+    """Return the event that an unfinished log should have had: of its last part or its upload."""
     if not is_unfinished(log) or not is_due(now - log.updated_at, PATIENCE):
         return None
     if log.is_complete:
@@ -110,25 +170,8 @@ def _repeated(log: QueryLog, now: datetime) -> RouterEvent | None:
     return None
 
 
-def _missed(
-    bucket: str,
-    uploads: UploadStore,
-    runs: RunRepository,
-    ledger: QueryLogLedger,
-    now: datetime,
-) -> Iterator[tuple[ObjectRef, datetime]]:
-    """Yield uploads that have waited too long without becoming a run or a log, and since when."""
-    for prefix in (PROMPTS_PREFIX, QUERY_LOGS_PREFIX):
-        find = runs.get if prefix == PROMPTS_PREFIX else ledger.get
-        for source, uploaded, _ in uploads.latest(bucket, prefix):
-            if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
-                expected = _expected_id(source)
-                if expected is not None and find(expected) is None:
-                    yield source, uploaded
-
-
 def _expected_id(source: ObjectRef) -> str | None:
-    """Return what an upload becomes; None for one that is ignored on purpose."""
+    """Return the id of an upload's run or log; None for an upload that is ignored."""
     if source.key.startswith(PROMPTS_PREFIX):
         return None if ignored_prompts(source.key) else naming.run_id(*source)
     return None if is_folder(source.key) else naming.log_id(*source)

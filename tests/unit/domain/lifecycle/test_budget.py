@@ -1,4 +1,4 @@
-"""The budget: exact to the cent, 30 days wide, and no job counted twice."""
+"""The budget: a rolling window of 30 days in which each job counts once."""
 
 from datetime import timedelta
 
@@ -13,16 +13,16 @@ def a_purchase(job_name: str = "job-1", usd: float = 40.0, days: float = 0) -> P
     return Purchase(job_name=job_name, usd=usd, started_at=START + timedelta(days=days))
 
 
-def test_the_budget_may_be_spent_to_the_last() -> None:
+def test_the_whole_budget_can_be_spent() -> None:
     spending = Spending().plus(a_purchase(), 100).plus(a_purchase("job-2", 60), 100)
 
     assert spending.spent(START) == 100
     assert spending.revision == 2
-    with pytest.raises(BudgetExceededError, match=r"100.00 USD, 100.00 are spent .* about 0.01"):
+    with pytest.raises(BudgetExceededError, match=r"\$100.00 of \$100.00 spent, .* about \$0.01"):
         spending.plus(a_purchase("job-3", 0.01), 100)
 
 
-def test_what_was_bought_30_days_ago_is_forgotten() -> None:
+def test_a_purchase_expires_after_30_days() -> None:
     spending = Spending().plus(a_purchase(usd=100), 100)
     just_before = a_purchase("job-2", 1, days=WINDOW.days - 0.001)
     with pytest.raises(BudgetExceededError):
@@ -33,7 +33,7 @@ def test_what_was_bought_30_days_ago_is_forgotten() -> None:
     assert [purchase.job_name for purchase in later.purchases] == ["job-2"]
 
 
-def test_a_job_that_was_not_started_is_given_back() -> None:
+def test_a_job_that_did_not_start_is_refunded() -> None:
     spending = Spending().plus(a_purchase(), 100).plus(a_purchase("job-2", 60), 100)
 
     assert spending.includes("job-1")

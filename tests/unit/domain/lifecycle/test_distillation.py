@@ -1,4 +1,4 @@
-"""What is checked before Bedrock is asked: the pair, and that both models still live."""
+"""Checks before a job: the teacher and student pair, and the lifecycle of both models."""
 
 from datetime import datetime, timedelta
 
@@ -25,20 +25,20 @@ from tests.records import STUDENT, TEACHER
         ("amazon.nova-premier-v1:0", "amazon.nova-pro-v1:0:300k"),
     ],
 )
-def test_a_known_pair_is_accepted(teacher: str, student: str) -> None:
+def test_a_supported_pair_is_accepted(teacher: str, student: str) -> None:
     check_pair(teacher, student)
 
 
 @pytest.mark.parametrize(
     ("teacher", "student", "reason"),
     [
-        ("amazon.nova-micro-v1:0", STUDENT, "is not a teacher; known are amazon.nova-pro-v1:0"),
-        ("anthropic.claude-3-5-sonnet", STUDENT, "is not a teacher"),
-        (TEACHER, "amazon.nova-pro-v1:0:300k", "teach amazon.nova-pro-v1:0:300k; it teaches"),
-        (TEACHER, "amazon.nova-micro-v1:0", "it teaches amazon.nova-lite-v1:0:300k, amazon.nova-m"),
+        ("amazon.nova-micro-v1:0", STUDENT, "not a teacher: amazon.nova-micro-v1:0. Use one"),
+        ("anthropic.claude-3-5-sonnet", STUDENT, "not a teacher"),
+        (TEACHER, "amazon.nova-pro-v1:0:300k", "not a student of amazon.nova-pro-v1:0"),
+        (TEACHER, "amazon.nova-micro-v1:0", "Use one of amazon.nova-lite-v1:0:300k, amazon.nova-m"),
     ],
 )  # fmt: skip
-def test_any_other_pair_is_refused_with_what_would_work(
+def test_another_pair_is_rejected_with_alternatives(
     teacher: str, student: str, reason: str
 ) -> None:
     with pytest.raises(InvalidInputError) as refusal:
@@ -48,30 +48,30 @@ def test_any_other_pair_is_refused_with_what_would_work(
 
 
 @pytest.mark.parametrize("end", [None, START + timedelta(seconds=1)])
-def test_a_model_that_still_lives_is_accepted(end: datetime | None) -> None:
+def test_an_active_model_is_accepted(end: datetime | None) -> None:
     check_lifecycle(ModelLifecycle(TEACHER, "ACTIVE", end), START)
 
 
-def test_a_retired_teacher_is_named_with_its_date_and_a_way_out() -> None:
+def test_a_retired_teacher_is_rejected_with_its_date_and_an_alternative() -> None:
     retired = ModelLifecycle("amazon.nova-premier-v1:0", "LEGACY", START)
 
     with pytest.raises(InvalidInputError) as refusal:
         check_lifecycle(retired, START)
 
     assert str(refusal.value) == (
-        "amazon.nova-premier-v1:0 is retired: it reached its end of life on 2026-12-01; "
-        "choose another teacher, such as amazon.nova-pro-v1:0"
+        "model retired on 2026-12-01: amazon.nova-premier-v1:0. "
+        "Use another teacher, such as amazon.nova-pro-v1:0."
     )
 
 
-def test_a_legacy_model_takes_no_new_job() -> None:
+def test_a_legacy_model_is_rejected() -> None:
     legacy = ModelLifecycle(TEACHER, "LEGACY", START + timedelta(days=30))
 
     with pytest.raises(InvalidInputError, match="lifecycle state LEGACY"):
         check_lifecycle(legacy, START)
 
 
-def test_every_model_we_could_serve_or_teach_with_has_a_price() -> None:
+def test_every_teacher_and_student_has_a_price() -> None:
     models = {*STUDENTS, *(student for students in STUDENTS.values() for student in students)}
 
     assert all(is_priced(model) for model in models)

@@ -1,4 +1,4 @@
-"""The decision: floors first, then the interval of the difference to the model in use."""
+"""The promotion decision: floors, then the interval of the difference to the rival."""
 
 import pytest
 
@@ -31,14 +31,22 @@ def evaluation(
 @pytest.mark.parametrize(
     ("case", "promote", "reason"),
     [
-        (evaluation(), True, "good enough: error 0.0500 against 0.2000 of the base student"),
-        (evaluation(champion=0.06), True, "error 0.0500 against 0.0600 of the champion"),
+        (
+            evaluation(),
+            True,
+            "good enough: mean absolute error 0.0500, base student 0.2000, difference",
+        ),
+        (evaluation(champion=0.06), True, "mean absolute error 0.0500, champion 0.0600"),
         (evaluation(champion=0.0441), True, "difference +0.0019 to +0.0099"),
-        (evaluation(champion=0.0439), False, "inconclusive: error 0.0500 against 0.0439 of"),
+        (
+            evaluation(champion=0.0439),
+            False,
+            "inconclusive: mean absolute error 0.0500, champion 0.0439",
+        ),
         (evaluation(champion=0.0361), False, "inconclusive"),
-        (evaluation(champion=0.0359), False, "worse: error 0.0500 against 0.0359 of the champion"),
-        (evaluation(base=0.01, champion=0.06), True, "of the champion"),
-        (evaluation(base=0.0541), True, "of the base student"),
+        (evaluation(champion=0.0359), False, "worse: mean absolute error 0.0500, champion 0.0359"),
+        (evaluation(base=0.01, champion=0.06), True, ", champion 0.0600"),
+        (evaluation(base=0.0541), True, ", base student 0.0541"),
         (evaluation(base=0.0539), False, "inconclusive"),
         (evaluation(base=0.0461), False, "the bound is 0"),
         (evaluation(base=0.0459), False, "worse: "),
@@ -47,7 +55,7 @@ def evaluation(
         (evaluation(n=100, invalid=2), True, "base student"),
         (evaluation(n=100, invalid=3), False, "3 of 100 answers are invalid"),
         (evaluation(dominant_agreement=0.6), True, "base student"),
-        (evaluation(dominant_agreement=0.59), False, "right in only 0.59 of rows"),
+        (evaluation(dominant_agreement=0.59), False, "correct in only 59.0% of rows"),
         (evaluation(mae=0.0, n=100, invalid=100), False, "100 of 100 answers are invalid"),
     ],
 )
@@ -74,10 +82,10 @@ GOOD, UNSURE, WORSE, BROKEN = (
         (PromotionPolicy.ASK_ALWAYS, [Verdict.ASK, Verdict.ASK]),
     ],
 )
-def test_a_policy_decides_what_a_person_is_asked(
+def test_the_policy_decides_when_an_operator_is_asked(
     policy: PromotionPolicy, verdicts: list[Verdict]
 ) -> None:
-    """Whatever the policy, nobody is asked about a model that is worse or breaks its format."""
+    """No policy asks for approval of a model that is worse or below the floors."""
     cases = [GOOD, UNSURE, WORSE, BROKEN]
 
     decided = [decide_promotion(case, PromotionRules(policy)).verdict for case in cases]
@@ -92,7 +100,7 @@ def test_the_margin_is_a_parameter() -> None:
     assert decide_promotion(case, PromotionRules(margin=0.03)).verdict is Verdict.PROMOTE
 
 
-def test_an_evaluation_of_an_older_version_without_a_comparison_promotes_nothing() -> None:
+def test_an_evaluation_without_a_comparison_promotes_nothing() -> None:
     old = evaluation().model_copy(update={"comparison": None})
 
     assert decide_promotion(old, PromotionRules()).verdict is Verdict.REJECT

@@ -1,4 +1,4 @@
-"""Scores: the rubric by hand, and no way to gain by failing to answer."""
+"""Scores: examples by hand, and no gain from invalid answers."""
 
 from collections.abc import Sequence
 
@@ -89,7 +89,7 @@ def test_where_the_label_has_a_tie_either_leader_is_right() -> None:
 
 
 def test_an_answer_without_a_leader_is_not_right_everywhere() -> None:
-    """A model that always answers 0.25 must not pass as knowing the dominant modality."""
+    """A model that always answers 0.25 has no dominant modality."""
     uniform = a_decision((0.25, 0.25, 0.25, 0.25))
     labels = [
         (0.7, 0.1, 0.1, 0.1),
@@ -133,5 +133,5 @@ def test_a_percentile_is_a_value_with_that_share_at_or_below_it(
     assert sum(value <= found for value in ordered) >= share * len(ordered) - 1e-9
 
 
-def test_latencies_need_no_order() -> None:
+def test_latencies_may_be_in_any_order() -> None:
     assert latency([300, 100, 200]).p50 == 200

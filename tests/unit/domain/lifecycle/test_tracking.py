@@ -1,4 +1,4 @@
-"""The tally of a tick: what counts as news, what is stuck, and when help is due."""
+"""The tally of a tick: recent failures, stuck logs and due retries."""
 
 from datetime import timedelta
 
@@ -31,23 +31,23 @@ def a_log(state: LogState) -> QueryLog:
     [(0, False), (19, False), (20, True), (39, True), (40, False), (600, False),
      (24 * 60 + 19, False), (24 * 60 + 20, True), (24 * 60 + 40, False)],
 )  # fmt: skip
-def test_help_comes_when_patience_ends_and_then_once_a_day(minutes: int, due: bool) -> None:
+def test_a_retry_is_due_after_the_patience_and_then_once_a_day(minutes: int, due: bool) -> None:
     assert is_due(minutes * MINUTE, 20 * MINUTE) is due
 
 
-def test_help_lasts_for_four_ticks() -> None:
+def test_a_retry_is_due_for_four_ticks() -> None:
     ticks = [minutes for minutes in range(0, 24 * 60, 5) if is_due(minutes * MINUTE, 20 * MINUTE)]
 
     assert ticks == [20, 25, 30, 35]
 
 
-def test_every_third_tick_a_little_late_is_enough() -> None:
+def test_two_lost_ticks_and_a_late_one_do_not_miss_the_retry() -> None:
     ticks = [timedelta(seconds=seconds) for seconds in (1_199.9, 2_100.5)]
 
     assert any(is_due(waited, 20 * MINUTE) for waited in ticks)
 
 
-def test_runs_are_counted_by_state_and_failures_while_they_are_news() -> None:
+def test_runs_are_counted_by_state_and_failures_while_they_are_recent() -> None:
     tracking = Tracking()
     for state in (RunState.FAILED, RunState.STOPPED, RunState.PROMOTED):
         tracking.count_run(a_run(state), START + 14 * MINUTE)
@@ -57,7 +57,7 @@ def test_runs_are_counted_by_state_and_failures_while_they_are_news() -> None:
     assert tracking.runs_failed == 2
 
 
-def test_logs_are_stuck_when_nothing_moved_until_the_deadline() -> None:
+def test_unfinished_logs_are_stuck_after_the_deadline() -> None:
     tracking = Tracking()
     for state in LogState:
         tracking.count_log(a_log(state), START + LOG_DEADLINE - MINUTE)
@@ -69,7 +69,7 @@ def test_logs_are_stuck_when_nothing_moved_until_the_deadline() -> None:
     assert tracking.logs.total() == 8
 
 
-def test_a_failed_log_is_news_for_a_quarter_of_an_hour() -> None:
+def test_a_failed_log_is_recent_for_15_minutes() -> None:
     tracking = Tracking()
     tracking.count_log(a_log(LogState.FAILED), START + 14 * MINUTE)
     tracking.count_log(a_log(LogState.FAILED), START + HOUR)

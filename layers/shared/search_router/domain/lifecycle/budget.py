@@ -1,59 +1,54 @@
-"""The money that jobs may cost in 30 days: an upload is authority to spend, but only so much.
+"""The budget for distillation jobs: a cap on what uploads may spend in 30 days.
 
-What counts is the estimate at the start of a job, once per job name: runs that share a job, and
-retries, buy nothing more. A purchase is noted before Bedrock is asked, so that two runs that start
-together cannot both take the last of the budget.
+A job counts with its estimate, once per job name; retries and runs that share the job add nothing.
+The purchase is recorded before the job starts, so two runs cannot both spend the last of the
+budget.
 """
 
 from datetime import datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.errors import BudgetExceededError
+from search_router.domain.records import Record
 
 WINDOW = timedelta(days=30)
 
 
-class Purchase(BaseModel):
-    """One job, its estimate in US dollars, and when it was started."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class Purchase(Record):
+    """One job and its estimate in US dollars."""
 
     job_name: str
     usd: float
     started_at: datetime
 
 
-class Spending(BaseModel):
-    """The purchases of the last 30 days; `revision` decides who may add one."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class Spending(Record):
+    """The purchases of the last 30 days; writes are conditional on `revision`."""
 
     revision: int = 0
     purchases: tuple[Purchase, ...] = ()
 
     def spent(self, now: datetime) -> float:
-        """Sum what was bought in the 30 days before now, in US dollars."""
+        """Return the US dollars spent in the 30 days before now."""
         return sum(purchase.usd for purchase in self._recent(now))
 
     def includes(self, job_name: str) -> bool:
-        """Tell whether a job is paid for already."""
+        """Whether a job's purchase is recorded."""
         return any(purchase.job_name == job_name for purchase in self.purchases)
 
     def plus(self, purchase: Purchase, budget_usd: float) -> "Spending":
-        """Return the spending with one purchase more; raises BudgetExceededError."""
+        """Return the spending with another purchase; raises BudgetExceededError."""
         now = purchase.started_at
         spent = self.spent(now)
         if spent + purchase.usd > budget_usd:
             raise BudgetExceededError(
-                f"the budget of 30 days is {budget_usd:.2f} USD, {spent:.2f} are spent and this "
-                f"job costs about {purchase.usd:.2f}; raise BudgetUsdPer30Days or wait, then "
-                "`search-router distill` the run"
+                f"30-day budget exceeded: ${spent:.2f} of ${budget_usd:.2f} spent, this job costs "
+                f"about ${purchase.usd:.2f}. Raise BudgetUsdPer30Days or wait, then restart the "
+                "run with `search-router distill`."
             )
         return self._next((*self._recent(now), purchase))
 
     def minus(self, job_name: str) -> "Spending":
-        """Return the spending without a job that Bedrock refused to start."""
+        """Return the spending without a job that could not start."""
         return self._next(tuple(p for p in self.purchases if p.job_name != job_name))
 
     def _recent(self, now: datetime) -> tuple[Purchase, ...]:

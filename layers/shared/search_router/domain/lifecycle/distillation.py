@@ -1,7 +1,7 @@
-"""What is asked of Bedrock to distil a model, and what must be true before it is asked.
+"""Distillation jobs: their parameters, Bedrock's replies and the checks before a job starts.
 
 Teacher and student pairs: Bedrock user guide, "Prerequisites for model distillation" (October
-2026). Nova distillation exists in us-east-1 only.
+2026). Nova models can be distilled in us-east-1 only.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,17 @@ from search_router.domain.errors import InvalidInputError
 from search_router.domain.naming import foundation_model_id
 
 MAX_TEACHER_RESPONSE_TOKENS = 1_000
-DISTILLATION_REGION = "us-east-1"
 
-_NOVA_STUDENTS = frozenset({"amazon.nova-lite-v1:0:300k", "amazon.nova-micro-v1:0:128k"})
+_SMALL_STUDENTS = frozenset({"amazon.nova-lite-v1:0:300k", "amazon.nova-micro-v1:0:128k"})
 STUDENTS = {
-    "amazon.nova-pro-v1:0": _NOVA_STUDENTS,
-    "amazon.nova-premier-v1:0": _NOVA_STUDENTS | {"amazon.nova-pro-v1:0:300k"},
+    "amazon.nova-pro-v1:0": _SMALL_STUDENTS,
+    "amazon.nova-premier-v1:0": _SMALL_STUDENTS | {"amazon.nova-pro-v1:0:300k"},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationJob:
-    """One customization job, named after what it buys."""
+    """The parameters of one customization job."""
 
     name: str
     teacher: str
@@ -35,7 +34,7 @@ class DistillationJob:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as Bedrock reports it; `status` is Bedrock's own word, known to us or not."""
+    """A job as Bedrock reports it; `model_arn` is empty until the job is Completed."""
 
     name: str
     arn: str
@@ -46,7 +45,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """A deployment as Bedrock reports it; `status` is Bedrock's own word."""
+    """A deployment as Bedrock reports it."""
 
     arn: str
     status: str
@@ -55,7 +54,7 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class ModelLifecycle:
-    """A foundation model's lifecycle; Bedrock has no status for "retired", only the date."""
+    """A foundation model's lifecycle; Bedrock marks a retired model by its date only."""
 
     model_id: str
     status: str
@@ -63,29 +62,29 @@ class ModelLifecycle:
 
 
 def check_pair(teacher: str, student: str) -> None:
-    """Refuse a pair that Bedrock does not distil; raises InvalidInputError."""
+    """Raise InvalidInputError unless Bedrock distils this student from this teacher."""
     allowed = STUDENTS.get(foundation_model_id(teacher))
     if allowed is None:
-        raise InvalidInputError(f"{teacher} is not a teacher; known are {', '.join(STUDENTS)}")
+        raise InvalidInputError(f"not a teacher: {teacher}. Use one of {', '.join(STUDENTS)}.")
     if student not in allowed:
         raise InvalidInputError(
-            f"{teacher} cannot teach {student}; it teaches {', '.join(sorted(allowed))}"
+            f"not a student of {teacher}: {student}. Use one of {', '.join(sorted(allowed))}."
         )
 
 
 def check_lifecycle(model: ModelLifecycle, now: datetime) -> None:
-    """Refuse a model past its end of life, and a legacy one for new jobs.
+    """Raise InvalidInputError for a retired or a legacy model.
 
-    Bedrock starts no new customization jobs on a model in Legacy state (user guide,
-    "model-lifecycle-legacy"). Raises InvalidInputError.
+    Bedrock starts no customization job on a model in Legacy state (user guide,
+    "model-lifecycle-legacy").
     """
     if model.end_of_life is not None and model.end_of_life <= now:
         raise InvalidInputError(
-            f"{model.model_id} is retired: it reached its end of life on "
-            f"{model.end_of_life:%Y-%m-%d}; choose another teacher, such as amazon.nova-pro-v1:0"
+            f"model retired on {model.end_of_life:%Y-%m-%d}: {model.model_id}. "
+            "Use another teacher, such as amazon.nova-pro-v1:0."
         )
     if model.status != "ACTIVE":
         raise InvalidInputError(
-            f"{model.model_id} is in lifecycle state {model.status}: Bedrock starts no new "
-            "customization jobs on it; choose another model"
+            f"model in lifecycle state {model.status}: {model.model_id}. "
+            "Bedrock starts no customization job on it; use another model."
         )

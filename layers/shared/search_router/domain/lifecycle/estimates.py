@@ -1,34 +1,31 @@
-"""What a distillation job and its model will roughly cost, said before anything is paid.
+"""Cost estimates of a distillation job and of its model.
 
-Tokens are estimated at four bytes of English each. The prices of training and storage are from
-memory (`prices.toml` marks them). Bedrock may add prompts of its own, up to 15,000 in all; that is
-not in the estimate, nor is the judge, whose tokens Bedrock does not tell.
+A token is taken as four bytes of English. The prices of training and storage are unconfirmed (see
+`prices.toml`). The estimate excludes the prompts that Bedrock may add, up to 15,000 in all, and the
+judge, whose tokens Bedrock does not report.
 """
 
 import json
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.intake.selection import Selection
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.prices import cost_usd, price_list
+from search_router.domain.records import Record
 from search_router.domain.weights import REASONING_KEY
 
 BYTES_PER_TOKEN = 4
 TEACHER_PROMPT_TOKENS = 50  # Bedrock sends the teacher our short prompt, not a detailed one
-TYPICAL_REASONING_BYTES = 170  # the seed's labels
-MODELS_EVALUATED = 2  # candidate and base student; a champion or baseline costs its own share
+TYPICAL_REASONING_BYTES = 170  # the mean of the reference post's labels
+MODELS_EVALUATED = 2  # candidate and base student; a champion or baseline comes on top
 MILLION = 1_000_000
 
 
-class CostEstimate(BaseModel):
-    """US dollars; serving is per million queries that the model has to answer.
+class CostEstimate(Record):
+    """US dollars; serving is per million queries that the model answers.
 
-    `evaluation_usd` is the candidate and the base student on the whole holdout, `reference_usd` the
-    teacher's labels for holdout rows that have none.
+    `evaluation_usd` covers the candidate and the base student on the whole holdout, `reference_usd`
+    the teacher's labels for unlabelled holdout rows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     training_tokens: int
     training_usd: float
@@ -41,7 +38,7 @@ class CostEstimate(BaseModel):
 
     @property
     def total_usd(self) -> float:
-        """What a run costs once: all but the model's storage and its serving."""
+        """The one-time cost of a run, without storage and serving."""
         return self.training_usd + self.teacher_usd + self.reference_usd + self.evaluation_usd
 
 

@@ -1,26 +1,21 @@
-"""The record of an evaluation: what a promotion is decided on, and what a report shows.
+"""The record of an evaluation, on which the promotion and the report are based.
 
-It holds figures only; queries and answers lie beside it in the data bucket (`side_by_side_key` and
-the answers under `runs/<run-id>/evaluation/`). Every score is of one model on one and the same
-holdout. Intervals are 95 % intervals.
+It holds figures only. Queries and answers are objects in the data bucket (`side_by_side_key` and
+the answers under `runs/<run-id>/evaluation/`). All scores are on the same holdout; intervals are
+95 % confidence intervals.
 """
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.intervals import Interval
 from search_router.domain.local_tier.scores import LocalTierScores
+from search_router.domain.records import Record
 from search_router.domain.weights import Modalities, Weights
 
 CANDIDATE, CHAMPION, BASE, BASELINE = "candidate", "champion", "base", "baseline"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Latency(_Record):
+class Latency(Record):
     """Milliseconds over all model calls."""
 
     mean: float
@@ -28,7 +23,7 @@ class Latency(_Record):
     p95: float
 
 
-class CategoryScores(_Record):
+class CategoryScores(Record):
     """The rows whose label has one dominant modality."""
 
     n: int
@@ -37,11 +32,11 @@ class CategoryScores(_Record):
     invalid: int
 
 
-class JudgeScores(_Record):
-    """What a judge model made of one model's answers, on its own scale of 1 to 5.
+class JudgeScores(Record):
+    """A judge model's grades of one model's answers, from 1 to 5.
 
-    `missing` counts answers without a result: they are in no other figure and are never a zero.
-    `grades` counts the results by grade; `mean` and `interval` are None without any result.
+    `missing` counts answers without a result; no other figure includes them. `grades` counts the
+    results by grade. `mean` and `interval` are None without any result.
     """
 
     judge: str
@@ -54,12 +49,13 @@ class JudgeScores(_Record):
     grades: Mapping[str, int] = {}
 
 
-class Scores(_Record):
-    """How one model did on one holdout of `n` rows.
+class Scores(Record):
+    """One model's scores on a holdout of `n` rows.
 
-    `mae` is per weight; `dominant_agreement`, `within_005` and `within_010` are shares of rows (all
-    weights within 0.05, 0.10); `rubric` is the mean of 1 to 5; tokens and dollars are totals.
-    `intervals` has an entry for each of these five and for `invalid_share`.
+    `mae` is the mean absolute error per weight. `dominant_agreement`, `within_005` and `within_010`
+    are shares of rows (all weights within 0.05, 0.10). `rubric` is the mean grade from 1 to 5.
+    Tokens and dollars are totals. `intervals` has an entry for each of these five scores and for
+    `invalid_share`.
     """
 
     model: str
@@ -83,11 +79,10 @@ class Scores(_Record):
     judge: JudgeScores | None = None
 
 
-class NoiseCeiling(_Record):
-    """How well the labels' author agrees with itself, from queries that it labelled repeatedly.
+class NoiseCeiling(Record):
+    """The agreement of repeated labels of the same query, an upper bound for every student.
 
-    One label of a query is scored as if it were an answer to the other: no student can be measured
-    better than this. Without any repeated query there is no ceiling.
+    One label of a query is scored as if it were the answer to the other.
     """
 
     repeated_queries: int
@@ -99,8 +94,8 @@ class NoiseCeiling(_Record):
     rubric: float
 
 
-class References(_Record):
-    """Where the holdout's labels come from; `unusable` answers of the teacher leave no label."""
+class References(Record):
+    """The sources of the holdout's labels; an `unusable` teacher's answer leaves no label."""
 
     from_file: int
     from_teacher: int = 0
@@ -109,20 +104,20 @@ class References(_Record):
     cost_usd: float = 0.0
 
 
-class Comparison(_Record):
-    """The candidate's mean error minus its rival's, by a paired bootstrap: negative is better."""
+class Comparison(Record):
+    """The candidate's mean error minus its rival's, by a paired bootstrap; negative is better."""
 
     rival: str
     difference: float
     interval: Interval
 
 
-class Evaluation(_Record):
-    """All models on the same holdout, with what bounds and what judges them.
+class Evaluation(Record):
+    """The scores of all models on the same holdout.
 
-    `champion_version` is the champion that was compared with; another one since then makes the
-    comparison stale. `cost_usd` is what the answers and the teacher's labels cost, without the
-    judge, whose tokens Bedrock does not tell.
+    `champion_version` is the champion at that time; the comparison is stale once another one
+    serves. `cost_usd` covers the answers and the teacher's labels, not the judge, whose tokens
+    Bedrock does not report.
     """
 
     candidate: Scores
@@ -139,7 +134,7 @@ class Evaluation(_Record):
 
     @property
     def models(self) -> dict[str, Scores]:
-        """Return the scores of every model that was measured, by its part in the comparison."""
+        """The scores by role in the comparison."""
         measured = {
             CANDIDATE: self.candidate,
             CHAMPION: self.champion,
@@ -149,8 +144,8 @@ class Evaluation(_Record):
         return {name: scores for name, scores in measured.items() if scores is not None}
 
 
-class SideBySideAnswer(_Record):
-    """One model's answer to one query; an invalid one shows the prior that a user would get."""
+class SideBySideAnswer(Record):
+    """One model's answer to one query; the prior in place of an invalid answer."""
 
     weights: Weights
     status: str
@@ -158,8 +153,8 @@ class SideBySideAnswer(_Record):
     grade: int
 
 
-class SideBySideRow(_Record):
-    """One query of the holdout as the distilled model and its base answer it."""
+class SideBySideRow(Record):
+    """One query of the holdout with the answers of the distilled and the base model."""
 
     query: str
     reference: Weights
@@ -167,8 +162,8 @@ class SideBySideRow(_Record):
     base: SideBySideAnswer
 
 
-class SideBySide(_Record):
-    """A few queries of every category, for people; kept under `side_by_side_key`."""
+class SideBySide(Record):
+    """A few queries of every category for the report, stored under `side_by_side_key`."""
 
     modalities: Modalities
     rows: tuple[SideBySideRow, ...]

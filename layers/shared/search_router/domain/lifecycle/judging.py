@@ -1,19 +1,22 @@
-"""The judge: what it is told, what it is given, and how its results are read.
+"""The LLM judge: its instructions, its dataset and the reading of its results.
 
-Bedrock cannot ask a deployment in an evaluation job, so we bring the responses along, one model to
-a job (user guide, "model-evaluation-prompt-datasets-judge"). The scale is the seed post's
-OverallQuality, 1 to 5; a definition has at most five words ("custom-metrics-prompt-formats").
+An evaluation job cannot invoke a custom model deployment, so each job gets the responses of one
+model (Bedrock user guide, "model-evaluation-prompt-datasets-judge"). The scale is OverallQuality,
+1 to 5, of the reference post. A definition has at most five words
+("custom-metrics-prompt-formats").
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import JudgeScores
+from search_router.domain.records import Record
 from search_router.domain.weights import REASONING_KEY, Modalities, Weights
 
 METRIC = "OverallQuality"
@@ -43,14 +46,12 @@ Reference: {{{{ground_truth}}}}
 Response: {{{{prediction}}}}"""
 
 
-class JudgeJob(BaseModel):
-    """One model's evaluation job, as far as a run has to follow it.
+class JudgeJob(Record):
+    """The evaluation job of one model.
 
-    `name` is the model's part in the comparison, `folder` where the results come to lie, `asked`
-    the number of responses that were handed in.
+    `name` is the model's role in the comparison, `folder` the prefix of dataset and results,
+    `asked` the number of responses in the dataset.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     judge: str
@@ -61,13 +62,20 @@ class JudgeJob(BaseModel):
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether nothing more will come of the job."""
+        """Whether the job's status is final."""
         return self.status in ENDED_JOBS
+
+
+class Judging(Record):
+    """The evaluation jobs that a run waits for, and when they were started."""
+
+    jobs: tuple[JudgeJob, ...]
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """What an evaluation job is asked for; `source` names the model that responded."""
+    """The parameters of an evaluation job; `source` names the model that responded."""
 
     job_name: str
     judge: str
@@ -80,14 +88,14 @@ class JudgeRequest:
 
 @dataclass(frozen=True, slots=True)
 class JudgeView:
-    """An evaluation job as Bedrock reports it; `status` is Bedrock's own word."""
+    """An evaluation job as Bedrock reports it."""
 
     status: str
     failure: str
 
 
 def instructions(modalities: Modalities, *, with_reasoning: bool) -> str:
-    """Return the rubric; weights only where no reasoning was trained."""
+    """Return the judge's instructions; without reasoning they cover the weights only."""
     return _RULES.format(
         modalities=", ".join(modalities),
         reasoning=_WITH_REASONING if with_reasoning else "",
@@ -96,7 +104,7 @@ def instructions(modalities: Modalities, *, with_reasoning: bool) -> str:
 
 
 def gives_reasoning(responses: Iterable[str]) -> bool:
-    """Tell whether a model was trained to give a reasoning, from what it answers."""
+    """Whether most responses of a model have a reasoning."""
     given = [f'"{REASONING_KEY}"' in text for text in responses]
     return sum(given) > len(given) / 2
 
@@ -107,7 +115,7 @@ def dataset(
     source: str,
     modalities: Modalities,
 ) -> bytes:
-    """Write the job's dataset: a line per query with its label and one model's own words."""
+    """Return the job's dataset: one JSON line per query, with its label and the response."""
     rows = [
         {
             "prompt": query,
@@ -134,7 +142,7 @@ class _Line(BaseModel):
 
 
 def read_grades(lines: Iterable[bytes]) -> list[float]:
-    """Read the results of an output file; what is missing or out of the scale is no grade."""
+    """Return the grades in an output file, without missing and out-of-scale results."""
     grades: list[float] = []
     for line in lines:
         try:
@@ -152,7 +160,7 @@ def read_grades(lines: Iterable[bytes]) -> list[float]:
 
 
 def judged(job: JudgeJob, grades: Sequence[float]) -> JudgeScores:
-    """Summarise what a judge said; what it did not say is counted and in no mean."""
+    """Return the scores of one model; missing results are counted and in no mean."""
     found = grades[: job.asked]
     counts = Counter(f"{grade:g}" for grade in found)
     return JudgeScores(

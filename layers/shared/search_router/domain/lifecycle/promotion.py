@@ -1,12 +1,11 @@
-"""May a candidate replace the champion? The reasons are what the report and the run say.
+"""The promotion decision: whether a candidate replaces the champion.
 
-Without a champion the base student is the one to beat. The bounds are ours: a distilled model that
-breaks its format in more than 2 % of answers, or names the wrong dominant modality in more than
-40 %, must not serve whatever its error is.
+The floors come first: at most 2 % invalid answers, and the right dominant modality in at least 60 %
+of rows. Both bounds are our own choice.
 
-A candidate need not be better than the champion, only not worse by more than a margin, and the
-whole 95 % interval of the difference must say so. What is neither shown to be good enough nor shown
-to be too bad is inconclusive: the holdout is too small to tell.
+Then the 95 % interval of the difference in error decides. The candidate may be worse than the
+champion by less than the margin, and must be better than the base student if there is no champion.
+An interval that includes the bound is inconclusive: the holdout is too small.
 """
 
 from dataclasses import dataclass
@@ -20,15 +19,15 @@ MIN_DOMINANT_AGREEMENT = 0.60
 
 
 class PromotionPolicy(StrEnum):
-    """Who decides, and on what."""
+    """When an operator has to approve a promotion."""
 
-    AUTOMATIC = "automatic"  # good enough is promoted, everything else rejected
-    ASK_IF_UNSURE = "ask-if-unsure"  # what is inconclusive awaits a person's approval
-    ASK_ALWAYS = "ask-always"  # nothing is promoted without a person's approval
+    AUTOMATIC = "automatic"  # never; an inconclusive candidate is rejected
+    ASK_IF_UNSURE = "ask-if-unsure"  # if the comparison is inconclusive
+    ASK_ALWAYS = "ask-always"  # for every candidate that is not rejected
 
 
 class Verdict(StrEnum):
-    """What becomes of a candidate."""
+    """The outcome of a promotion decision."""
 
     PROMOTE = "promote"
     REJECT = "reject"
@@ -37,7 +36,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromotionRules:
-    """`margin` is how much larger than the champion's the mean absolute error may be."""
+    """The policy, and by how much the mean absolute error may exceed the champion's."""
 
     policy: PromotionPolicy = PromotionPolicy.AUTOMATIC
     margin: float = 0.01
@@ -45,22 +44,19 @@ class PromotionRules:
 
 @dataclass(frozen=True, slots=True)
 class PromotionDecision:
-    """What becomes of a candidate, and why."""
+    """A verdict and its reason, which the run and the report show."""
 
     verdict: Verdict
     reason: str
 
 
 def decide_promotion(evaluation: Evaluation, rules: PromotionRules) -> PromotionDecision:
-    """Decide by the floors first, then by the mean absolute error against the model in use.
-
-    The base student must be beaten outright; a champion must not be missed by the margin.
-    """
+    """Decide by the floors, then by the mean absolute error against the rival's."""
     if (below := _below_the_floors(evaluation)) is not None:
         return PromotionDecision(Verdict.REJECT, below)
     comparison = evaluation.comparison
     if comparison is None:
-        return PromotionDecision(Verdict.REJECT, "nothing to compare with was measured")
+        return PromotionDecision(Verdict.REJECT, "no rival was measured")
     bound = rules.margin if comparison.rival == CHAMPION else 0.0
     reason = _compared(evaluation, comparison)
     if comparison.interval.low >= bound:
@@ -80,16 +76,16 @@ def _below_the_floors(evaluation: Evaluation) -> str | None:
     if candidate.invalid > MAX_INVALID_SHARE * candidate.n:
         return f"{candidate.invalid} of {candidate.n} answers are invalid"
     if candidate.dominant_agreement < MIN_DOMINANT_AGREEMENT:
-        return f"dominant modality right in only {candidate.dominant_agreement:.2f} of rows"
+        return f"dominant modality correct in only {candidate.dominant_agreement:.1%} of rows"
     return None
 
 
 def _compared(evaluation: Evaluation, comparison: Comparison) -> str:
-    """Say the comparison in one line."""
+    """Return the comparison as one line of text."""
     rival = evaluation.models[comparison.rival]
     name = "champion" if comparison.rival == CHAMPION else "base student"
     low, high = comparison.interval.low, comparison.interval.high
     return (
-        f"error {evaluation.candidate.mae:.4f} against {rival.mae:.4f} of the {name}, "
-        f"difference {low:+.4f} to {high:+.4f}"
+        f"mean absolute error {evaluation.candidate.mae:.4f}, {name} {rival.mae:.4f}, "
+        f"difference {low:+.4f} to {high:+.4f} (95 %)"
     )

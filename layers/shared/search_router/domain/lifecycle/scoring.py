@@ -1,7 +1,7 @@
 """Deterministic scores of a model against the holdout's labels.
 
-An invalid answer is scored by what a user would get instead: the prior; in the rubric it scores 1.
-So a model cannot improve its error by failing to answer.
+An invalid answer is scored as the prior, which a user would get instead, and gets grade 1. A model
+therefore cannot reduce its error by failing to answer.
 """
 
 import math
@@ -28,7 +28,7 @@ SIDE_BY_SIDE_ROWS = 12
 
 
 class _Row(NamedTuple):
-    """One answer beside its label."""
+    """One answer and its label."""
 
     decision: Decision
     reference: Weights
@@ -57,7 +57,7 @@ def score(
     modalities: Modalities,
     resampling: Resampling,
 ) -> Scores:
-    """Score decisions against references, row by row; both must be equally long and not empty."""
+    """Score decisions against references, row by row; neither may be empty."""
     rows = _rows(decisions, references)
     grades = [rubric(row.decision, row.reference) for row in rows]
     counts = {
@@ -87,7 +87,7 @@ def score(
             **{name: share_interval(count, len(rows)) for name, count in counts.items()},
         },
         mae_by_modality={
-            name: mean([row.errors[place] for row in rows]) for place, name in enumerate(modalities)
+            name: mean([row.errors[index] for row in rows]) for index, name in enumerate(modalities)
         },
         by_category=_by_category(rows, modalities),
     )
@@ -99,7 +99,7 @@ def compare(
     references: Sequence[Weights],
     resampling: Resampling,
 ) -> Comparison:
-    """Compare the candidate's answers, which come first, with its rival's, row by row."""
+    """Compare the candidate's answers, the first of the two, with its rival's, row by row."""
     candidate, other = (_rows(decisions, references) for decisions in answers)
     differences = [one.mean - two.mean for one, two in zip(candidate, other, strict=True)]
     return Comparison(
@@ -112,9 +112,9 @@ def side_by_side(
     answers: tuple[Sequence[Decision], Sequence[Decision]],
     modalities: Modalities,
 ) -> SideBySide:
-    """Show twelve queries as the candidate and the base student answer them.
+    """Return twelve queries with the answers of candidate and base student.
 
-    The categories take turns, each with its queries in the holdout's order, which is a hash.
+    Categories alternate. Within a category, queries keep the holdout's order, which is by hash.
     """
     groups: dict[str, list[SideBySideRow]] = {name: [] for name in modalities}
     for (query, reference), candidate, base in zip(labels.items(), *answers, strict=True):
@@ -131,12 +131,12 @@ def side_by_side(
 
 
 def rubric(decision: Decision, reference: Weights) -> int:
-    """Grade one answer from 1 to 5; an unparseable one gets 1, whatever the prior is worth."""
+    """Grade one answer from 1 to 5; a fallback to the prior gets 1."""
     return 1 if decision.status is Status.FALLBACK else grade(decision.weights, reference)
 
 
 def latency(milliseconds: Sequence[int]) -> Latency:
-    """Summarise latencies by mean and nearest-rank percentiles."""
+    """Return the mean and the nearest-rank percentiles of latencies."""
     ordered = sorted(milliseconds)
     return Latency(
         mean=mean(ordered),
@@ -151,7 +151,7 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 
 
 def _by_category(rows: Sequence[_Row], modalities: Modalities) -> Mapping[str, CategoryScores]:
-    """Score each group of rows whose label has the same dominant modality."""
+    """Score the rows by the dominant modality of their label."""
     groups: dict[str, list[_Row]] = {name: [] for name in modalities}
     for row in rows:
         groups[dominant(row.reference, modalities)].append(row)

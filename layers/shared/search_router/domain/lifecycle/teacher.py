@@ -1,13 +1,13 @@
-"""What a large model is told when it labels queries: much more than the student will ever be told.
+"""The detailed system prompt with which a large model labels queries.
 
-A distilled student learns the judgement from the labels, so its own prompt can stay one line.
+The distilled student learns from the labels, so its own prompt is one line.
 """
 
 from search_router.domain.weights import Modalities
 
-MAX_LABEL_TOKENS = 300  # a bound for an answer with a sentence of reasoning
+MAX_LABEL_TOKENS = 300  # enough for an answer with a sentence of reasoning
 
-_KNOWN = {
+_DESCRIPTIONS = {
     "visual": "what can be seen: people, objects, places, actions, colours, shots",
     "audio": "what can be heard and is no speech: music, noises, applause, the tone of a voice",
     "transcription": "what is said: quotations, topics of talks and interviews, spoken names",
@@ -22,7 +22,7 @@ _EXAMPLES = (
 
 
 def teacher_prompt(modalities: Modalities, *, with_reasoning: bool) -> str:
-    """Return the detailed system prompt for any modalities; unknown ones speak by their name."""
+    """Return the system prompt; other modalities than the four above are described by name."""
     kinds = "\n".join(f"- {name}: {_description(name)}" for name in modalities)
     examples = "\n".join(
         f"Query: {query}\n{_answer(weights, modalities, with_reasoning)}"
@@ -42,7 +42,7 @@ def teacher_prompt(modalities: Modalities, *, with_reasoning: bool) -> str:
 
 
 def _description(name: str) -> str:
-    return _KNOWN.get(name, f"everything about {name.replace('_', ' ')}")
+    return _DESCRIPTIONS.get(name, f"everything about {name.replace('_', ' ')}")
 
 
 def _answer(weights: dict[str, float], modalities: Modalities, with_reasoning: bool) -> str:

@@ -4,16 +4,16 @@ Serving reads none of this from settings, so it always matches the training, als
 A version is written once and its number is never reused; the pointer names the version in use.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.errors import NotFoundError
+from search_router.domain.records import Record
 from search_router.domain.weights import Modalities, Weights
 
 
-class ServingModel(BaseModel):
+class ServingModel(Record):
     """A model and the parameters it is asked with.
 
     `model_id` is a deployment ARN or a foundation model's id, and `priced_as` the foundation model
@@ -22,25 +22,21 @@ class ServingModel(BaseModel):
     local tier's artifact, trained on the same labels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     model_id: str
     priced_as: str
     system_prompt: str
     modalities: Modalities
     max_output_tokens: int
     prior: Weights
-    training_histograms: dict[str, list[int]] = {}
+    training_histograms: Mapping[str, list[int]] = {}
     local_model: str = ""
 
 
-class Champion(BaseModel):
+class Champion(Record):
     """One promoted model; `version` counts promotions from 1 and is part of every cache key.
 
     `previous_version` is the one this model replaced, the default target of a rollback.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: int
     run_id: str
@@ -49,10 +45,8 @@ class Champion(BaseModel):
     previous_version: int | None = None
 
 
-class ChampionMove(BaseModel):
+class ChampionMove(Record):
     """One move of the pointer, by a promotion or a rollback."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     moved_at: datetime
     from_version: int | None
