@@ -139,7 +139,7 @@ def test_a_query_log_before_any_champion_fails_with_what_to_do(stack: Stack) -> 
     log = stack.log_of(stack.upload("query-logs/a.jsonl", LOG))
 
     assert log.state is LogState.FAILED
-    assert "promote one, then upload the log again" in log.reason
+    assert "Promote one, then upload the log again." in log.reason
 
 
 @pytest.mark.parametrize(
