@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = parsed.run(parsed)
     except (CommandError, SearchRouterError) as error:
         return fail(str(error))
+    except ModuleNotFoundError as error:  # matplotlib: `make demo` does not install it
+        return fail(f"{error.name} is not installed: run `make setup`")
     except KeyboardInterrupt:
         fail("interrupted")
         return _INTERRUPTED

@@ -22,12 +22,9 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report's files into a folder, which is made if it is not there."""
-    try:
-        from router_cli.evaluation_report.facts import gather  # noqa: PLC0415
-        from router_cli.evaluation_report.figures import draw_figures  # noqa: PLC0415 - matplotlib
-        from router_cli.evaluation_report.page import page  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise CommandError(f"{error.name} is not installed: run `make setup`") from None
+    from router_cli.evaluation_report.facts import gather  # noqa: PLC0415
+    from router_cli.evaluation_report.figures import draw_figures  # noqa: PLC0415 - matplotlib
+    from router_cli.evaluation_report.page import page  # noqa: PLC0415
 
     stack = open_stack(arguments)
     found = stack.runs.get(arguments.run_id)
