@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (CommandError, SearchRouterError) as error:
         return fail(str(error))
+    except ModuleNotFoundError as error:  # matplotlib, which `make demo` does not install
+        return fail(f"{error.name} is not installed. Run `make setup`.")
     except BrokenPipeError:
         _discard_output()
         return _BY_SIGNAL + signal.SIGPIPE

@@ -11,6 +11,7 @@ from typing import Any, Literal
 FORMS = (".jsonl", ".csv", ".tsv", ".txt", ".jsonl.gz", ".csv.gz", ".tsv.gz", ".txt.gz")
 Quoting = Literal[0, 1, 3]  # csv.QUOTE_MINIMAL, QUOTE_ALL, QUOTE_NONE
 _NOTES = ("", "seen twice", 'he said "no"', "a, b; c", "日本")
+_LINE_END = "\r\n"  # in some Pythons the writer quotes only the line ends that it writes
 _NO_UTF8 = b"\xff\xfe"
 _BROKEN_JSON = (
     b'{"query": "half a',
@@ -71,9 +72,9 @@ class Table:
             return self.delimiter.join(fields).encode()
         text = io.StringIO()
         csv.writer(
-            text, delimiter=self.delimiter, quoting=self.quoting, lineterminator=""
+            text, delimiter=self.delimiter, quoting=self.quoting, lineterminator=_LINE_END
         ).writerow(fields)
-        return text.getvalue().encode()
+        return text.getvalue().removesuffix(_LINE_END).encode()
 
 
 @dataclass(frozen=True, slots=True)

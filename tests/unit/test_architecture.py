@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ ALLOWED = {
     },
     "__init__": frozenset[str](),
 }
+# The domain's packages may import the shared modules at its top level, and these packages.
+DOMAIN = {
+    "intake": frozenset[str](),
+    "local_tier": frozenset[str](),
+    "serving": frozenset({"local_tier"}),
+    "logs": frozenset({"local_tier", "serving"}),
+    "lifecycle": frozenset({"intake", "local_tier", "serving", "logs"}),
+}
 READS_ENVIRONMENT = frozenset({"os.environ", "os.environb", "os.getenv"})
 MAKES_CLIENTS = frozenset(
     {"boto3.client", "boto3.resource", "boto3.session", "boto3.Session", "botocore.session"}
@@ -65,8 +74,8 @@ MAKES_CLIENTS = frozenset(
 READS_CLOCK = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 
 
-def room_of(path: Path) -> str:
-    """Name the room that a file belongs to: `domain`, `functions`, or a module's own name."""
+def package_of(path: Path) -> str:
+    """Name the package that a file belongs to: `domain`, `functions`, or a module's own name."""
     if path.is_relative_to("functions"):
         return "functions"
     inside = path.relative_to("layers/shared/search_router")
@@ -95,26 +104,48 @@ def within(name: str, prefixes: frozenset[str]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
+def upward_imports(path: Path, tree: ast.AST) -> list[str]:
+    """Return the imports of domain packages that would make a cycle."""
+    if package_of(path) != "domain":
+        return []
+    parts = path.relative_to("layers/shared/search_router/domain").parts
+    own = parts[0] if len(parts) > 1 else ""
+    if own and own not in DOMAIN:
+        return [f"{path}: no rule for the package domain/{own}"]
+    allowed = DOMAIN.get(own, frozenset()) | {own}
+    targets = {
+        name.split(".")[2] for name in imported(tree) if name.startswith("search_router.domain.")
+    }
+    return [
+        f"{f'domain/{own}' if own else 'domain'} must not import domain/{target}"
+        for target in sorted(targets & set(DOMAIN))
+        if target not in allowed
+    ]
+
+
 def offences(path: Path, source: str) -> list[str]:
     """Return what a file at this place must not do, one sentence each."""
-    tree, room = ast.parse(source), room_of(path)
-    if room not in ALLOWED:
-        return [f"{path}: no rule for the room {room}"]
+    tree, package = ast.parse(source), package_of(path)
+    if package not in ALLOWED:
+        return [f"{path}: no rule for the package {package}"]
     found = [
-        f"{room} must not import {name}"
+        f"{package} must not import {name}"
         for name in imported(tree)
-        if not within(name, ALLOWED[room]) and not name.startswith("mypy_boto3_")
+        if not within(name, ALLOWED[package]) and not name.startswith("mypy_boto3_")
     ]
+    found += upward_imports(path, tree)
     names = set(used(tree))
-    if room != "settings":
-        found += [f"{room} reads {name}" for name in names if within(name, READS_ENVIRONMENT)]
-    if room != "dependencies":
-        found += [f"{room} makes clients: {name}" for name in names if within(name, MAKES_CLIENTS)]
-    if room != "adapters":
+    if package != "settings":
+        found += [f"{package} reads {name}" for name in names if within(name, READS_ENVIRONMENT)]
+    if package != "dependencies":
+        found += [
+            f"{package} makes clients: {name}" for name in names if within(name, MAKES_CLIENTS)
+        ]
+    if package != "adapters":
         botocore_errors = frozenset({"botocore.exceptions", "botocore.errorfactory"})
-        found += [f"{room} knows {name}" for name in names if within(name, botocore_errors)]
-    if room in {"domain", "ports", "use_cases"}:
-        found += [f"{room} reads the clock: {name}" for name in names if name in READS_CLOCK]
+        found += [f"{package} knows {name}" for name in names if within(name, botocore_errors)]
+    if package in {"domain", "ports", "use_cases"}:
+        found += [f"{package} reads the clock: {name}" for name in names if name in READS_CLOCK]
     return sorted(set(found))
 
 
@@ -122,14 +153,14 @@ SOURCES = sorted([*LAYER.glob("search_router/**/*.py"), *ROOT.glob("functions/*/
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_keeps_to_its_room(path: Path) -> None:
+def test_every_file_keeps_to_its_package(path: Path) -> None:
     assert offences(path.relative_to(ROOT), path.read_text(encoding="utf-8")) == []
 
 
-def test_every_function_is_one_file_and_every_room_has_one() -> None:
+def test_every_function_is_one_file_and_every_package_has_one() -> None:
     files = [path.relative_to(ROOT) for path in SOURCES]
 
-    assert {room_of(path) for path in files} == set(ALLOWED)
+    assert {package_of(path) for path in files} == set(ALLOWED)
     assert sum(path.parts[0] == "functions" for path in files) == 10
     assert all(path.name == "app.py" for path in files if path.parts[0] == "functions")
 
@@ -162,6 +193,22 @@ FUNCTION = "functions/shard_prompts/app.py"
         (f"{IN_LAYER}/domain/x.py", "import os", "domain must not import os"),
         (f"{IN_LAYER}/domain/x.py", "from random import random", "must not import random"),
         (f"{IN_LAYER}/domain/x.py", "from . import weights", "must not import ..weights"),
+        (
+            f"{IN_LAYER}/domain/weights.py",
+            "from search_router.domain.logs.results import PartStats",
+            "domain must not import domain/logs",
+        ),
+        (
+            f"{IN_LAYER}/domain/serving/cascade.py",
+            "from search_router.domain.logs.results import PartStats",
+            "domain/serving must not import domain/logs",
+        ),
+        (
+            f"{IN_LAYER}/domain/intake/selection.py",
+            "def f():\n    from search_router.domain.lifecycle import runs",
+            "domain/intake must not import domain/lifecycle",
+        ),
+        (f"{IN_LAYER}/domain/other/x.py", "", "no rule for the package domain/other"),
         (f"{IN_LAYER}/ports.py", "import pydantic", "ports must not import pydantic"),
         (f"{IN_LAYER}/ports.py", "from search_router.adapters.s3 import X", "must not import"),
         (f"{IN_LAYER}/adapters/x.py", "from search_router.use_cases import y", "must not import"),
@@ -179,12 +226,12 @@ FUNCTION = "functions/shard_prompts/app.py"
             "dependencies knows botocore.exceptions.ClientError",
         ),
         *(
-            (f"{IN_LAYER}/{room}", f"from {outsider} import x", f"must not import {outsider}")
-            for room in ("domain/x.py", "use_cases/x.py", "adapters/x.py", "dependencies.py")
+            (f"{IN_LAYER}/{package}", f"from {outsider} import x", f"must not import {outsider}")
+            for package in ("domain/x.py", "use_cases/x.py", "adapters/x.py", "dependencies.py")
             for outsider in ("functions", "local_stack", "router_cli", "tests")
         ),
         (f"{IN_LAYER}/__init__.py", "from search_router.domain import x", "must not import"),
-        (f"{IN_LAYER}/utils.py", "", "no rule for the room utils"),
+        (f"{IN_LAYER}/utils.py", "", "no rule for the package utils"),
     ],
 )
 def test_a_planted_offence_is_found(path: str, source: str, offence: str) -> None:
@@ -204,8 +251,46 @@ def test_a_planted_offence_is_found(path: str, source: str, offence: str) -> Non
         (f"{IN_LAYER}/dependencies.py", "import boto3\nboto3.client('s3')"),
     ],
 )
-def test_what_a_room_may_do_is_no_offence(path: str, source: str) -> None:
+def test_what_a_package_may_do_is_no_offence(path: str, source: str) -> None:
     assert offences(Path(path), source) == []
+
+
+def cycle(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules of one import cycle, given module names and their sources."""
+    graph = {
+        module: {
+            target
+            for name in imported(ast.parse(source))
+            for target in (name, name.rpartition(".")[0])
+            if target in sources and target != module
+        }
+        for module, source in sources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_the_modules_of_the_layer_form_no_cycle() -> None:
+    sources = {
+        ".".join(path.relative_to(LAYER).with_suffix("").parts): path.read_text("utf-8")
+        for path in LAYER.glob("search_router/**/*.py")
+        if path.name != "__init__.py"
+    }
+
+    assert cycle(sources) == []
+
+
+def test_a_planted_cycle_is_found() -> None:
+    planted = {
+        "a": "from b import x",
+        "b": "def f():\n    from c import y",
+        "c": "import a.x\nimport a",
+    }
+
+    assert set(cycle(planted)) == {"a", "b", "c"}
 
 
 IMPORT_EACH = """

@@ -15,27 +15,27 @@ LAYER = PROJECT / "layers/shared/search_router"
 PICTURE = PROJECT / "docs/architecture.md"
 
 
-def test_the_picture_of_the_rooms_agrees_with_the_imports() -> None:
-    # GIVEN the arrows drawn between rooms
+def test_the_picture_of_the_packages_agrees_with_the_imports() -> None:
+    # GIVEN the arrows drawn between packages
     picture = PICTURE.read_text("utf-8").partition("flowchart TD")[2].partition("```")[0]
     drawn = set(re.findall(r"(\w+) --> (\w+)", picture))
     # WHEN the imports of the layer and the functions are read
     imported = {
-        (_room(path), target)
+        (_package(path), target)
         for path in [*LAYER.rglob("*.py"), *(PROJECT / "functions").rglob("*.py")]
-        for target in _imported_rooms(path)
+        for target in _imported_packages(path)
     }
-    # THEN they are the same, but for imports inside a room
-    assert drawn == {(room, target) for room, target in imported if room != target}
+    # THEN they are the same, but for imports inside a package
+    assert drawn == {(package, target) for package, target in imported if package != target}
 
 
-def _room(path: Path) -> str:
+def _package(path: Path) -> str:
     if path.is_relative_to(LAYER):
         return path.relative_to(LAYER).parts[0].removesuffix(".py")
     return "functions"
 
 
-def _imported_rooms(path: Path) -> set[str]:
+def _imported_packages(path: Path) -> set[str]:
     names = [
         f"{node.module}.{alias.name}"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))

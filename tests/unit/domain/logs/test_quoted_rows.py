@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 import time
 
 import pytest
@@ -26,6 +27,8 @@ FIELDS = st.text(st.sampled_from('ab",\n\r '), max_size=8)
     st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=6), st.sampled_from(["\n", "\r\n"])
 )
 def test_output_of_the_csv_module_is_split_into_its_rows(rows: list[list[str]], end: str) -> None:
+    if sys.version_info < (3, 13) and any("\r" in field for row in rows for field in row):
+        end = "\r\n"  # with "\n" that writer does not quote "\r"
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator=end).writerows(rows)
     body = file.getvalue().encode()
