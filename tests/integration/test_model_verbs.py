@@ -44,7 +44,7 @@ def test_a_rollback_is_seen_in_the_list_of_champions(
 
     rows = [(row["version"], row["serves"], row["deployed"]) for row in listed["champions"]]
     assert rows == [(1, True, True), (2, False, True)]
-    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by a person"}
+    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by an operator"}
     assert main(["champions"]) == 0
     assert "Champions" in capsys.readouterr().out
     assert main(["rollback"]) == 1
@@ -61,7 +61,7 @@ def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
     capsys.readouterr()
 
     assert main(["distill", run.run_id]) == 1
-    assert "--again buys another one" in capsys.readouterr().err
+    assert "new one with --again" in capsys.readouterr().err
     assert main(["distill", run.run_id, "--again", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["attempt"] == 2
     command.deliver_events()
