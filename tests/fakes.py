@@ -45,6 +45,7 @@ from search_router.domain.logs.results import PartMarker
 from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
+    ModelAnswer,
     ModelReply,
     cached_value,
     decision_from_cache,
@@ -307,7 +308,7 @@ class InMemoryLedger:
     """Heads and markers; a marker and its count move together."""
 
     receives: dict[tuple[str, int], set[int]] = field(default_factory=dict)
-    known: dict[tuple[str, int], int] = field(default_factory=dict)
+    answered: dict[tuple[str, int], int] = field(default_factory=dict)
     _logs: dict[str, QueryLog] = field(default_factory=dict)
     _markers: dict[tuple[str, int], str] = field(default_factory=dict)
     listed: dict[str, None] = field(default_factory=dict)
@@ -335,13 +336,13 @@ class InMemoryLedger:
         place = (log_id, split)
         counted = self.receives.setdefault(place, set())
         counted.add(receives)
-        return Attempts(len(counted), self.known.get(place, 0))
+        return Attempts(len(counted), self.answered.get(place, 0))
 
-    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
+    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
         place = (log_id, split)
         self.receives.pop(place, None)
-        if known is not None:
-            self.known[place] = known
+        if answered is not None:
+            self.answered[place] = answered
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         for place in sorted(self._markers):
@@ -520,8 +521,8 @@ class InMemoryCache:
 
     def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
         self.recalled.append(len(queries))
-        known = (query for query in queries if query in self.values)
-        return {query: decision_from_cache(self.values[query], self.owner) for query in known}
+        cached = (query for query in queries if query in self.values)
+        return {query: decision_from_cache(self.values[query], self.owner) for query in cached}
 
     def put_many(self, decisions: Mapping[str, Decision]) -> None:
         self.remembered.append(len(decisions))
@@ -539,8 +540,7 @@ class InMemoryCaches:
         return InMemoryCache(owner, self.by_version.setdefault(champion_version, {}))
 
 
-Reply = ModelReply | InvalidInputError | TransientError
-Answering = Callable[[ServingModel, str], Reply]
+Answering = Callable[[ServingModel, str], ModelAnswer]
 
 
 def reply(text: str, stop_reason: str = "end_turn", latency_ms: int = 800) -> ModelReply:
@@ -568,7 +568,7 @@ class FakeModel:
 
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
-    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+    ) -> Iterator[tuple[str, ModelAnswer]]:
         remaining = iter(queries)
         while batch := list(itertools.islice(remaining, self._take())):
             for query in reversed(batch):

@@ -1,4 +1,4 @@
-"""QueryLogPartsComplete → ledger checked against the parts, manifest and summary written."""
+"""Finish a query log on QueryLogPartsComplete: check its parts, write manifest and summary."""
 
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import event_parser
@@ -7,7 +7,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router.dependencies import dependencies
 from search_router.inbound_events import LogEvent
 from search_router.observability import logger, metrics, tracer
-from search_router.use_cases.finish_query_log import finish_query_log
 from search_router.use_cases.outcomes import Ignored
 
 
@@ -16,17 +15,9 @@ from search_router.use_cases.outcomes import Ignored
 @tracer.capture_lambda_handler(capture_response=False)
 @event_parser(model=LogEvent)
 def lambda_handler(event: LogEvent, context: LambdaContext) -> None:
-    """Close one query log."""
-    deps = dependencies()
+    """Finish one query log."""
     logger.append_keys(log_id=event.detail.log_id)
-    outcome = finish_query_log(
-        event.detail.log_id,
-        objects=deps.objects,
-        champions=deps.champions,
-        ledger=deps.ledger,
-        events=deps.events,
-        clock=deps.clock,
-    )
+    outcome = dependencies().finish_query_log(event.detail.log_id)
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return

@@ -1,4 +1,4 @@
-"""POST /route → the weights for one query, by the same cascade and champion as the batch."""
+"""POST /route: return the weights for one query, by the same cascade as the batch."""
 
 from typing import Any
 
@@ -10,11 +10,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import BadRequestError, SearchRouterError
-from search_router.domain.serving.search_requests import answer, body_of, refusal, requested_query
+from search_router.domain.serving.search_requests import answer, body_of, rejection, requested_query
 from search_router.observability import logger, measure, metrics, tracer
-from search_router.use_cases.route_api import route_query
 
-# Without its validation, which costs a cold start 70 ms of CPU and would tell callers less.
+# Without Powertools' validation: it costs a cold start 70 ms of CPU, and its errors say less.
 app = LambdaFunctionUrlResolver()
 
 UNAVAILABLE = "no model can answer at the moment; use your own default weights"
@@ -26,23 +25,23 @@ def route() -> Response[Any]:
     """Route one query."""
     query = requested_query(body_of(app.current_event.raw_event))
     deps = dependencies()
-    routed = route_query(query, champions=deps.api_champions, tiers=deps.api_tiers())
+    routed = deps.route_query(query, deps.api_model())
     measure(measurements.answer_metrics(routed.decision))
     measure(measurements.local_tally_metrics(routed.local))
     measure(measurements.local_model_errors_metrics(deps.api_local_models.pop_failure_count()))
     measure(measurements.throttles_metrics(deps.throttles()))
     if routed.decision.problem:
-        # What is wrong with an answer quotes it, and an answer may echo the query.
+        # The problem of an invalid answer quotes the answer, which may echo the query.
         problem = "the answer is not valid" if routed.decision.model else routed.decision.problem
-        logger.warning("query answered by the prior", problem=problem)
+        logger.warning("fell back to prior", problem=problem)
     return Response(200, APPLICATION_JSON, answer(routed.decision, routed.champion))
 
 
 @app.exception_handler(SearchRouterError)  # type: ignore[untyped-decorator]  # Powertools has no type for it
-def refused(error: SearchRouterError) -> Response[Any]:
-    """Say what is wrong with a request; with us, only that the caller is on its own."""
+def failed(error: SearchRouterError) -> Response[Any]:
+    """Map errors to responses: 4xx with the reason, 503 without."""
     if isinstance(error, BadRequestError):
-        status, problem = refusal(error)
+        status, problem = rejection(error)
         return Response(status, APPLICATION_JSON, problem)
     measure(measurements.no_answer_metrics())
     logger.error("query not routed", kind=type(error).__name__, error=str(error))

@@ -10,21 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search_router.domain.logs.results import result_columns
 from search_router.domain.weights import Modalities
 
 SERDE = "org.openx.data.jsonserde.JsonSerDe"
-_OURS_BEFORE = {"row_id": "string", "query": "string"}
-_OURS_AFTER = {
-    "dominant": "string",
-    "tier": "string",
-    "status": "string",
-    "model": "string",
-    "latency_ms": "bigint",
-    "input_tokens": "bigint",
-    "output_tokens": "bigint",
-    "cost_usd": "double",
-    "byte_offset": "bigint",
-}
+_TYPES = {str: "string", int: "bigint", float: "double"}
 _LONG = 2**63
 _MAX_NAME = 120  # Glue takes 255; the mapping's key holds the name once more
 
@@ -40,7 +30,7 @@ class Column:
 
 def columns_of(rows: Iterable[dict[str, Any]], modalities: Modalities) -> list[Column]:
     """Return the columns of these rows: the log's own, as they first appear, then ours."""
-    ours = {**_OURS_BEFORE, **dict.fromkeys(modalities, "double"), **_OURS_AFTER}
+    ours = {name: _TYPES[kind] for name, kind in result_columns(modalities).items()}
     kinds: dict[str, set[str]] = {}
     for row in rows:
         for key, value in row.items():

@@ -29,7 +29,7 @@ from search_router.domain.errors import (
     TransientError,
     UnavailableError,
 )
-from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.domain.serving.pacing import SAVED_SECONDS, Pace
 from search_router.ports import Clock
 from search_router.settings import read_settings
@@ -39,7 +39,6 @@ from tests.records import a_serving_model
 
 SERVING = a_serving_model(system_prompt="Return weights.", max_output_tokens=123)
 UNHURRIED = 1e9  # requests per second, or seconds until the deadline
-Answer = ModelReply | InvalidInputError | TransientError
 
 
 @dataclass
@@ -130,11 +129,11 @@ def scripted(*replies: HttpReply) -> Callable[[str], HttpReply]:
     return lambda _query: left.pop(0) if len(left) > 1 else left[0]
 
 
-def ask(model: ConverseModel, *queries: str) -> list[tuple[str, Answer]]:
+def ask(model: ConverseModel, *queries: str) -> list[tuple[str, ModelAnswer]]:
     return list(model.ask(SERVING, queries))
 
 
-def ask_one(model: ConverseModel) -> Answer:
+def ask_one(model: ConverseModel) -> ModelAnswer:
     ((_, answer),) = ask(model, "a query")
     return answer
 
@@ -367,7 +366,7 @@ def test_a_caller_who_stops_listening_stops_every_thread(
 
 
 def test_queries_that_cannot_be_drawn_are_an_error(model: Making, bedrock: ScriptedBedrock) -> None:
-    """The queries come from a generator that looks into the cache as it is drawn from."""
+    """The cascade looks queries up in the cache as they are drawn."""
 
     def queries() -> Iterator[str]:
         yield "one"
@@ -378,6 +377,18 @@ def test_queries_that_cannot_be_drawn_are_an_error(model: Making, bedrock: Scrip
         with pytest.raises(AccessDeniedError, match="read the cache"):
             list(model(in_flight=in_flight).ask(SERVING, queries()))
     assert _asking_threads() == []
+
+
+def test_only_the_callers_thread_draws_queries(model: Making, bedrock: ScriptedBedrock) -> None:
+    drawn_in: list[threading.Thread] = []
+
+    def queries() -> Iterator[str]:
+        for number in range(100):
+            drawn_in.append(threading.current_thread())
+            yield f"query {number}"
+
+    assert len(list(model(in_flight=4).ask(SERVING, queries()))) == 100
+    assert set(drawn_in) == {threading.current_thread()}
 
 
 def test_queries_are_drawn_only_when_they_can_be_asked(
@@ -400,7 +411,7 @@ def test_queries_are_drawn_only_when_they_can_be_asked(
 
 
 def _asking_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "_work" in thread.name]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("converse")]
 
 
 # --- how fast ------------------------------------------------------------------------------------

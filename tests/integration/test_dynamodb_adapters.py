@@ -33,7 +33,9 @@ LOG = QueryLog(
     created_at=START,
     updated_at=START,
 )
-MARKER = PartMarker(log_id=LOG.log_id, split=0, rows=5, identity="i", stats=PartStats(rows_in=5))
+MARKER = PartMarker(
+    log_id=LOG.log_id, split=0, rows=5, identity="i", size=100, stats=PartStats(rows_in=5)
+)
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_query_log_before_any_champion_fails_with_what_to_do(stack: Stack) -> 
     log = stack.log_of(stack.upload("query-logs/a.jsonl", LOG))
 
     assert log.state is LogState.FAILED
-    assert "promote one, then upload the log again" in log.reason
+    assert "Promote one, then upload the log again." in log.reason
 
 
 @pytest.mark.parametrize(
@@ -648,14 +648,14 @@ def test_a_bad_request_is_refused_before_any_call(
 def test_a_body_over_the_limit_is_refused_before_it_is_read(stack: Stack) -> None:
     reply = stack.request(stack.http_event(json.dumps({"query": "a" * 17_000})))
 
-    message = "the body has more than 16384 bytes"
+    message = "request body has more than 16384 bytes"
     assert reply == {"status": 413, "body": {"code": "too_large", "message": message}}
 
 
 def test_a_body_that_is_no_text_is_refused(stack: Stack) -> None:
     reply = stack.request(stack.http_event("/////w==", isBase64Encoded=True))
 
-    message = "the body is no JSON: not UTF-8 at byte 0"
+    message = "request body is not valid JSON: not UTF-8 at byte 0"
     assert reply == {"status": 400, "body": {"code": "bad_request", "message": message}}
 
 

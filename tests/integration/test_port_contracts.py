@@ -572,7 +572,9 @@ def _log(log_id: str = "log-0123456789ab", **changes: object) -> QueryLog:
 
 def _marker(split: int, log_id: str = "log-0123456789ab", rows: int = 5) -> PartMarker:
     stats = PartStats(rows_in=rows + 1, routed=rows, rejected=1, cost_usd=0.1 + 0.2)
-    return PartMarker(log_id=log_id, split=split, rows=rows, identity=f"i{split}", stats=stats)
+    return PartMarker(
+        log_id=log_id, split=split, rows=rows, identity=f"i{split}", size=100, stats=stats
+    )
 
 
 def test_a_log_is_created_once(port: Ports) -> None:
@@ -661,7 +663,7 @@ def test_parts_that_come_while_a_log_moves_are_kept(port: Ports) -> None:
     assert head == _log(parts=3, state=LogState.ROUTING, reason="why", updated_at=LATER)
 
 
-def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> None:
+def test_attempts_at_a_split_are_counted_until_they_are_reset(port: Ports) -> None:
     log = port.ledger.create(_log()).log_id
 
     assert [port.ledger.record_attempt(log, 3, n) for n in (2, 3)] == [
@@ -669,7 +671,7 @@ def test_attempts_at_a_split_are_counted_until_they_are_excused(port: Ports) -> 
         Attempts(2, 0),
     ]
     assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 0)
-    port.ledger.reset_attempts(log, 3, known=70)
+    port.ledger.reset_attempts(log, 3, answered=70)
     assert port.ledger.record_attempt(log, 3, 4) == Attempts(1, 70)
     port.ledger.reset_attempts(log, 3)
     assert port.ledger.record_attempt(log, 3, 5) == Attempts(1, 70)
@@ -685,12 +687,12 @@ def test_an_attempt_whose_count_is_repeated_is_counted_once(port: Ports) -> None
     assert made == [1, 1, 2, 2, 2, 3, 3]
 
 
-def test_attempts_that_nobody_counted_are_excused_too(port: Ports) -> None:
+def test_attempts_without_a_record_can_be_reset(port: Ports) -> None:
     log = port.ledger.create(_log()).log_id
 
     for _ in range(2):  # as after a lost reply
         port.ledger.reset_attempts(log, 3)
-        port.ledger.reset_attempts(log, 4, known=7)
+        port.ledger.reset_attempts(log, 4, answered=7)
 
     assert port.ledger.record_attempt(log, 3, 2) == Attempts(1, 0)
     assert port.ledger.record_attempt(log, 4, 2) == Attempts(1, 7)

@@ -84,7 +84,7 @@ def test_a_message_refused_again_and_again_is_an_outage_after_growing_pauses() -
     client: Any = PickyQueue({4: 9})
     pauses: list[float] = []
 
-    with pytest.raises(UnavailableError, match="1 were refused again and again"):
+    with pytest.raises(UnavailableError, match="1 were rejected 5 times"):
         SqsSplitQueue(client, URL, pauses.append).send(iter(_messages(12)))
 
     assert client.batches == [list(range(10)), [4], [4], [4], [4]]  # nothing is sent past a hole

@@ -4,6 +4,7 @@ The harness is worth something only if it finds each of them; tests hold it to t
 """
 
 import contextlib
+import dataclasses
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,14 +25,14 @@ from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving import cascade
 from search_router.observability import logger
 from search_router.use_cases import log_planning, split_parts
-from search_router.use_cases import route_queries as use_case
 from search_router.use_cases.outcomes import Ignored
+from search_router.use_cases.route_queries import RouteQueries
 from search_router.use_cases.split_parts import SplitParts
 from tests.simulation import lambda_runtime
 
 Patch = Any
-_enter = DynamoQueryLogLedger.record_part
-_route_queries = use_case.route_queries
+_record_part = DynamoQueryLogLedger.record_part
+_route_queries = RouteQueries.__call__
 _raw_rows_of = log_rows.raw_rows
 _raw_rows = log_rows.raw_rows_of_range
 _rows = SplitParts.rows
@@ -49,22 +50,22 @@ def _none_returned() -> Patch:
 
 
 def _swallowed_error() -> Patch:
-    def route_queries(message: Any, **ports: Any) -> Any:
+    def route_queries(self: Any, *arguments: Any) -> Any:
         try:
-            return _route_queries(message, **ports)
+            return _route_queries(self, *arguments)
         except SearchRouterError as error:
             return Ignored(str(error))
 
-    return mock.patch.object(use_case, "route_queries", route_queries)
+    return mock.patch.object(RouteQueries, "__call__", route_queries)
 
 
 def _lost_condition_as_error() -> Patch:
-    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+    def record_part(self: Any, marker: PartMarker, now: Any) -> Any:
         if any(entered.split == marker.split for entered in self.markers(marker.log_id)):
             raise ConflictError("somebody was first")
-        return _enter(self, marker, now)
+        return _record_part(self, marker, now)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
 
 
 def _random_key() -> Patch:
@@ -89,20 +90,21 @@ def _mark_before_write() -> Patch:
                 split=self._message.split,
                 rows=int(metadata["rows"]),
                 identity=metadata["identity"],
+                size=len(body),
                 stats=unpacked_stats(metadata["stats"]),
             )
             self._ledger.record_part(marker, self._clock.now())
             return self._objects.put_once(key, body, metadata)
 
-    def route_queries(message: Any, **ports: Any) -> Any:
-        log = ports["ledger"].get(message.log_id)
-        entered = {marker.split for marker in ports["ledger"].markers(message.log_id)}
+    def route_queries(self: Any, message: Any, *arguments: Any) -> Any:
+        log = self.ledger.get(message.log_id)
+        entered = {marker.split for marker in self.ledger.markers(message.log_id)}
         if log is not None and message.split in entered:
             return Ignored("done already")
-        objects = Marking(message, ports["objects"], ports["ledger"], ports["clock"])
-        return _route_queries(message, **{**ports, "objects": objects})
+        objects = Marking(message, self.objects, self.ledger, self.clock)
+        return _route_queries(dataclasses.replace(self, objects=objects), message, *arguments)
 
-    return mock.patch.object(use_case, "route_queries", route_queries)
+    return mock.patch.object(RouteQueries, "__call__", route_queries)
 
 
 def _unconditional_put() -> Patch:
@@ -114,22 +116,22 @@ def _unconditional_put() -> Patch:
 
 
 def _counter_without_marker() -> Patch:
-    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+    def record_part(self: Any, marker: PartMarker, now: Any) -> Any:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
 
 
 def _counted_twice() -> Patch:
-    def enter(self: Any, marker: PartMarker, now: Any) -> Any:
+    def record_part(self: Any, marker: PartMarker, now: Any) -> Any:
         item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        with aws_errors("enter a part"):
+        with aws_errors("record a part"):
             self._client.put_item(TableName=self._table, Item=item)
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", enter)
+    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
 
 
 def _count(ledger: Any, marker: PartMarker) -> None:
@@ -161,10 +163,10 @@ def _refused_messages_dropped() -> Patch:
 
 
 def _fallbacks_cached() -> Patch:
-    def keep(self: Any, key: str, decision: Any) -> None:
-        self._learnt[key] = decision
+    def add(self: Any, query: str, decision: Any) -> None:
+        self._unwritten[query] = decision
 
-    return mock.patch.object(cascade._Memory, "keep", keep)
+    return mock.patch.object(cascade._ReceivedAnswers, "add", add)
 
 
 def _cache_never_written() -> Patch:

@@ -8,6 +8,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from router_cli.__main__ import VERBS
 from router_cli.validate import DEFAULT_MODALITIES
+from search_router.domain.logs.results import OWN_COLUMNS
 from tests.conftest import TESTS
 
 PROJECT = TESTS.parent
@@ -57,6 +58,15 @@ def test_the_readme_names_every_verb_and_no_other() -> None:
     named = set(re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE))
 
     assert named == set(VERBS)
+
+
+def test_the_readme_lists_the_result_columns_in_order() -> None:
+    row_id, query, *others = OWN_COLUMNS
+
+    listed = ", ".join([row_id, query, "<one column per modality>", *others])
+
+    readme = (PROJECT / "README.md").read_text("utf-8")
+    assert f"`{listed}`" in " ".join(readme.split())
 
 
 def test_the_readme_names_make_targets_that_exist() -> None:

@@ -15,10 +15,9 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from search_router.adapters.bedrock_runtime import ConverseModel
-from search_router.adapters.champion_memory import ChampionMemory
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
-from search_router.adapters.dynamodb_champions import DynamoChampionRepository
+from search_router.adapters.dynamodb_champions import DynamoChampionRepository, StaleIfErrorChampion
 from search_router.adapters.local_models import S3LocalModels
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.domain.serving.pacing import (
@@ -32,7 +31,6 @@ from search_router.domain.serving.pacing import (
     MAX_IN_FLIGHT,
     Pace,
 )
-from search_router.ports import Tiers
 from search_router.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -50,9 +48,13 @@ if TYPE_CHECKING:
     from search_router.adapters.sqs import SqsSplitQueue
     from search_router.use_cases.deploy_model import DeployModel, RunDeployments
     from search_router.use_cases.evaluate_model import EvaluateModel
+    from search_router.use_cases.finish_query_log import FinishQueryLog
     from search_router.use_cases.judging import Judge
     from search_router.use_cases.promote_model import PromoteModel
+    from search_router.use_cases.route_api import RouteQuery
+    from search_router.use_cases.route_queries import RouteQueries
     from search_router.use_cases.run_lifecycle import RunLifecycle
+    from search_router.use_cases.split_query_log import SplitQueryLog
     from search_router.use_cases.start_distillation import StartDistillation
     from search_router.use_cases.track_runs import TrackRuns
 
@@ -121,10 +123,10 @@ class Dependencies:
         return DynamoChampionRepository(self._dynamodb, self.settings.state_table)
 
     @cached_property
-    def api_champions(self) -> ChampionMemory:
-        """The champion pointer, or what it last said to this container."""
+    def api_champions(self) -> StaleIfErrorChampion:
+        """The champion, or the last one that this container read."""
         prompt = DynamoChampionRepository(self._prompt_dynamodb, self.settings.state_table)
-        return ChampionMemory(prompt)
+        return StaleIfErrorChampion(prompt)
 
     @cached_property
     def ledger(self) -> "DynamoQueryLogLedger":
@@ -279,13 +281,62 @@ class Dependencies:
             uploads=self.uploads,
         )
 
-    def batch_tiers(self, remaining_seconds: float) -> Tiers:
-        """Who answers a split."""
-        return Tiers(self.caches, self.local_models, self.batch_model(remaining_seconds))
+    @cached_property
+    def split_query_log(self) -> "SplitQueryLog":
+        """Splits an uploaded query log."""
+        from search_router.use_cases.log_planning import SplitRules
+        from search_router.use_cases.split_query_log import SplitQueryLog
 
-    def api_tiers(self) -> Tiers:
-        """Who answers one query that somebody waits for."""
-        return Tiers(self.api_caches, self.api_local_models, self.api_model())
+        return SplitQueryLog(
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            ledger=self.ledger,
+            queue=self.queue,
+            clock=self.clock,
+            rules=SplitRules(
+                requests_per_minute=self.settings.batch_requests_per_minute,
+                workers=self.settings.route_concurrency,
+                query_field=self.settings.query_field,
+            ),
+        )
+
+    @cached_property
+    def route_queries(self) -> "RouteQueries":
+        """Routes one split."""
+        from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
+
+        return RouteQueries(
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            caches=self.caches,
+            local_models=self.local_models,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+            on_permanent_error=OnPermanentError(self.settings.on_permanent_error),
+        )
+
+    @cached_property
+    def finish_query_log(self) -> "FinishQueryLog":
+        """Finishes a query log."""
+        from search_router.use_cases.finish_query_log import FinishQueryLog
+
+        return FinishQueryLog(
+            objects=self.objects,
+            champions=self.champions,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def route_query(self) -> "RouteQuery":
+        """Routes one query that a caller waits for."""
+        from search_router.use_cases.route_api import RouteQuery
+
+        return RouteQuery(self.api_champions, self.api_caches, self.api_local_models)
 
     def batch_model(self, remaining_seconds: float) -> ConverseModel:
         """The model at one batch worker's share of the quota."""
@@ -298,7 +349,7 @@ class Dependencies:
         return self._model(self._patient_runtime, self._evaluation_pace, seconds)
 
     def api_model(self) -> ConverseModel:
-        """The model for one query that somebody waits for."""
+        """The model for one query that a caller waits for."""
         return self._model(self._prompt_runtime, self._api_pace, API_ANSWER_SECONDS)
 
     def throttles(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from search_router.domain.serving.cascade import AnswerCache, Model
 
@@ -49,7 +49,6 @@ __all__ = [
     "RunRepository",
     "SpendingLedger",
     "SplitQueue",
-    "Tiers",
     "UploadStore",
 ]
 
@@ -145,10 +144,10 @@ class RunRepository(Protocol):
 
 
 class CurrentChampion(Protocol):
-    """The champion pointer, for reading."""
+    """Reads which champion serves."""
 
     def current(self) -> Champion | None:
-        """Read the current champion."""
+        """Return the champion that the pointer names."""
 
 
 class ChampionRepository(CurrentChampion, Protocol):
@@ -189,38 +188,38 @@ class QueryLogLedger(Protocol):
         """Read a log's head as it is now."""
 
     def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
-        """Enter a part once and count it, in one transaction; return the head after it."""
+        """Store a part's marker and count it, once, in one transaction; return the head."""
 
     def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
-        """Count an attempt at a split that was received so often; counting it again is harmless."""
+        """Count an attempt at a split by its number of receives; repeating it changes nothing."""
 
-    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
-        """Forget the attempts at a split; `known` is what it is measured by next time."""
+    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
+        """Reset a split's count; `answered` queries are the next check's baseline."""
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""
 
     def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
-        """Move a log on to a state; False if it is there already, or beyond."""
+        """Move a log to a state; return False if it has reached that state already."""
 
     def all(self) -> Iterator[QueryLog]:
         """Yield every log."""
 
     def open(self) -> Iterator[QueryLog]:
-        """Yield the logs that are not settled: all that the schedule has to look after."""
+        """Yield the logs on the worklist, which are not closed."""
 
     def close(self, log: QueryLog) -> None:
-        """Take a closed log off the schedule's list, unless it was moved meanwhile."""
+        """Remove a closed log from the worklist, unless its state has changed."""
 
 
 class SplitQueue(Protocol):
-    """The work queue."""
+    """The queue of splits."""
 
     def send(self, messages: Iterable[SplitMessage]) -> None:
-        """Send all messages, completing batches that were only partly accepted."""
+        """Send all messages; retries those that a batch rejected."""
 
     def set_visibility(self, receipt_handle: str, seconds: int) -> None:
-        """Let a message that is being handled come back after so many seconds."""
+        """Set the seconds after which a received message is delivered again."""
 
 
 class SpendingLedger(Protocol):
@@ -291,15 +290,7 @@ class LocalModels(Protocol):
 
 
 class AnswerCaches(Protocol):
-    """Hands out the cache of one champion version, as seen by one owner."""
+    """The answer caches by champion version and owner."""
 
     def of(self, champion_version: int, owner: str) -> AnswerCache:
-        """Return the cache whose keys hold this version; an owner gets its own calls back."""
-
-
-class Tiers(NamedTuple):
-    """Everybody who answers queries, in the order of the cascade; the prior needs nobody."""
-
-    caches: AnswerCaches
-    local_models: LocalModels
-    model: Model
+        """Return one version's cache; entries of `owner` count as model calls, not cache hits."""

@@ -120,7 +120,7 @@ def test_a_split_that_is_done_already_doubles_nothing(
     log_id = given_up[0].log_id
     world.route(given_up[0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(world.ledger), "enter", _unreachable)
+        patch.setattr(type(world.ledger), "record_part", _unreachable)
         with pytest.raises(UnavailableError):
             world.route(given_up[1])
     bodies, asked = dict(world.objects.bodies), len(world.model.asked)
@@ -140,7 +140,7 @@ def test_a_split_that_is_done_already_doubles_nothing(
 
 
 def _unreachable(*_: object) -> None:
-    raise UnavailableError("enter a part")
+    raise UnavailableError("record a part")
 
 
 def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(

@@ -16,10 +16,10 @@ from search_router.domain.lifecycle.evaluation import SideBySide
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
 from search_router.use_cases.evaluate_model import CLAIM
-from tests.fakes import FakeModel, InMemoryRuns, Reply, always, reply
+from tests.fakes import FakeModel, InMemoryRuns, always, reply
 from tests.records import (
     SYSTEM_PROMPT,
     TEACHER,
@@ -458,7 +458,7 @@ def test_a_query_that_bedrock_rejects_is_one_invalid_answer(world: World) -> Non
     run = world.evaluating()
     refused: list[str] = []
 
-    def refusing(serving: ServingModel, query: str) -> Reply:
+    def refusing(serving: ServingModel, query: str) -> ModelAnswer:
         if serving.model_id == BASE and refused in ([], [query]):
             refused[:] = [query]
             return InvalidInputError("ask the model: ValidationException")

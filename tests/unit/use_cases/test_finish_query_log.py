@@ -133,7 +133,7 @@ def test_an_early_or_forged_event_closes_nothing(serving_world: World) -> None:
     world.route(world.queue.sent[1])
 
     assert ignored(world.finish(log_id(world))) == "the log is ROUTING with 1 of 2 parts"
-    assert ignored(world.finish("log-000000000000")) == "unknown log"
+    assert ignored(world.finish("log-000000000000")) == "the log does not exist"
     assert world.events.published == []
 
 
@@ -178,7 +178,7 @@ def break_a_marker(world: World) -> None:
         (rename_a_part, "2 parts for 2 splits"),
         (change_a_part, r"part 1 has \d+ bytes, \d+ were written"),
         (lose_a_marker, "1 markers for 2 splits"),
-        (break_a_marker, "split 0 does not add up"),
+        (break_a_marker, "the rows of split 0 do not add up"),
     ],
 )
 def test_a_disagreement_is_raised_and_fails_the_log(
@@ -196,7 +196,7 @@ def test_a_disagreement_is_raised_and_fails_the_log(
     assert f"logs/{log_id(complete)}/manifest.json" not in complete.objects.bodies
 
 
-def test_a_crash_before_the_closing_write_is_mended_by_the_retry(
+def test_a_retry_after_a_crash_before_the_closing_write_closes_the_log(
     complete: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unavailable(*_: object) -> None:

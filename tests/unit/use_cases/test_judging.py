@@ -10,8 +10,9 @@ from search_router.domain.lifecycle.evaluation import JudgeScores
 from search_router.domain.lifecycle.judging import JudgeJob
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import RECENT
+from search_router.domain.serving.decisions import ModelAnswer
 from search_router.use_cases.judging import JUDGE_DEADLINE, JudgePlan
-from tests.fakes import FakeModel, Reply, reply
+from tests.fakes import FakeModel, reply
 from tests.records import label
 from tests.unit.use_cases.world import World, ran, student, truth
 
@@ -87,7 +88,7 @@ def test_the_text_of_an_invalid_answer_is_judged(judged_world: World) -> None:
 
 
 def test_the_rubric_asks_for_a_reasoning_only_if_one_was_trained(judged_world: World) -> None:
-    def reasoning(serving: object, query: str) -> Reply:
+    def reasoning(serving: object, query: str) -> ModelAnswer:
         answer = {**json.loads(label(*truth(query))), "reasoning": "It names a sound."}
         return reply(json.dumps(answer))
 

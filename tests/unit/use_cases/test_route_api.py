@@ -25,6 +25,14 @@ def test_a_query_is_answered_by_the_champion_and_then_by_the_cache(serving_world
     assert len(serving_world.model.asked) == 1
 
 
+def test_spellings_that_share_a_cache_key_send_the_same_text(serving_world: World) -> None:
+    for spelling in ("cafe\u0301  barking", " caf\u00e9 barking\n"):
+        serving_world.ask(spelling)
+        serving_world.caches.by_version.clear()
+
+    assert serving_world.model.asked == [(DEPLOYMENT, "caf\u00e9 barking")] * 2
+
+
 def test_batch_and_api_share_their_answers(serving_world: World) -> None:
     world = serving_world
     world.split_log(jsonl([{"query": "dogs barking"}]))
@@ -35,7 +43,7 @@ def test_batch_and_api_share_their_answers(serving_world: World) -> None:
     assert (decision.tier, len(world.model.asked)) == (Tier.CACHE, 1)
 
 
-def test_an_outage_is_answered_with_the_prior_and_not_remembered(serving_world: World) -> None:
+def test_an_outage_is_answered_with_the_prior_and_not_cached(serving_world: World) -> None:
     world = serving_world
     world.model = FakeModel(unreachable(ThrottledError("too fast")))
 
@@ -83,10 +91,10 @@ def test_a_deployment_that_is_gone_or_denied_is_answered_for_by_the_prior(
     assert serving_world.caches.by_version == {1: {}}
 
 
-def test_a_query_that_bedrock_refuses_is_answered_with_the_prior(serving_world: World) -> None:
+def test_a_rejected_query_is_answered_with_the_prior(serving_world: World) -> None:
     serving_world.model = FakeModel(lambda _serving, _query: InvalidInputError("refused"))
 
     decision = serving_world.ask("dogs").decision
 
     assert (decision.status, decision.weights) == (Status.FALLBACK, PRIOR)
-    assert decision.problem == "the model refused the query"
+    assert decision.problem == "the model rejected the query"

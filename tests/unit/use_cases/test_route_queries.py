@@ -1,5 +1,6 @@
 """One split: every row once, every query asked once, the first part written is the part."""
 
+import dataclasses
 import random
 from itertools import pairwise
 
@@ -24,10 +25,10 @@ from search_router.domain.logs.dialects import MAX_ROW_BYTES
 from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage, read_message
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.use_cases import split_parts
 from search_router.use_cases.route_queries import MAX_SPLIT_ATTEMPTS, OnPermanentError, retry_delay
-from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, Reply, always
+from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
 
@@ -76,7 +77,7 @@ def test_a_split_becomes_a_part_and_is_entered_once(serving_world: World) -> Non
     assert world.events.published == [QueryLogPartsComplete(log_id=message.log_id)]
 
 
-def test_the_query_reaches_the_model_as_written_and_only_as_the_query(serving_world: World) -> None:
+def test_the_query_reaches_the_model_only_as_the_query(serving_world: World) -> None:
     seen: list[ServingModel] = []
 
     def watching(serving: ServingModel, query: str) -> ModelReply:
@@ -147,14 +148,14 @@ def test_a_repeated_message_asks_nothing_and_counts_nothing(serving_world: World
     assert world.log(message.log_id).parts == 1
 
 
-def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
+def test_a_retry_after_a_crash_between_part_and_ledger_makes_no_call(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
     message = the_message(world)
 
     def unavailable(*_: object) -> None:
-        raise UnavailableError("enter a part")
+        raise UnavailableError("record a part")
 
     with monkeypatch.context() as patch:
         patch.setattr(InMemoryLedger, "record_part", unavailable)
@@ -169,7 +170,7 @@ def test_a_crash_between_part_and_ledger_is_mended_without_a_model_call(
     assert [marker.stats for marker in world.ledger.markers(message.log_id)] == [stats]
 
 
-def test_a_crash_before_the_event_is_mended_by_the_retry(serving_world: World) -> None:
+def test_a_retry_after_a_crash_before_the_event_publishes_it(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     world.events.failing = UnavailableError("publish an event")
@@ -247,7 +248,7 @@ def test_a_part_with_fewer_rows_is_never_entered(serving_world: World) -> None:
     assert world.log(message.log_id).parts == 0
 
 
-def test_an_outage_writes_nothing_but_keeps_what_was_learnt(serving_world: World) -> None:
+def test_an_outage_writes_no_part_but_caches_the_answers(serving_world: World) -> None:
     world = serving_world
     message = the_message(world, LARGE[: 25 * 200])
     world.model.calls_left = 150
@@ -287,7 +288,7 @@ def test_a_model_that_cannot_be_asked_is_waited_for_and_not_answered_with_the_pr
 
 
 @pytest.mark.parametrize("refusal", GONE)
-def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prior(
+def test_with_fallback_cache_and_prior_replace_a_model_that_cannot_be_asked(
     serving_world: World, refusal: SearchRouterError
 ) -> None:
     world = serving_world
@@ -298,7 +299,10 @@ def test_if_so_chosen_a_model_that_cannot_be_asked_is_replaced_by_cache_and_prio
     world.model.calls_left = None
     world.model.refusing[DEPLOYMENT] = refusal
 
-    stats = routed(world.route(message, choice=OnPermanentError.FALLBACK))
+    world.route_queries = dataclasses.replace(
+        world.route_queries, on_permanent_error=OnPermanentError.FALLBACK
+    )
+    stats = routed(world.route(message))
 
     assert (stats.rows_in, stats.rejected, stats.routed + stats.fallback) == (5, 2, 3)
     assert (stats.routed > 0, stats.fallback > 0) == (True, True)
@@ -337,14 +341,14 @@ def test_a_champion_that_never_was_is_raised(serving_world: World) -> None:
         serving_world.route(message)
 
 
-def test_a_log_that_is_unknown_or_failed_is_left_alone(serving_world: World) -> None:
+def test_a_missing_or_failed_log_is_ignored(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     stranger = message.model_copy(update={"log_id": "log-000000000000"})
     world.ledger.move(message.log_id, LogState.FAILED, world.clock.now(), "deleted")
 
     for left_alone in (stranger, message):
-        assert ignored(world.route(left_alone)) == "the log is unknown or has failed"
+        assert ignored(world.route(left_alone)) == "the log does not exist or has failed"
     assert world.model.asked == []
 
 
@@ -355,14 +359,14 @@ def test_an_upload_deleted_under_way_fails_the_log_once(serving_world: World) ->
     world.route(first)
     world.uploads.erase(first.source)
 
-    assert ignored(world.route(second)) == "the uploaded log is gone"
+    assert ignored(world.route(second)) == "the upload was deleted"
     log = world.log(first.log_id)
     assert log.state is LogState.FAILED
     assert "no version" in log.reason
     assert world.events.published == []
 
 
-def test_a_log_that_another_worker_failed_meanwhile_is_looked_at_again(
+def test_a_split_is_retried_when_another_worker_closed_the_log(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
@@ -391,8 +395,8 @@ def test_a_missing_permission_writes_nothing_and_ends_nothing(serving_world: Wor
     assert routed(world.route(message)).routed == 3
 
 
-def test_a_query_that_bedrock_refuses_costs_its_own_rows_only(serving_world: World) -> None:
-    def refusing(serving: ServingModel, query: str) -> Reply:
+def test_a_rejected_query_costs_its_own_rows_only(serving_world: World) -> None:
+    def refusing(serving: ServingModel, query: str) -> ModelAnswer:
         return InvalidInputError("refused") if "bark" in query else student(serving, query)
 
     world = serving_world
@@ -510,7 +514,7 @@ def test_a_split_whose_attempts_end_without_a_word_is_given_up_and_its_rows_are_
 def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The replies to the counts get lost, and so do those to the excuses."""
+    """The replies to the records are lost, and so are those to the resets."""
     world = serving_world
     message = the_message(world)
     count = InMemoryLedger.record_attempt
@@ -521,7 +525,7 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
         raise UnavailableError("no reply")
 
     def refused(*_: object) -> None:
-        raise UnavailableError("not excused")
+        raise UnavailableError("not reset")
 
     with monkeypatch.context() as patch:
         patch.setattr(InMemoryLedger, "record_attempt", lost)
@@ -567,7 +571,7 @@ def test_a_split_that_kills_every_attempt_is_given_up_unread(serving_world: Worl
     }
 
 
-def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world: World) -> None:
+def test_a_split_that_makes_progress_is_never_given_up(serving_world: World) -> None:
     """Each attempt dies after thirty answers, of which 25 are remembered."""
     world = serving_world
     message = the_message(world, LARGE[: 25 * 1_000])
@@ -591,9 +595,7 @@ def test_a_split_that_learns_something_each_time_is_never_given_up(serving_world
 
 
 @pytest.mark.parametrize("error", [ThrottledError("slow"), UnavailableError("outage")])
-def test_an_outage_of_any_length_poisons_nothing(
-    serving_world: World, error: TransientError
-) -> None:
+def test_no_split_is_given_up_in_an_outage(serving_world: World, error: TransientError) -> None:
     world = serving_world
     message = the_message(world)
     for receives in range(1, 100):
@@ -603,7 +605,7 @@ def test_an_outage_of_any_length_poisons_nothing(
     assert routed(world.route(message, receives=100)).routed == 3
 
 
-def test_an_outage_excuses_the_crashes_before_it(serving_world: World) -> None:
+def test_an_outage_resets_the_crashes_before_it(serving_world: World) -> None:
     world = serving_world
     message = the_message(world)
     receives = iter(range(1, 100))
@@ -633,7 +635,7 @@ def test_a_split_that_even_measuring_kills_is_given_up_in_the_end(
     assert routed(world.route(message, receives=2 * MAX_SPLIT_ATTEMPTS + 2)).rejected == 5
 
 
-def test_a_champion_that_nobody_knows_rejects_the_rows_at_last(serving_world: World) -> None:
+def test_a_missing_champion_version_rejects_the_rows_in_the_end(serving_world: World) -> None:
     world = serving_world
     message = the_message(world).model_copy(update={"champion_version": 9})
 
@@ -650,7 +652,7 @@ def poisoned(world: World, message: SplitMessage) -> PartStats:
     return routed(world.route(message, FakeModel(dying), 99))
 
 
-def test_who_routes_a_split_while_another_gives_it_up_leaves_every_row_in_one_place(
+def test_routing_a_split_while_another_gives_it_up_loses_no_row(
     serving_world: World,
 ) -> None:
     """The queue delivered it twice; he who gives up is first, and the other writes after him."""
@@ -669,7 +671,7 @@ def test_who_routes_a_split_while_another_gives_it_up_leaves_every_row_in_one_pl
     assert len(rejected(world, message)) == 5
 
 
-def test_who_gives_a_split_up_while_another_routes_it_leaves_every_row_in_one_place(
+def test_giving_up_a_split_while_another_routes_it_loses_no_row(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world
@@ -691,8 +693,10 @@ def test_who_gives_a_split_up_while_another_routes_it_leaves_every_row_in_one_pl
     assert len(rejected(world, message)) == 2
 
 
-def test_a_message_that_is_none_goes_straight_to_the_dead_letters() -> None:
-    with pytest.raises(MalformedMessageError, match="not the message of a split: split") as caught:
+def test_a_malformed_message_is_retried_at_once() -> None:
+    with pytest.raises(
+        MalformedMessageError, match=r"not a split message\. Invalid fields: split"
+    ) as caught:
         read_message('{"log_id": "log-0123456789ab", "secret": "dogs"}')
     assert "dogs" not in str(caught.value)
     with pytest.raises(MalformedMessageError):

@@ -223,7 +223,7 @@ def test_a_crash_before_the_run_is_recorded_is_mended_by_the_retry(
     assert world.objects.bodies == before, "the same bytes at the same keys"
 
 
-def test_a_crash_before_the_event_is_mended_by_the_retry(world: World) -> None:
+def test_a_retry_after_a_crash_before_the_event_publishes_it(world: World) -> None:
     source = world.uploads.upload("prompts/a.jsonl", GOOD)
     world.events.failing = UnavailableError("publish an event")
     with pytest.raises(UnavailableError):

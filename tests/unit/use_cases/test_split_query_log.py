@@ -1,6 +1,7 @@
 """Splitting a log: one plan, the same messages from every attempt, a reason for what is no log."""
 
 import csv
+import dataclasses
 import gzip
 import io
 from collections.abc import Callable, Iterable
@@ -12,12 +13,18 @@ from search_router.domain.logs.dialects import LogFormat
 from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, SplitMessage
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases import log_planning
+from search_router.use_cases.log_planning import SplitRules
+from search_router.use_cases.split_query_log import SplitQueryLog
 from tests.fakes import InMemoryQueue
 from tests.records import JSONL, a_champion, jsonl
 from tests.unit.use_cases.world import World, ignored, routed, truth
 
 SMALL = jsonl([{"query": f"query {n}"} for n in range(100)])
 LARGE = jsonl([{"query": f"query {n % 100:04d}", "pad": "x" * 500} for n in range(300)])
+
+
+def with_rules(world: World, rules: SplitRules) -> SplitQueryLog:
+    return dataclasses.replace(world.split_query_log, rules=rules)
 
 
 def test_a_small_log_is_one_message_with_everything_fixed(serving_world: World) -> None:
@@ -62,7 +69,11 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.txt", b" \n", "the file is empty"),
         ("query-logs/a.csv.gz", gzip.compress(b""), "the file is empty"),
         ("query-logs/a.jsonl", b"\n" * 100 + b'{"text": "dogs"}\n', "no row has a query field"),
-        ("query-logs/a.csv", b"dogs,1\n", "the first row, 2 fields, is no header"),
+        (
+            "query-logs/a.csv",
+            b"dogs,1\n",
+            "the first row (2 fields) has no column named one of query",
+        ),
         ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
         (
             "query-logs/a.txt.gz",
@@ -74,7 +85,7 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/day/a.jsonl", SMALL, "a file inside a folder"),
     ],
 )
-def test_what_is_no_log_is_a_failed_log_with_a_reason(
+def test_an_invalid_log_is_recorded_as_failed_with_a_reason(
     serving_world: World, key: str, body: bytes, reason: str
 ) -> None:
     world = serving_world
@@ -177,7 +188,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
 
     world.split(world.uploads.upload("query-logs/a.jsonl", body))
     world.split(world.uploads.upload("query-logs/b.jsonl", body, query_field="a.b"))
-    world.query_field = "text"
+    world.split_query_log = with_rules(world, SplitRules(1_600, 2, "text"))
     world.split(world.uploads.upload("query-logs/c.jsonl", body))
     world.split(world.uploads.upload("query-logs/d.jsonl", body, query_field="query"))
     missing = world.split(world.uploads.upload("query-logs/e.jsonl", body, query_field="nope"))
@@ -185,7 +196,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
     fields = [message.dialect.query_field for message in world.queue.sent]
     assert fields == ["query", "a.b", "text", "query"]
     assert isinstance(missing, QueryLog)
-    assert missing.reason == "no row has a text in the query field 'nope'"
+    assert missing.reason == "no row has a string in the query field 'nope'"
 
 
 @pytest.mark.parametrize(
@@ -198,9 +209,7 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
     ],
     ids=["blank", "a megabyte of blanks", "one long row", "broken rows"],
 )
-def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
-    serving_world: World, head: bytes
-) -> None:
+def test_a_log_may_begin_with_rows_without_a_query(serving_world: World, head: bytes) -> None:
     world = serving_world
     log = world.split_log(head + LARGE)
 
@@ -212,7 +221,7 @@ def test_a_beginning_that_tells_nothing_does_not_confuse_the_plan(
     assert plan.split_bytes <= 6_000 * 600, "blank lines are not taken for tiny rows"
 
 
-def test_so_many_bytes_that_tell_nothing_are_enough(
+def test_the_search_for_a_query_is_bounded(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_planning, "MAX_SAMPLE_BYTES", 2**20)
@@ -248,7 +257,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
             world.split(source)
         world.queue.room = None
         world.champions.install(a_champion(2))
-        world.requests_per_minute = 60
+        world.split_query_log = with_rules(world, SplitRules(60, 2))
         world.split(source)
         first, *messages = world.queue.sent
         assert messages[0] == first
@@ -257,12 +266,12 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
     assert len(sent[0]) > 5
 
 
-def test_without_a_champion_the_log_says_what_to_do(world: World) -> None:
+def test_without_a_champion_the_reason_names_the_remedy(world: World) -> None:
     log = world.split_log(SMALL)
 
     assert (log.state, log.reason) == (
         LogState.FAILED,
-        "no model serves yet: promote one, then upload the log again",
+        "no model serves yet. Promote one, then upload the log again.",
     )
 
 
@@ -312,7 +321,7 @@ def test_a_failed_log_stays_failed_until_it_is_uploaded_again(world: World) -> N
     assert world.split_log(SMALL, "query-logs/a.jsonl").state is LogState.ROUTING
 
 
-def test_a_crash_between_two_messages_is_mended_by_the_retry(serving_world: World) -> None:
+def test_a_retry_after_a_crash_between_two_messages_sends_both(serving_world: World) -> None:
     world = serving_world
     source = world.uploads.upload("query-logs/a.jsonl", LARGE)
     world.queue.room = 1
@@ -362,7 +371,7 @@ def test_the_first_plan_stays_the_plan_even_if_the_champion_moves(serving_world:
     assert {message.champion_version for message in world.queue.sent} == {1}
 
 
-def test_workers_may_finish_before_the_planner_says_routing(
+def test_workers_may_finish_before_the_log_is_routing(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = serving_world

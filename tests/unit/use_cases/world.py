@@ -19,20 +19,20 @@ from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
-from search_router.ports import Tiers
 from search_router.use_cases.champion_moves import Approve, Rollback
 from search_router.use_cases.deploy_model import DeployModel, RunDeployments
 from search_router.use_cases.evaluate_model import EvaluateModel
-from search_router.use_cases.finish_query_log import finish_query_log
+from search_router.use_cases.finish_query_log import FinishQueryLog
 from search_router.use_cases.judging import Judge, JudgePlan
+from search_router.use_cases.log_planning import SplitRules
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import PromoteModel
 from search_router.use_cases.restart_run import RestartRun
-from search_router.use_cases.route_api import RoutedQuery, route_query
-from search_router.use_cases.route_queries import Delivery, OnPermanentError, route_queries
+from search_router.use_cases.route_api import RoutedQuery, RouteQuery
+from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
 from search_router.use_cases.run_lifecycle import RunLifecycle
 from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
-from search_router.use_cases.split_query_log import SplitRules, split_query_log
+from search_router.use_cases.split_query_log import SplitQueryLog
 from search_router.use_cases.start_distillation import DistillationPlan, StartDistillation
 from search_router.use_cases.track_runs import TrackRuns
 from tests.fakes import (
@@ -101,6 +101,10 @@ class World:
     spending: InMemorySpending = field(default_factory=InMemorySpending)
     champions: InMemoryChampions = field(init=False)
     local_models: S3LocalModels = field(init=False)
+    split_query_log: SplitQueryLog = field(init=False)
+    route_queries: RouteQueries = field(init=False)
+    finish_query_log: FinishQueryLog = field(init=False)
+    route_query: RouteQuery = field(init=False)
     ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
@@ -112,8 +116,6 @@ class World:
     shadow_fraction: float = 0.0
     local_tier_max_error: float = 0.045
     plan: DistillationPlan = PLAN
-    requests_per_minute: float = 1_600
-    query_field: str = ""
     baseline: str = ""
     judge_plan: JudgePlan = field(default_factory=JudgePlan)
     rules: PromotionRules = field(default_factory=PromotionRules)
@@ -124,6 +126,34 @@ class World:
         self.local_models = S3LocalModels(
             self.objects, self.clock, self.local_tier, self.shadow_fraction
         )
+        self.split_query_log = SplitQueryLog(
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            ledger=self.ledger,
+            queue=self.queue,
+            clock=self.clock,
+            rules=SplitRules(requests_per_minute=1_600, workers=2),
+        )
+        self.route_queries = RouteQueries(
+            uploads=self.uploads,
+            objects=self.objects,
+            champions=self.champions,
+            caches=self.caches,
+            local_models=self.local_models,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+            on_permanent_error=OnPermanentError.WAIT,
+        )
+        self.finish_query_log = FinishQueryLog(
+            objects=self.objects,
+            champions=self.champions,
+            ledger=self.ledger,
+            events=self.events,
+            clock=self.clock,
+        )
+        self.route_query = RouteQuery(self.champions, self.caches, self.local_models)
 
     @property
     def lifecycle(self) -> RunLifecycle:
@@ -197,49 +227,18 @@ class World:
         return RestartRun(self.run_deployments)(run_id, again=again)
 
     def split(self, source: ObjectRef) -> QueryLog | Ignored:
-        return split_query_log(
-            source,
-            rules=SplitRules(self.requests_per_minute, 2, self.query_field),
-            uploads=self.uploads,
-            objects=self.objects,
-            champions=self.champions,
-            ledger=self.ledger,
-            queue=self.queue,
-            clock=self.clock,
-        )
+        return self.split_query_log(source)
 
     def route(
-        self,
-        message: SplitMessage,
-        model: FakeModel | None = None,
-        receives: int = 1,
-        choice: OnPermanentError = OnPermanentError.WAIT,
+        self, message: SplitMessage, model: FakeModel | None = None, receives: int = 1
     ) -> PartStats | Ignored:
-        return route_queries(
-            message,
-            delivery=Delivery(receives, choice),
-            uploads=self.uploads,
-            objects=self.objects,
-            champions=self.champions,
-            tiers=Tiers(self.caches, self.local_models, model or self.model),
-            ledger=self.ledger,
-            events=self.events,
-            clock=self.clock,
-        )
+        return self.route_queries(message, model or self.model, receives)
 
     def finish(self, log_id: str) -> PartStats | Ignored:
-        return finish_query_log(
-            log_id,
-            objects=self.objects,
-            champions=self.champions,
-            ledger=self.ledger,
-            events=self.events,
-            clock=self.clock,
-        )
+        return self.finish_query_log(log_id)
 
     def ask(self, query: str) -> RoutedQuery:
-        tiers = Tiers(self.caches, self.local_models, self.model)
-        return route_query(query, champions=self.champions, tiers=tiers)
+        return self.route_query(query, self.model)
 
     def run(self, run_id: str) -> Run:
         """Read a run that must be there."""

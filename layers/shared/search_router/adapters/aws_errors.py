@@ -1,7 +1,7 @@
-"""The one place where AWS errors become ours: permanent or transient is decided here.
+"""Map AWS errors to this package's errors, which are permanent or transient.
 
-Bedrock's codes are those of its service model, the others' those of their API references. An
-unknown code is judged by its HTTP status.
+Bedrock's codes are those of its service model, the others' those of their API references. Codes
+that are not listed are mapped by their HTTP status.
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,16 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "TooManyRequestsException": ThrottledError,
     "ProvisionedThroughputExceededException": ThrottledError,
     "RequestLimitExceeded": ThrottledError,
-    "RequestThrottled": ThrottledError,  # SQS says so with status 403
+    "RequestThrottled": ThrottledError,  # SQS sends this with status 403
     "KmsThrottled": ThrottledError,
     "SlowDown": ThrottledError,
     "ModelNotReadyException": ThrottledError,
     "ModelTimeoutException": UnavailableError,
     "ModelErrorException": UnavailableError,
-    "RequestTimeout": UnavailableError,  # S3: our bytes came too slowly; status 400
+    "RequestTimeout": UnavailableError,  # S3, status 400: the upload was too slow
     "ConditionalRequestConflict": UnavailableError,
     "OperationAborted": UnavailableError,
-    "NoSuchUpload": UnavailableError,  # it was completed or swept away: start again
+    "NoSuchUpload": UnavailableError,  # completed or expired: start again
     "TransactionConflictException": ContendedError,
     "TransactionInProgressException": UnavailableError,
     "ReplicatedWriteConflictException": UnavailableError,
@@ -66,10 +66,9 @@ _BY_STATUS: dict[int, type[SearchRouterError]] = {
 
 @contextmanager
 def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
-    """Run AWS calls and raise our errors; the message is `action`, AWS's code and its message.
+    """Run AWS calls and map their errors; the message is `action`, AWS's code and message.
 
-    `with_query` tells that the request holds a query: what AWS finds invalid in it is not repeated,
-    because it would be quoted.
+    With `with_query`, AWS's message about an invalid request is left out: it may quote the query.
     """
     try:
         yield
@@ -96,7 +95,7 @@ def _translate(action: str, error: ClientError, with_query: bool) -> SearchRoute
 
 
 def _cancelled(action: str, error: ClientError) -> SearchRouterError:
-    """A lost condition beats a passing conflict: retrying would lose again."""
+    """Map a cancelled transaction; a failed condition takes precedence over a conflict."""
     reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
     if "ConditionalCheckFailed" in reasons:
         return ConflictError(f"{action}: a condition of the transaction failed")

@@ -1,22 +1,23 @@
 """Bedrock Converse: many queries at a time, at the pace that the quota allows.
 
-The SDK's own retries are off for this client: each attempt must take its slot from the pace, and
-408 and 424 are not retried by the SDK at all.
+The SDK's own retries are off for this client: every attempt must take its slot from the pace, and
+the SDK does not retry 408 and 424.
 """
 
-import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.adapters.retries import jittered
+from search_router.adapters.clock import jittered
 from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import ModelReply
+from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.domain.serving.pacing import Pace
+from search_router.domain.serving.visit_order import MAX_STEP
 from search_router.ports import Clock
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime.type_defs import ConverseResponseTypeDef
 
 MAX_ATTEMPTS = 5
+_FEED_BELOW = 5  # waiting queries, so that no thread waits for a look-up
 _FIRST_BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 10.0
-
-_Reply = ModelReply | InvalidInputError | TransientError
-_Answer = tuple[str, _Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,62 +40,44 @@ class ConverseModel:
     deadline: float
     clock: Clock
 
-    def ask(self, serving: ServingModel, queries: Iterable[str]) -> Iterator[_Answer]:
-        """Yield a reply, a refusal or the last transient error per query, as they come."""
+    def ask(
+        self, serving: ServingModel, queries: Iterable[str]
+    ) -> Iterator[tuple[str, ModelAnswer]]:
+        """Yield each query with its answer, as the answers arrive."""
         remaining = iter(queries)
         first = list(islice(remaining, 2))
         if len(first) < 2 or self.in_flight == 1:
-            yield from self._ask_in_turn(serving, chain(first, remaining))
-        else:
-            yield from self._ask_at_once(serving, chain(first, remaining))
+            return self._ask_in_turn(serving, chain(first, remaining))
+        return self._ask_in_threads(serving, chain(first, remaining))
 
-    def _ask_in_turn(self, serving: ServingModel, queries: Iterator[str]) -> Iterator[_Answer]:
+    def _ask_in_turn(
+        self, serving: ServingModel, queries: Iterator[str]
+    ) -> Iterator[tuple[str, ModelAnswer]]:
         for query in queries:
             answer = self._ask_one(serving, query)
             if answer is None:
                 return
             yield query, answer
 
-    def _ask_at_once(self, serving: ServingModel, queries: Iterator[str]) -> Iterator[_Answer]:
-        """Let threads draw from one iterator; the first error that is nobody's answer stops them.
+    def _ask_in_threads(
+        self, serving: ServingModel, queries: Iterator[str]
+    ) -> Iterator[tuple[str, ModelAnswer]]:
+        """Feed threads from the caller's thread and yield their answers.
 
-        None is left running: what Lambda freezes in mid-call would wake up in another run.
+        The first unexpected error stops all threads. None outlives this call: a call that Lambda
+        freezes would resume in a later invocation.
         """
-        crew = _Crew(queries)
-        threads = [
-            threading.Thread(target=self._work, args=(serving, crew), daemon=True)
-            for _ in range(self.in_flight)
-        ]
-        for thread in threads:
-            thread.start()
+        threads = _AskingThreads(lambda query: self._ask_one(serving, query), self.in_flight)
         try:
-            working = len(threads)
-            while working:
-                item = crew.answers.get()
-                if isinstance(item, BaseException):
-                    raise item
-                if item is None:
-                    working -= 1
-                else:
-                    yield item
+            while threads.feed(queries):
+                query, answer = threads.next_answer()
+                if answer is not None:
+                    yield query, answer
         finally:
-            crew.stop.set()
-            for thread in threads:
-                thread.join()
+            threads.stop()
 
-    def _work(self, serving: ServingModel, crew: "_Crew") -> None:
-        try:
-            while not crew.stop.is_set() and (query := crew.draw()) is not None:
-                answer = self._ask_one(serving, query)
-                if answer is None:
-                    break
-                crew.answers.put((query, answer))
-        except BaseException as error:  # noqa: BLE001 - raised again by the asking thread
-            crew.answers.put(error)
-        crew.answers.put(None)
-
-    def _ask_one(self, serving: ServingModel, query: str) -> _Reply | None:
-        """Ask with our own retries; None when no time was left for any attempt."""
+    def _ask_one(self, serving: ServingModel, query: str) -> ModelAnswer | None:
+        """Ask with retries; return None if there was no time for any attempt."""
         problem: TransientError | None = None
         for attempt in range(MAX_ATTEMPTS):
             wait = self.pace.reserve(self.clock.monotonic())
@@ -108,8 +89,8 @@ class ConverseModel:
                 self.clock.sleep(wait)
             try:
                 return self._converse(serving, query)
-            except InvalidInputError as refusal:
-                return refusal
+            except InvalidInputError as rejection:
+                return rejection
             except TransientError as error:
                 problem = error
                 if isinstance(error, ThrottledError):
@@ -135,19 +116,65 @@ class ConverseModel:
         )
 
 
-class _Crew:
-    """What the threads of one `ask` share; None among the answers says that one has finished."""
+class _AskingThreads:
+    """Threads that ask queries; the caller feeds them and takes their answers.
 
-    def __init__(self, queries: Iterator[str]) -> None:
-        self._queries = queries
-        self._drawing = threading.Lock()
-        self.answers: queue.SimpleQueue[_Answer | BaseException | None] = queue.SimpleQueue()
-        self.stop = threading.Event()
+    The caller's thread alone draws queries, so looking them up needs no locks. It draws a chunk
+    before the threads have run out, so that they do not wait for its look-ups.
+    """
 
-    def draw(self) -> str | None:
-        """Return the next query, or None when all are taken."""
-        with self._drawing:
-            return next(self._queries, None)
+    def __init__(self, ask: Callable[[str], ModelAnswer | None], count: int) -> None:
+        self._ask = ask
+        self._queries = SimpleQueue[str | None]()
+        self._answers = SimpleQueue[tuple[str, ModelAnswer | None] | BaseException]()
+        self._stopped = threading.Event()
+        self._unfinished = 0
+        self._threads = [
+            threading.Thread(target=self._work, name=f"converse-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def feed(self, queries: Iterator[str]) -> bool:
+        """Draw queries if few are waiting; return whether any answer is still to come."""
+        enough = len(self._threads) + _FEED_BELOW
+        while self._unfinished < enough and not self._stopped.is_set():
+            chunk = list(islice(queries, MAX_STEP))
+            if not chunk:
+                break
+            for query in chunk:
+                self._queries.put(query)
+            self._unfinished += len(chunk)
+        return self._unfinished > 0
+
+    def next_answer(self) -> tuple[str, ModelAnswer | None]:
+        """Return a query and its answer, None if there was no time for it; raises its error."""
+        answer = self._answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        self._unfinished -= 1
+        return answer
+
+    def stop(self) -> None:
+        """Wait for the calls in flight and end the threads."""
+        self._stopped.set()
+        for _ in self._threads:
+            self._queries.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (query := self._queries.get()) is not None:
+            try:
+                answer = None if self._stopped.is_set() else self._ask(query)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                self._stopped.set()
+                self._answers.put(error)
+                return
+            if answer is None:
+                self._stopped.set()
+            self._answers.put((query, answer))
 
 
 def _text(reply: "ConverseResponseTypeDef") -> str:

@@ -1,7 +1,6 @@
 """The answer cache: one item per champion version and query, with a time to live.
 
-The query itself is not stored, only its hash. Expired items that DynamoDB has not yet deleted count
-as absent.
+Queries are stored as hashes. Expired items that DynamoDB has not deleted yet are ignored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.adapters.retries import rounds
+from search_router.adapters.clock import rounds
 from search_router.domain.errors import TransientError
 from search_router.domain.queries import query_digest
 from search_router.domain.serving.decisions import Decision, cached_value, decision_from_cache
@@ -28,7 +27,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class DynamoAnswerCaches:
-    """Hands out the cache of one champion version."""
+    """The answer caches by champion version and owner."""
 
     client: "DynamoDBClient"
     table: str
@@ -36,33 +35,33 @@ class DynamoAnswerCaches:
     clock: Clock
 
     def of(self, champion_version: int, owner: str) -> "DynamoAnswerCache":
-        """Return the cache whose keys hold this version, as seen by one owner."""
+        """Return one version's cache; entries of `owner` count as model calls, not cache hits."""
         return DynamoAnswerCache(self, champion_version, owner)
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoAnswerCache:
-    """Reads and writes in batches; what a batch leaves over is tried again, then let go."""
+    """Reads and writes in batches; retries unprocessed items, then skips them."""
 
     caches: DynamoAnswerCaches
     champion_version: int
     owner: str
 
     def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
-        """Return what is known of these normalised queries; nothing while it cannot be read."""
+        """Return the cached decisions of these queries; empty while the cache cannot be read."""
         by_key = {self._key(query): query for query in queries}
         now = self.caches.clock.now().timestamp()
-        known: dict[str, Decision] = {}
+        cached: dict[str, Decision] = {}
         for keys in batched(list(by_key), _GET_ITEMS):
             with suppress(TransientError):
                 for item in self._get(keys):
                     if float(item["expires_at"]["N"]) > now:
                         query = by_key[item["pk"]["S"]]
-                        known[query] = decision_from_cache(item["answer"]["S"], self.owner)
-        return known
+                        cached[query] = decision_from_cache(item["answer"]["S"], self.owner)
+        return cached
 
     def put_many(self, decisions: Mapping[str, Decision]) -> None:
-        """Keep these decisions; what cannot be written now is let go: who asked has the answer."""
+        """Cache decisions; those that cannot be written are skipped."""
         expires_at = int((self.caches.clock.now() + self.caches.time_to_live).timestamp())
         puts = [
             {

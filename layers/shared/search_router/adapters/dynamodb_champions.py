@@ -16,7 +16,9 @@ from search_router.adapters.dynamodb_items import (
     revision_condition,
     run_item,
 )
+from search_router.domain.errors import OperatorError, TransientError
 from search_router.domain.serving.champions import Champion, ChampionMove
+from search_router.ports import CurrentChampion
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,7 +31,7 @@ _VERSIONS, _MOVES = "V#", "MOVE#"
 
 
 class DynamoChampionRepository:
-    """Moves the pointer, stores the version and closes the run in one transaction."""
+    """Stores champions; a promotion writes version, pointer and run in one transaction."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
@@ -44,12 +46,12 @@ class DynamoChampionRepository:
         return self._read(_version_key(version))
 
     def history(self) -> Iterator[Champion]:
-        """Yield every champion there ever was, by version."""
+        """Yield every champion, by version."""
         for item in query_items(self._client, self._table, _CHAMPION, _VERSIONS):
             yield read_document(item, Champion)
 
     def last_version(self) -> int:
-        """Return the highest version that was ever given out; 0 before the first."""
+        """Return the highest version; 0 if there is none."""
         last = last_sort_key(self._client, self._table, _CHAMPION, _VERSIONS)
         return int(last.removeprefix(_VERSIONS)) if last else 0
 
@@ -59,7 +61,7 @@ class DynamoChampionRepository:
             yield read_document(item, ChampionMove)
 
     def promote(self, champion: Champion, previous: Champion | None, run: "Run") -> None:
-        """Store the champion, move the pointer on from `previous`, replace the run; all or none."""
+        """Store the champion, move the pointer from `previous`, replace the run; all or none."""
         move = ChampionMove(
             moved_at=champion.promoted_at,
             from_version=previous.version if previous else None,
@@ -76,21 +78,38 @@ class DynamoChampionRepository:
         )
 
     def roll_back(self, champion: Champion, previous: Champion, move: ChampionMove) -> None:
-        """Move the pointer from `previous` back to a stored champion and note it; all or none."""
+        """Move the pointer from `previous` to a stored champion, record the move; all or none."""
         self._write(
             "roll back",
             (_pointer(champion), _moved_from(previous)),
             (_move_item(move), {}),
         )
 
-    def _write(self, doing: str, *items: tuple[Item, Item]) -> None:
+    def _write(self, action: str, *items: tuple[Item, Item]) -> None:
         puts: Any = [put(self._table, item, **condition) for item, condition in items]
-        with aws_errors(doing):
+        with aws_errors(action):
             self._client.transact_write_items(TransactItems=puts)
 
     def _read(self, sk: str) -> Champion | None:
         item = get_item(self._client, self._table, _CHAMPION, sk)
         return read_document(item, Champion) if item else None
+
+
+class StaleIfErrorChampion:
+    """Reads the pointer, and returns the last champion read while that fails."""
+
+    def __init__(self, champions: CurrentChampion) -> None:
+        self._champions = champions
+        self._last: Champion | None = None
+
+    def current(self) -> Champion | None:
+        """Return the champion; raises an error only if none was read before."""
+        try:
+            self._last = self._champions.current()
+        except (TransientError, OperatorError):
+            if self._last is None:
+                raise
+        return self._last
 
 
 def _version_key(version: int) -> str:
@@ -102,7 +121,7 @@ def _pointer(champion: Champion) -> Item:
 
 
 def _move_item(move: ChampionMove) -> Item:
-    """Key a move by its time, so that moves lie in their order."""
+    """Return a move as an item, keyed by its time so that moves sort by it."""
     return document_item(
         _CHAMPION, f"{_MOVES}{move.moved_at.isoformat()}#{move.to_version:08d}", move
     )

@@ -1,20 +1,20 @@
 """The items of the state table.
 
-    pk                 sk            item
+    pk                 sk            what
     RUNS               <run-id>      a run
     JOB#<job-name>     <run-id>      a run that waits for the job
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
     SPENDING           CURRENT       the cost of jobs in the last 30 days
-    OPEN               <run-id>      a run that track_runs follows
-    OPEN#LOG           <log-id>      a query log that track_runs follows
-    LOGS               <log-id>      a query log's head, with the number of parts entered
+    OPEN               <run-id>      a run on the schedule's worklist
+    OPEN#LOG           <log-id>      a query log on the schedule's worklist
+    LOGS               <log-id>      a query log's head, with its number of parts
     LOG#<log-id>       PART#00000000 one part's marker
-    ATTEMPTS#<log-id>     SPLIT#00000000 receives of a split that ended without a word
+    ATTEMPTS#<log-id>  SPLIT#00000000 receives of a split that ended without an error
 
-What a condition needs is an attribute of its own; the rest is one JSON document, because DynamoDB's
-numbers are no floats.
+Attributes that conditions use are native; the rest is one JSON document, because DynamoDB's numbers
+are not floats.
 """
 
 from collections.abc import Iterator
@@ -53,15 +53,22 @@ def document_item(pk: str, sk: str, record: BaseModel, **attributes: str | int) 
 
 
 def read_document(item: Item, kind: type[RecordT]) -> RecordT:
-    """Read an item's record; fields that a newer version added are ignored.
+    """Return an item's record; ignores unknown fields, which a newer version may have added.
 
-    Raises InvalidInputError for a record that this version cannot read at all.
+    Raises InvalidInputError for a record that this version cannot read.
     """
     try:
         return kind.model_validate_json(item[DOCUMENT]["S"])
     except ValidationError as error:
         fields = ", ".join(str(problem["loc"]) for problem in error.errors()[:3])
-        raise InvalidInputError(f"a stored {kind.__name__} cannot be read: {fields}") from None
+        raise InvalidInputError(
+            f"stored {kind.__name__} is not valid. Invalid fields: {fields}"
+        ) from None
+
+
+def put(table: str, item: Item, **condition: Any) -> Any:
+    """Return the step of a transaction that writes an item."""
+    return {"Put": {"TableName": table, "Item": item, **condition}}
 
 
 def run_item(run: "Run") -> Item:
@@ -70,26 +77,23 @@ def run_item(run: "Run") -> Item:
 
 
 def revision_condition(run: "Run") -> Item:
-    """Return the condition that the stored run is the revision before this one."""
+    """Return the condition that the stored run is the revision that `run` was made from."""
     return {
         "ConditionExpression": "revision = :before",
         "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
     }
 
 
-def put(table: str, item: Item, **condition: Any) -> Any:
-    """Return a transaction's step: write an item."""
-    return {"Put": {"TableName": table, "Item": item, **condition}}
+def remove_from_worklist(
+    client: "DynamoDBClient", table: str, worklist: str, record: Item, **condition: Any
+) -> None:
+    """Delete a record's entry from a worklist if the record meets a condition.
 
-
-def settle(client: "DynamoDBClient", table: str, open_pk: str, owner: Item, **unmoved: Any) -> None:
-    """Delete the entry of a list of what is open, if its owner meets a condition; else do nothing.
-
-    The owner is given by its key, whose sort key is the entry's too.
+    `record` is its key; the entry has the same sort key.
     """
-    entry = {"pk": {"S": open_pk}, "sk": owner["sk"]}
-    check: Any = {"TableName": table, "Key": owner, **unmoved}
-    with suppress(ConflictError), aws_errors("settle what is closed"):
+    entry = {"pk": {"S": worklist}, "sk": record["sk"]}
+    check: Any = {"TableName": table, "Key": record, **condition}
+    with suppress(ConflictError), aws_errors("remove from the worklist"):
         client.transact_write_items(
             TransactItems=[
                 {"ConditionCheck": check},
@@ -111,7 +115,7 @@ def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | N
 
 
 def query_items(client: "DynamoDBClient", table: str, pk: str, prefix: str = "") -> Iterator[Item]:
-    """Yield a partition's items in key order, all or those of a prefix, consistently, by pages."""
+    """Yield a partition's items in key order, or those of a prefix, read consistently."""
     pages = client.get_paginator("query").paginate(
         TableName=table, ConsistentRead=True, **_condition(pk, prefix)
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
+from search_router.adapters.clock import rounds
 from search_router.adapters.dynamodb_items import (
     ABSENT,
     Item,
@@ -16,9 +17,8 @@ from search_router.adapters.dynamodb_items import (
     put,
     query_items,
     read_document,
-    settle,
+    remove_from_worklist,
 )
-from search_router.adapters.retries import rounds
 from search_router.domain.errors import (
     ConflictError,
     ContendedError,
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _LOGS, _OPEN = "LOGS", "OPEN#LOG"
-_ENTER_ROUNDS = 6
+_RECORD_ROUNDS = 6
 
 
 class DynamoQueryLogLedger:
-    """Counts every part once: marker and counter move in one transaction."""
+    """Stores query logs; a part's marker and the counter are written in one transaction."""
 
     def __init__(
         self,
@@ -68,48 +68,50 @@ class DynamoQueryLogLedger:
         return _head_of(item) if item else None
 
     def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
-        """Enter a part once and count it; a part that is entered already changes nothing.
+        """Store a part's marker and count it, once; return the head.
 
-        Workers that end at the same time meet at the log's counter; who loses tries again at once.
+        Workers that finish at the same time contend for the log's counter, and retry at once.
         """
         contended: ContendedError | None = None
-        for _ in rounds(_ENTER_ROUNDS, self._sleep):
+        for _ in rounds(_RECORD_ROUNDS, self._sleep):
             try:
-                self._enter(marker, now)
+                self._record(marker, now)
             except ContendedError as error:
                 contended = error
             except ConflictError:
-                return self._head(marker.log_id)  # entered before; raises if the log is unknown
+                return self._head(marker.log_id)  # recorded before; raises if there is no such log
             else:
                 return self._head(marker.log_id)
-        raise contended or UnavailableError("enter a part")
+        raise contended or UnavailableError("record a part")
 
     def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
-        """Count an attempt at a split that was received so often; counting it again is harmless.
+        """Count an attempt at a split by its number of receives; repeating it changes nothing.
 
-        The count is the size of a set, because a number would grow with every lost reply: the SDK
-        retries an update, which DynamoDB cannot tell from a second attempt's.
+        The count is the size of a set. A number would grow when a reply is lost, because the SDK
+        retries the update.
         """
-        with aws_errors("count an attempt"):
+        with aws_errors("record an attempt"):
             reply = self._client.update_item(
                 TableName=self._table,
-                Key=_tries_key(log_id, split),
+                Key=_attempts_key(log_id, split),
                 UpdateExpression="ADD receives :this",
                 ExpressionAttributeValues={":this": {"NS": [str(receives)]}},
                 ReturnValues="ALL_NEW",
             )
         item = reply["Attributes"]
-        known = number_of(item, "known") if "known" in item else 0
-        return Attempts(len(item["receives"]["NS"]), known)
+        answered = number_of(item, "answered") if "answered" in item else 0
+        return Attempts(len(item["receives"]["NS"]), answered)
 
-    def reset_attempts(self, log_id: str, split: int, known: int | None = None) -> None:
-        """Forget the attempts at a split; `known` is what it is measured by next time."""
+    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
+        """Reset a split's count; `answered` queries are the next check's baseline."""
         change: Item = {"UpdateExpression": "REMOVE receives"}  # DynamoDB has no empty sets
-        if known is not None:
-            change["UpdateExpression"] += " SET known = :known"
-            change["ExpressionAttributeValues"] = {":known": {"N": str(known)}}
-        with aws_errors("excuse an attempt"):
-            self._client.update_item(TableName=self._table, Key=_tries_key(log_id, split), **change)
+        if answered is not None:
+            change["UpdateExpression"] += " SET answered = :answered"
+            change["ExpressionAttributeValues"] = {":answered": {"N": str(answered)}}
+        with aws_errors("reset the attempts"):
+            self._client.update_item(
+                TableName=self._table, Key=_attempts_key(log_id, split), **change
+            )
 
     def markers(self, log_id: str) -> Iterator[PartMarker]:
         """Yield the markers of a log, by split."""
@@ -117,7 +119,7 @@ class DynamoQueryLogLedger:
             yield read_document(item, PartMarker)
 
     def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
-        """Move a log on to a state; False if it is there already, or beyond."""
+        """Move a log to a state; return False if it has reached that state already."""
         before: Item = {
             f":from{number}": {"S": predecessor.value}
             for number, predecessor in enumerate(sorted(LOG_PREDECESSORS[state]))
@@ -147,14 +149,14 @@ class DynamoQueryLogLedger:
             yield _head_of(item)
 
     def open(self) -> Iterator[QueryLog]:
-        """Yield the logs on the list of open ones."""
+        """Yield the logs on the worklist."""
         for item in list(query_items(self._client, self._table, _OPEN)):
             if (log := self.get(item["sk"]["S"])) is not None:
                 yield log
 
     def close(self, log: QueryLog) -> None:
-        """Take a closed log off the list, unless it was moved meanwhile."""
-        settle(
+        """Remove a closed log from the worklist, unless its state has changed."""
+        remove_from_worklist(
             self._client,
             self._table,
             _OPEN,
@@ -164,9 +166,9 @@ class DynamoQueryLogLedger:
             ExpressionAttributeValues={":seen": {"S": log.state.value}},
         )
 
-    def _enter(self, marker: PartMarker, now: datetime) -> None:
+    def _record(self, marker: PartMarker, now: datetime) -> None:
         item = document_item(f"LOG#{marker.log_id}", f"PART#{marker.split:08d}", marker)
-        with aws_errors("enter a part"):
+        with aws_errors("record a part"):
             self._client.transact_write_items(
                 TransactItems=[
                     {
@@ -198,7 +200,7 @@ class DynamoQueryLogLedger:
         return log
 
 
-def _tries_key(log_id: str, split: int) -> Item:
+def _attempts_key(log_id: str, split: int) -> Item:
     return key(f"ATTEMPTS#{log_id}", f"SPLIT#{split:08d}")
 
 
@@ -215,13 +217,14 @@ def _head_item(log: QueryLog) -> Item:
 
 
 def _head_of(item: Item) -> QueryLog:
-    """Read a head: what moves is in attributes, what is fixed in the document."""
+    """Read a head: its changing fields are attributes, the others are in the document."""
     created = read_document(item, QueryLog)
-    return created.model_copy(
-        update={
-            "state": LogState(item["state"]["S"]),
+    return QueryLog(
+        **{
+            **dict(created),
+            "state": item["state"]["S"],
             "reason": item["reason"]["S"],
             "parts": number_of(item, "parts"),
-            "updated_at": datetime.fromisoformat(item["updated_at"]["S"]),
+            "updated_at": item["updated_at"]["S"],
         }
     )

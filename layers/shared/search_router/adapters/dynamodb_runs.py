@@ -13,9 +13,9 @@ from search_router.adapters.dynamodb_items import (
     put,
     query_items,
     read_document,
+    remove_from_worklist,
     revision_condition,
     run_item,
-    settle,
 )
 from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.lifecycle.budget import Spending
@@ -86,7 +86,7 @@ class DynamoRunRepository:
 
     def close(self, run: Run) -> None:
         """Remove a run from the open runs, unless it changed meanwhile."""
-        settle(
+        remove_from_worklist(
             self._client,
             self._table,
             _OPEN,

@@ -1,4 +1,4 @@
-"""EventBridge: our events on the bus."""
+"""EventBridge: the event bus."""
 
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class EventBridgePublisher:
-    """Puts one event at a time; PutEvents reports refusals in its reply, not as an error."""
+    """Publishes events; PutEvents reports failures in its reply, not as an error."""
 
     def __init__(self, client: "EventBridgeClient", bus_name: str) -> None:
         self._client = client
         self._bus_name = bus_name
 
     def publish(self, event: RouterEvent) -> None:
-        """Put one event."""
+        """Publish one event."""
         with aws_errors("publish an event"):
             reply = self._client.put_events(
                 Entries=[

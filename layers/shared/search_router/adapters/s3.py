@@ -1,4 +1,4 @@
-"""S3: uploads are read by version, our own objects are written at keys that never change."""
+"""S3: uploads are read by version; the data bucket's objects have fixed keys."""
 
 import hashlib
 import itertools
@@ -37,7 +37,7 @@ class S3UploadStore:
         return ObjectInfo(head["ContentLength"], head["Metadata"])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Stream [start, end); a body that breaks off is resumed where it stopped."""
+        """Stream the bytes in [start, end); resumes an interrupted body."""
         with aws_errors("read the upload"):  # a checksum may still fail at the last byte
             yield from self._resumed(source, start, end)
 
@@ -51,9 +51,9 @@ class S3UploadStore:
                 for entry in page.get("Versions", []):
                     if entry["IsLatest"]:
                         version = entry["VersionId"]
-                        # An event does not name the version of what was put without versioning.
-                        known = None if version == "null" else version
-                        source = ObjectRef(bucket, entry["Key"], known)
+                        # An event has no version id for an object put without versioning.
+                        version_id = None if version == "null" else version
+                        source = ObjectRef(bucket, entry["Key"], version_id)
                         yield Upload(source, entry["LastModified"], entry["Size"])
 
     def _resumed(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
@@ -67,7 +67,9 @@ class S3UploadStore:
                 return
             except _BROKEN_BODY:
                 stalled = 0 if position > before else stalled + 1
-        raise UnavailableError("read the upload: the body broke off again and again")
+        raise UnavailableError(
+            f"read the upload: interrupted {_STALLED_READS} times without progress"
+        )
 
     def _body(self, source: ObjectRef, start: int, end: int | None) -> Iterator[bytes]:
         if end is not None and start >= end:
@@ -87,19 +89,19 @@ class S3UploadStore:
 
 
 class S3ObjectStore:
-    """Reads and writes our own objects in the data bucket."""
+    """Reads and writes the data bucket's objects."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
     def put(self, key: str, body: bytes) -> None:
-        """Write an object whose bytes are a function of its key."""
+        """Write an object whose bytes depend only on its key."""
         with aws_errors("write an object"):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
-        """Stream lines into one object; small ones in one request, large ones in parts of 8 MiB."""
+        """Stream lines into one object, in parts of 8 MiB if there are more."""
         digest = hashlib.sha256()
         parts = _parts(lines, digest)
         first = next(parts)
@@ -111,9 +113,9 @@ class S3ObjectStore:
         return digest.hexdigest()
 
     def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
-        """Write only if the key is free.
+        """Write an object if the key is free; return whether this call wrote it.
 
-        After a lost reply the retry finds our own object and reports False, as for anybody else's.
+        If a reply is lost, the retry finds the object and returns False.
         """
         try:
             with aws_errors("write an object once"):
@@ -162,7 +164,7 @@ class S3ObjectStore:
             with aws_errors("complete a multipart upload"):
                 self._client.complete_multipart_upload(**address, MultipartUpload={"Parts": done})
         except Exception:
-            # What cannot be aborted now, the bucket's lifecycle rule sweeps away.
+            # The bucket's lifecycle rule removes uploads that cannot be aborted.
             with suppress(SearchRouterError), aws_errors("abort a multipart upload"):
                 self._client.abort_multipart_upload(**address)
             raise
@@ -176,7 +178,7 @@ def _address(source: ObjectRef) -> Any:
 
 
 def _parts(lines: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Join lines into parts of at least 8 MiB; there is always a first part, be it empty."""
+    """Join lines into parts of at least 8 MiB; yields an empty part if there are no lines."""
     held: list[bytes] = []
     size = 0
     for line in lines:

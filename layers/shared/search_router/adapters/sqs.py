@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.adapters.retries import rounds
+from search_router.adapters.clock import rounds
 from search_router.domain.errors import UnavailableError
 from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.streams import batched
@@ -20,7 +20,7 @@ _ROUNDS = 5
 
 
 class SqsSplitQueue:
-    """Sends splits in batches and lets a split in hand come back later."""
+    """Sends splits in batches and changes their visibility timeout."""
 
     def __init__(
         self, client: "SQSClient", queue_url: str, sleep: Callable[[float], None] = time.sleep
@@ -30,7 +30,7 @@ class SqsSplitQueue:
         self._sleep = sleep
 
     def send(self, messages: Iterable[SplitMessage]) -> None:
-        """Send all messages; what a batch refuses is sent again, at most four times."""
+        """Send all messages; retries those that a batch rejected, at most four times."""
         for batch in batched(messages, BATCH_ENTRIES):
             remaining = batch
             for _ in rounds(_ROUNDS, self._sleep):
@@ -39,12 +39,12 @@ class SqsSplitQueue:
                     break
             else:
                 raise UnavailableError(
-                    f"send splits: {len(remaining)} were refused again and again"
+                    f"send splits: {len(remaining)} were rejected {_ROUNDS} times"
                 )
 
     def set_visibility(self, receipt_handle: str, seconds: int) -> None:
-        """Let a message that is being handled come back after so many seconds."""
-        with aws_errors("postpone a split"):
+        """Set the seconds after which a received message is delivered again."""
+        with aws_errors("change a split's visibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
                 ReceiptHandle=receipt_handle,

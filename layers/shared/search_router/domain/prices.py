@@ -1,4 +1,4 @@
-"""What AWS charges, in US dollars, us-east-1: read from `prices.toml` beside this file.
+"""AWS prices in US dollars, us-east-1, from `prices.toml` beside this file.
 
 A distilled Nova Micro deployed on demand is billed at Nova Micro's own rates (AWS ML blog,
 2026-04-17).
@@ -17,7 +17,7 @@ _MILLION = 1_000_000
 
 
 class _Sourced(BaseModel):
-    """A price is worth what its source is; an unconfirmed one was written down from memory."""
+    """A price with its source; one that is not `confirmed` was not checked against it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,14 +35,14 @@ class TokenPrice(_Sourced):
 
 
 class UnitPrice(_Sourced):
-    """Dollars per something else, which `per` names."""
+    """Dollars per unit, which `per` names."""
 
     usd: float
     per: str
 
 
 class PriceList(BaseModel):
-    """Everything that `prices.toml` says."""
+    """The contents of `prices.toml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,9 +50,9 @@ class PriceList(BaseModel):
     unit: dict[str, UnitPrice]
 
     def of_tokens(self, model_id: str) -> TokenPrice | None:
-        """Return a model's price: its inference profile's own if there is one."""
-        known = {price.model: price for price in self.tokens}
-        return known.get(model_id) or known.get(foundation_model_id(model_id))
+        """Return a model's price, or its inference profile's own if there is one."""
+        prices = {price.model: price for price in self.tokens}
+        return prices.get(model_id) or prices.get(foundation_model_id(model_id))
 
     def unit_usd(self, name: str) -> float:
         """Return the dollars of one unit."""
@@ -61,7 +61,7 @@ class PriceList(BaseModel):
 
 @functools.cache
 def price_list() -> PriceList:
-    """Return the price list, read once and only when something is priced."""
+    """Return the price list, which is read once."""
     text = pkgutil.get_data(__package__ or "", "prices.toml") or b""
     return PriceList.model_validate(tomllib.loads(text.decode("utf-8")))
 
@@ -72,12 +72,12 @@ def _token_price(model_id: str) -> TokenPrice | None:
 
 
 def is_priced(model_id: str) -> bool:
-    """Tell whether a model's price is known."""
+    """Return whether a model has a price."""
     return _token_price(model_id) is not None
 
 
 def cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> float:
-    """Price one call; a model without a known price costs 0 and is therefore worth an alarm."""
+    """Return the cost of one call; 0 for a model without a price, which raises an alarm."""
     price = _token_price(model_id)
     if price is None:
         return 0.0

@@ -7,10 +7,11 @@ from typing import NamedTuple, TypeVar
 
 from search_router.domain.errors import InvalidInputError
 
+BOM = b"\xef\xbb\xbf"
 MAX_RATIO = 200
 _STEP_BYTES = 64 * 1024
 _GZIP_WINDOW = 31  # zlib's code for "gzip header and trailer, 32 KiB window"
-_FREE_BYTES = 16 * 1024 * 1024  # small files may compress as well as they like
+_FREE_BYTES = 16 * 1024 * 1024  # unpacked bytes without a limit on the ratio
 
 
 def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
@@ -42,7 +43,7 @@ def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
 
 
 def is_gzip(start: bytes) -> bool:
-    """Tell gzip data by its first two bytes; names and headers may lie (RFC 1952)."""
+    """Return whether data begins with gzip's two magic bytes (RFC 1952)."""
     return start.startswith(b"\x1f\x8b")
 
 
@@ -50,8 +51,9 @@ def _unpack(member: "zlib._Decompress", data: bytes, unpacked: int) -> bytes:
     try:
         return member.decompress(data, _STEP_BYTES)
     except zlib.error:
-        place = f"after {unpacked} unpacked bytes"
-        raise InvalidInputError(f"the gzip data is damaged {place}") from None
+        raise InvalidInputError(
+            f"the gzip data is damaged after {unpacked} unpacked bytes"
+        ) from None
 
 
 class Line(NamedTuple):
@@ -102,9 +104,9 @@ def split_lines(
 
 
 def lines_at(chunks: Iterable[bytes], offsets: Iterable[int], max_bytes: int) -> Iterator[Line]:
-    """Yield only the lines that begin at the given offsets, which ascend; nothing else is cut.
+    """Yield the lines that begin at the given ascending offsets.
 
-    It ends early at a line over the limit: that one must not be asked for.
+    Stops at a line over the limit, so its offset must not be among them.
     """
     wanted = iter(offsets)
     number, position, rest = 1, 0, b""
@@ -140,7 +142,7 @@ ItemT = TypeVar("ItemT")
 
 
 def batched(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
-    """Yield lists of `size` items, drawn only as they are asked for; the last may be shorter."""
+    """Yield lists of `size` items, drawn on demand; the last may be shorter."""
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

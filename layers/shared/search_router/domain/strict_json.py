@@ -1,7 +1,8 @@
-"""JSON as RFC 8259 means it, without the liberties that `json.loads` takes.
+"""Parse JSON strictly by RFC 8259.
 
-Refused: NaN and Infinity, numbers that overflow to infinity, repeated keys, integers longer than
-Python's own safety limit, nesting deeper than 64, lone surrogates, and anything but UTF-8.
+Unlike `json.loads`, this rejects NaN and Infinity, numbers that overflow to infinity, repeated
+keys, integers longer than Python's own safety limit, nesting deeper than 64, lone surrogates, and
+any encoding but UTF-8.
 """
 
 import json
@@ -15,7 +16,7 @@ MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 400
 
 _LONE_SURROGATE_HINT = re.compile(rb"\\u[dD][89a-fA-F]")
-# An unclosed string runs to the end, so that no byte is looked at twice.
+# An unclosed string runs to the end, so that no byte is scanned twice.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
@@ -28,7 +29,7 @@ class EncodingError(InvalidInputError):
 
 
 def loads(raw: bytes) -> object:
-    """Parse one JSON text; raises InvalidInputError whose message never quotes the text."""
+    """Parse one JSON text; raises InvalidInputError, whose message does not quote the text."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -47,11 +48,11 @@ def loads(raw: bytes) -> object:
 
 
 def may_hold_half_a_surrogate(raw: bytes) -> bool:
-    """Tell whether a JSON text escapes a surrogate, alone or in a pair."""
+    """Return whether a JSON text escapes a surrogate, alone or in a pair."""
     return _LONE_SURROGATE_HINT.search(raw) is not None
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise InvalidInputError(f"{name} is not JSON")
 
 
@@ -95,7 +96,7 @@ def _check_surrogates(value: object) -> None:
 
 
 _DECODER = json.JSONDecoder(
-    parse_constant=_refuse_constant,
+    parse_constant=_reject_constant,
     parse_float=_finite_float,
     parse_int=_bounded_int,
     object_pairs_hook=_unique_keys,

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pydantic import TypeAdapter
 
 from search_router.domain import naming
-from search_router.domain.errors import InvalidInputError, NotFoundError, TransientError
+from search_router.domain.errors import NotFoundError, TransientError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.lifecycle.evaluation import References
 from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
 from search_router.domain.serving.champions import ServingModel
-from search_router.domain.serving.decisions import Decision, ModelReply, Status
+from search_router.domain.serving.decisions import Decision, ModelAnswer, ModelReply, Status
 from search_router.domain.streams import batched
 from search_router.domain.weights import Weights
 from search_router.ports import ObjectStore
@@ -74,8 +74,8 @@ class Answers:
             raise routing.problem or TimeIsUpError("time ran out before every query was answered")
         answers = {by_key[key]: decision for key, decision in routing.decisions.items()}
         stored = {
-            query: {**asdict(answers[query]), _TEXT: model.texts.get(query, "")}
-            for query in queries
+            query: {**asdict(answers[query]), _TEXT: model.texts.get(key, "")}
+            for key, query in by_key.items()
         }
         body = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
         self.objects.put_once(key, body, metadata={})
@@ -98,7 +98,7 @@ class _RecordingModel:
 
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
-    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+    ) -> Iterator[tuple[str, ModelAnswer]]:
         """Ask the model."""
         for query, reply in self.model.ask(serving, queries):
             if isinstance(reply, ModelReply):

@@ -1,16 +1,16 @@
-"""One query, asked by a search request that is waiting for the answer."""
+"""Route one query for a search request that waits for the answer."""
 
 from dataclasses import dataclass
 
 from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
 from search_router.domain.queries import normalised_query
-from search_router.domain.serving.cascade import Routing, distinct_queries, route, serve_prior
+from search_router.domain.serving.cascade import Model, Routing, route
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Decision
 from search_router.domain.serving.local_tier import LocalTierStats
-from search_router.ports import CurrentChampion, Tiers
+from search_router.ports import AnswerCaches, CurrentChampion, LocalModels
 
-_NOBODY = ""  # the API never asks for the same query again on purpose
+_NO_OWNER = ""  # a repeated request is a cache hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +22,31 @@ class RoutedQuery:
     local: LocalTierStats
 
 
-def route_query(query: str, *, champions: CurrentChampion, tiers: Tiers) -> RoutedQuery:
-    """Answer one non-blank query by the cascade.
+@dataclass(frozen=True, slots=True)
+class RouteQuery:
+    """Routes single queries."""
 
-    A champion that cannot be asked, because its deployment is gone or denied or has no time, is
-    answered for by its prior. Raises NotFoundError when no model was ever promoted.
-    """
-    champion = champions.current()
-    if champion is None:
-        raise NotFoundError("no model serves yet")
-    queries, serving = distinct_queries([query]), champion.serving
-    cache = tiers.caches.of(champion.version, _NOBODY)
-    local = tiers.local_models.tier(serving)
-    try:
-        routing = route(queries, serving, tiers.model, cache, local=local)
-    except (PermanentError, OperatorError) as error:
-        routing = Routing(pending=list(queries))
-        serve_prior(routing, serving, f"the model cannot be asked: {type(error).__name__}")
-    serve_prior(routing, serving, "the model could not be reached in time")
-    return RoutedQuery(routing.decisions[normalised_query(query)], champion, routing.local)
+    champions: CurrentChampion
+    caches: AnswerCaches
+    local_models: LocalModels
+
+    def __call__(self, query: str, model: Model) -> RoutedQuery:
+        """Answer one non-blank query.
+
+        The prior answers if the model cannot be asked or does not answer in time. Raises
+        NotFoundError if no model was ever promoted.
+        """
+        champion = self.champions.current()
+        if champion is None:
+            raise NotFoundError("no model serves yet")
+        key, serving = normalised_query(query), champion.serving
+        cache = self.caches.of(champion.version, _NO_OWNER)
+        local = self.local_models.tier(serving)
+        try:
+            routing = route([key], serving, model, cache, local=local)
+            problem = "the model could not be reached in time"
+        except (PermanentError, OperatorError) as error:
+            routing = Routing(pending=[key])
+            problem = f"the model cannot be asked: {type(error).__name__}"
+        routing.serve_prior(serving.prior, problem)
+        return RoutedQuery(routing.decisions[key], champion, routing.local)

@@ -1,6 +1,7 @@
-"""One split of a query log: route its rows, write its part once, enter it in the ledger once."""
+"""Route one split of a query log: write its part once, record it in the ledger once."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -13,221 +14,199 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
+from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow, RejectedRow
 from search_router.domain.serving.cascade import (
     AnswerCache,
+    Model,
     NoModel,
     Routing,
     distinct_queries,
     route,
-    serve_prior,
 )
-from search_router.domain.serving.champions import Champion
+from search_router.domain.serving.champions import Champion, required_champion
 from search_router.ports import (
+    AnswerCaches,
     ChampionRepository,
     Clock,
     EventPublisher,
+    LocalModels,
     ObjectStore,
     QueryLogLedger,
-    Tiers,
     UploadStore,
 )
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.split_parts import SplitParts
 
-MAX_SPLIT_ATTEMPTS = 5  # attempts in a row that end without a word, after the first
+MAX_SPLIT_ATTEMPTS = 5  # consecutive retries that ended without reporting an error
 _FIRST_RETRY_DELAY = 30
 _MAX_RETRY_DELAY = 900
 _MALFORMED_RETRY_DELAY = 1
 
 
 class OnPermanentError(StrEnum):
-    """What to do while the model cannot be asked: wait for a repair, or serve the prior."""
+    """What to do while the model cannot be asked: wait for an operator, or serve the prior."""
 
     WAIT = "wait"
     FALLBACK = "fallback"
 
 
-class Delivery(NamedTuple):
-    """How often SQS has handed the split out, this time included, and what to do at worst."""
+@dataclass(frozen=True, slots=True)
+class RouteQueries:
+    """Routes the splits of query logs, one per call."""
 
-    receives: int = 1
-    choice: OnPermanentError = OnPermanentError.WAIT
+    uploads: UploadStore
+    objects: ObjectStore
+    champions: ChampionRepository
+    caches: AnswerCaches
+    local_models: LocalModels
+    ledger: QueryLogLedger
+    events: EventPublisher
+    clock: Clock
+    on_permanent_error: OnPermanentError
 
+    def __call__(
+        self, message: SplitMessage, model: Model, receives: int = 1
+    ) -> PartStats | Ignored:
+        """Route one split, received `receives` times including this one; return its statistics.
 
-def route_queries(
-    message: SplitMessage,
-    *,
-    delivery: Delivery,
-    uploads: UploadStore,
-    objects: ObjectStore,
-    champions: ChampionRepository,
-    tiers: Tiers,
-    ledger: QueryLogLedger,
-    events: EventPublisher,
-    clock: Clock,
-) -> PartStats | Ignored:
-    """Route one split and return its statistics.
+        Raises TransientError when some queries could not be asked, and OperatorError when the model
+        cannot be asked at all; the answers received by then are cached. A split is given up, and
+        its rows rejected, when its attempts keep ending without such an error and make no progress.
+        """
+        log = self.ledger.get(message.log_id)
+        if log is None or log.state is LogState.FAILED:
+            return Ignored("the log does not exist or has failed")
+        parts = SplitParts(message, self.uploads, self.objects, interrupted=receives - 1)
+        try:
+            marker = self._part(_Attempt(message, model, receives, parts))
+        except _UploadGoneError as error:
+            if not self.ledger.move(log.log_id, LogState.FAILED, self.clock.now(), str(error)):
+                raise UnavailableError("the log was closed by another worker") from None
+            return Ignored("the upload was deleted")
+        log = self.ledger.record_part(marker, self.clock.now())
+        if log.is_complete:
+            self.events.publish(QueryLogPartsComplete(log_id=log.log_id))
+        return marker.stats
 
-    Raises TransientError when not every query could be asked, and OperatorError when none can be;
-    what was learnt stays in the cache. A split whose attempts end again and again without such a
-    word, and that learns nothing, is given up: its rows are rejected with that reason.
-    """
-    log = ledger.get(message.log_id)
-    if log is None or log.state is LogState.FAILED:
-        return Ignored("the log is unknown or has failed")
-    parts = SplitParts(message, uploads, objects, interrupted=delivery.receives - 1)
-    attempt = _Attempt(message, delivery, parts, champions, tiers, ledger)
-    try:
-        marker = attempt.part()
-    except _UploadGoneError as gone:
-        if not ledger.move(log.log_id, LogState.FAILED, clock.now(), str(gone)):
-            raise UnavailableError("the log was closed meanwhile") from None
-        return Ignored("the uploaded log is gone")
-    _enter(marker, ledger, events, clock)
-    return marker.stats
+    def _part(self, attempt: "_Attempt") -> PartMarker:
+        """Return the split's part, written by this attempt or an earlier one."""
+        stored = attempt.parts.stored()
+        if stored is None:
+            return self._route(attempt) if attempt.receives == 1 else self._retry(attempt)
+        attempt.parts.check(stored)
+        if attempt.receives > MAX_SPLIT_ATTEMPTS:
+            attempt.parts.rewrite_rejections(stored)
+        return stored.marker
+
+    def _retry(self, attempt: "_Attempt") -> PartMarker:
+        """Route the split unless too many attempts have ended without reporting an error.
+
+        An attempt is recorded when it begins, and the record is reset when it reports an error.
+        """
+        message = attempt.message
+        try:
+            # Inside the block: if only its reply is lost, an attempt was recorded.
+            attempts = self.ledger.record_attempt(message.log_id, message.split, attempt.receives)
+            if attempts.made > 2 * MAX_SPLIT_ATTEMPTS:
+                return self._give_up(attempt, attempts)
+            if attempts.made <= MAX_SPLIT_ATTEMPTS or self._has_progressed(attempt, attempts):
+                return self._route(attempt)
+            return self._route_or_give_up(attempt, attempts)
+        except (TransientError, OperatorError):
+            with suppress(TransientError, OperatorError):
+                self.ledger.reset_attempts(message.log_id, message.split)
+            raise
+
+    def _route_or_give_up(self, attempt: "_Attempt", attempts: Attempts) -> PartMarker:
+        """Route the split; give it up if that ends in an unexpected error.
+
+        This distinguishes a split that cannot be routed from one whose workers were interrupted. A
+        split that kills the process is given up unread, after further attempts.
+        """
+        try:
+            return self._route(attempt)
+        except (TransientError, OperatorError, _UploadGoneError):
+            raise
+        except Exception:  # noqa: BLE001 - a bug; the handler logged it in the attempts before
+            return self._give_up(attempt, attempts)
+
+    def _give_up(self, attempt: "_Attempt", attempts: Attempts) -> PartMarker:
+        return attempt.parts.give_up(f"no progress in {attempts.made - 1} attempts at its split")
+
+    def _has_progressed(self, attempt: "_Attempt", attempts: Attempts) -> bool:
+        """Return whether more queries are answered than at the last check; if so, reset the count.
+
+        This reads the split, so it counts as part of the attempt.
+        """
+        message = attempt.message
+        champion = self._champion(attempt)
+        queries = distinct_queries(_queries(_rows(attempt)))
+        cache = self._cache(attempt, champion)
+        answered = len(route(queries, champion.serving, NoModel(), cache).decisions)
+        if answered <= attempts.answered:
+            return False
+        self.ledger.reset_attempts(message.log_id, message.split, answered)
+        return True
+
+    def _route(self, attempt: "_Attempt") -> PartMarker:
+        champion = self._champion(attempt)
+        rows = _rows(attempt)
+        routing = self._routing(attempt, champion, distinct_queries(_queries(rows)))
+        if routing.pending:
+            raise routing.problem or UnavailableError("no time was left to ask every query")
+        return attempt.parts.write(rows, routing, champion.serving.modalities)
+
+    def _routing(self, attempt: "_Attempt", champion: Champion, queries: list[str]) -> Routing:
+        serving, cache = champion.serving, self._cache(attempt, champion)
+        local = self.local_models.tier(serving)
+        try:
+            return route(queries, serving, attempt.model, cache, attempt.message.split, local)
+        except (NotFoundError, OperatorError) as error:
+            if self.on_permanent_error is OnPermanentError.WAIT:
+                raise ModelUnusableError(str(error)) from error
+            routing = route(queries, serving, NoModel(), cache, local=local)
+            routing.serve_prior(serving.prior, "the model cannot be asked")
+            return routing
+
+    def _champion(self, attempt: "_Attempt") -> Champion:
+        return required_champion(self.champions, attempt.message.champion_version)
+
+    def _cache(self, attempt: "_Attempt", champion: Champion) -> AnswerCache:
+        owner = f"{attempt.message.log_id}/{attempt.message.split}"
+        return self.caches.of(champion.version, owner)
 
 
 def retry_delay(receive_count: int, problem: Exception | None = None) -> int:
-    """Return the seconds after which an unfinished split comes back: 30, 60, … at most 900.
+    """Return the seconds after which SQS delivers an unfinished split again: 30, 60, … 900.
 
-    What is no split's message at all goes straight through to the dead-letter queue.
+    A malformed message is retried at once, so that it reaches the dead-letter queue soon.
     """
     if isinstance(problem, MalformedMessageError):
         return _MALFORMED_RETRY_DELAY
     return min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY << min(receive_count - 1, 10))
 
 
+class _Attempt(NamedTuple):
+    """One delivery of a split to a worker."""
+
+    message: SplitMessage
+    model: Model
+    receives: int
+    parts: SplitParts
+
+
 class _UploadGoneError(Exception):
-    """The log was deleted under way."""
+    """The uploaded log was deleted while it was routed."""
 
 
-class _Attempt:
-    """One attempt at one split."""
-
-    def __init__(
-        self,
-        message: SplitMessage,
-        delivery: Delivery,
-        parts: SplitParts,
-        champions: ChampionRepository,
-        tiers: Tiers,
-        ledger: QueryLogLedger,
-    ) -> None:
-        self._message = message
-        self._delivery = delivery
-        self._parts = parts
-        self._champions = champions
-        self._tiers = tiers
-        self._ledger = ledger
-
-    def part(self) -> PartMarker:
-        """Return the split's part, written now or before."""
-        stored = self._parts.stored()
-        if stored is None:
-            return self._tried()
-        self._parts.check(stored)
-        if self._delivery.receives > MAX_SPLIT_ATTEMPTS:
-            self._parts.mend(stored)
-        return stored.marker
-
-    def _tried(self) -> PartMarker:
-        """Count the attempt if the split comes back, and excuse it if it says why it ends."""
-        if self._delivery.receives == 1:
-            return self._routed()
-        try:
-            # Inside, because a count whose reply gets lost ends an attempt that it has counted.
-            tries = self._counted()
-            if tries.made > 2 * MAX_SPLIT_ATTEMPTS:
-                return self._given_up(tries)
-            if tries.made <= MAX_SPLIT_ATTEMPTS or self._progress(tries.known):
-                return self._routed()
-            return self._tried_for_the_last_time(tries)
-        except (TransientError, OperatorError):
-            with suppress(TransientError, OperatorError):
-                self._ledger.reset_attempts(self._message.log_id, self._message.split)
-            raise
-
-    def _counted(self) -> Attempts:
-        """Count this attempt: SQS counts a message's receives, so they tell its attempts apart."""
-        receives = self._delivery.receives
-        return self._ledger.record_attempt(self._message.log_id, self._message.split, receives)
-
-    def _tried_for_the_last_time(self, tries: Attempts) -> PartMarker:
-        """Give the split up if this attempt, too, ends in an error that no waiting mends.
-
-        So poison is told from bad luck, and from attempts that were counted and are not over. One
-        that kills its process does not get to the end of this; it is given up unread, later.
-        """
-        try:
-            return self._routed()
-        except (TransientError, OperatorError, _UploadGoneError):
-            raise
-        except Exception:  # noqa: BLE001 - a bug is what it looks for; those before were logged
-            return self._given_up(tries)
-
-    def _given_up(self, tries: Attempts) -> PartMarker:
-        return self._parts.give_up(f"no progress in {tries.made - 1} attempts at its split")
-
-    def _progress(self, known_before: int) -> bool:
-        """Tell whether more of the split is answered than when it was last measured.
-
-        Measuring reads the split. If that alone ends attempts, it is not tried for ever.
-        """
-        champion = self._champion()
-        queries = self._queries(self._rows())
-        known = len(route(queries, champion.serving, NoModel(), self._cache(champion)).decisions)
-        if known > known_before:
-            self._ledger.reset_attempts(self._message.log_id, self._message.split, known)
-            return True
-        return False
-
-    def _routed(self) -> PartMarker:
-        champion = self._champion()
-        rows = self._rows()
-        routing = self._routing(self._queries(rows), champion)
-        if routing.pending:
-            raise routing.problem or UnavailableError("no time was left to ask every query")
-        return self._parts.write(rows, routing, champion.serving.modalities)
-
-    def _routing(self, queries: dict[str, str], champion: Champion) -> Routing:
-        cache, serving = self._cache(champion), champion.serving
-        local = self._tiers.local_models.tier(serving)
-        try:
-            return route(queries, serving, self._tiers.model, cache, self._message.split, local)
-        except (NotFoundError, OperatorError) as error:
-            if self._delivery.choice is OnPermanentError.WAIT:
-                raise ModelUnusableError(str(error)) from error
-            routing = route(queries, serving, NoModel(), cache, local=local)
-            serve_prior(routing, serving, "the model cannot be asked")
-            return routing
-
-    def _rows(self) -> list[LogRow | RejectedRow]:
-        try:
-            return self._parts.rows()
-        except NotFoundError as error:
-            raise _UploadGoneError(str(error)) from error
-
-    def _queries(self, rows: list[LogRow | RejectedRow]) -> dict[str, str]:
-        return distinct_queries([row.query for row in rows if isinstance(row, LogRow)])
-
-    def _champion(self) -> Champion:
-        champion = self._champions.version(self._message.champion_version)
-        if champion is None:
-            version = self._message.champion_version
-            raise NotFoundError(f"champion version {version} is unknown")
-        return champion
-
-    def _cache(self, champion: Champion) -> AnswerCache:
-        owner = f"{self._message.log_id}/{self._message.split}"
-        return self._tiers.caches.of(champion.version, owner)
+def _rows(attempt: _Attempt) -> list[LogRow | RejectedRow]:
+    try:
+        return attempt.parts.rows()
+    except NotFoundError as error:
+        raise _UploadGoneError(str(error)) from error
 
 
-def _enter(
-    marker: PartMarker, ledger: QueryLogLedger, events: EventPublisher, clock: Clock
-) -> None:
-    log: QueryLog = ledger.record_part(marker, clock.now())
-    if log.is_complete:
-        events.publish(QueryLogPartsComplete(log_id=log.log_id))
+def _queries(rows: list[LogRow | RejectedRow]) -> list[str]:
+    return [row.query for row in rows if isinstance(row, LogRow)]

@@ -1,11 +1,11 @@
-"""What belongs to one split: its rows, wherever they lie, and its part, written once.
+"""Read one split's rows and write its part.
 
-The part decides. Whoever finds one takes its statistics, whatever answers he has himself; the
-rejected rows beside it are a function of the split and of whether the part is routed.
+The part is written once; a worker that finds it stored uses its statistics instead of its own. The
+rejected rows beside it depend only on the split and on whether it was given up.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from search_router.domain import naming
@@ -34,20 +34,20 @@ from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities
 from search_router.ports import ObjectStore, UploadStore
 
-MAX_ABSTAINED = 500  # kept of one split; they come in the order of their hashes, a fair sample
+MAX_ABSTAINED = 500  # queries stored per split; they are in hash order, so a random sample
 _STATS = "stats"
 _UNROUTED = "unrouted"
 
 
 class StoredPart(NamedTuple):
-    """A part as its object tells it; `unrouted` is why it holds no rows, if it was given up."""
+    """A part as its object describes it; `unrouted` is the reason if the split was given up."""
 
     marker: PartMarker
     unrouted: str
 
 
 class SplitParts:
-    """Reads one split and writes its part, which tells how many deliveries were `interrupted`."""
+    """Reads one split and writes its part; `interrupted` deliveries before are recorded in it."""
 
     def __init__(
         self,
@@ -60,24 +60,29 @@ class SplitParts:
         self._interrupted = interrupted
         self._uploads = uploads
         self._objects = objects
+        self._key = naming.part_key(message.log_id, message.split)
+        self._source = {
+            "log": message.log_id,
+            "version": message.version_id or "",
+            "range": f"{message.start}-{message.end}",
+        }
 
     def rows(self) -> list[LogRow | RejectedRow]:
-        """Read the split's rows; raises NotFoundError when the upload is gone."""
+        """Read the split's rows; raises NotFoundError if the upload was deleted."""
         read = (read_row(line, self._message.dialect) for line in self._lines())
         return [row for row in read if row is not None]
 
     def stored(self) -> StoredPart | None:
-        """Return the part that some attempt has written, if any.
+        """Return the part that an attempt has written, if any.
 
-        Raises ConflictError for one that was cut elsewhere: that is nobody's attempt at this split.
+        Raises ConflictError if the part was cut from another range or version.
         """
-        key = naming.part_key(self._message.log_id, self._message.split)
         try:
-            found = self._objects.info(key)
+            found = self._objects.info(self._key)
         except NotFoundError:
             return None
         metadata = found.metadata
-        if any(metadata.get(name) != text for name, text in self._place().items()):
+        if any(metadata.get(name) != text for name, text in self._source.items()):
             raise self._other_rows()
         marker = PartMarker(
             log_id=self._message.log_id,
@@ -95,36 +100,33 @@ class SplitParts:
         routing: Routing,
         modalities: Modalities,
     ) -> PartMarker:
-        """Write the rejected rows and the part; a part that is there already wins."""
-        part = PartBuilder(self._message.log_id, modalities, self._interrupted)
-        part.add_local_tier(routing.local)
-        written: dict[str, str] = {}  # normalised → as first written
+        """Write the rejected rows and the part; a part that is stored already wins."""
+        part = PartBuilder(self._message.log_id, modalities, self._interrupted, routing.local)
         for row in rows:
             if isinstance(row, RejectedRow):
                 part.reject()
             else:
                 key = normalised_query(row.query)
-                written.setdefault(key, row.query)
                 part.add(row, key, routing.decisions[key])
         self._put_rejections(row for row in rows if isinstance(row, RejectedRow))
-        self._put_refused(written, routing.local.abstained)
-        return self._written(part, unrouted="")
+        self._put_abstained(routing.local.abstained)
+        return self._write_once(part, unrouted="")
 
     def give_up(self, reason: str) -> PartMarker:
-        """Reject every row of the split, without looking into it, and write an empty part."""
+        """Reject every row of the split unread and write an empty part."""
         part = PartBuilder(self._message.log_id, (), self._interrupted)
         rejections = list(self._unread(reason))
         for _ in rejections:
             part.reject()
-        self._put_rejections(iter(rejections))
-        return self._written(part, unrouted=reason)
+        self._put_rejections(rejections)
+        return self._write_once(part, unrouted=reason)
 
     def check(self, stored: StoredPart) -> None:
-        """Compare a part's rows with the split's; raises ConflictError if they are others."""
+        """Compare a stored part's rows with the split's; raises ConflictError if they differ."""
         try:
             rows = [row for row in self.rows() if isinstance(row, LogRow)]
         except NotFoundError:
-            return  # nobody can tell any more
+            return  # the upload was deleted: there is nothing to compare with
         ours = (
             ("", 0) if stored.unrouted else (rows_identity(self._message.log_id, rows), len(rows))
         )
@@ -132,10 +134,11 @@ class SplitParts:
         if ours != theirs:
             raise self._other_rows()
 
-    def mend(self, stored: StoredPart) -> None:
-        """Write the rejected rows that belong to a part again.
+    def rewrite_rejections(self, stored: StoredPart) -> None:
+        """Write the rejected rows that belong to a stored part.
 
-        Two attempts, of which one gave up and the other did not, may have written each other's.
+        If one attempt gave the split up and another did not, either may have written its rejected
+        rows last.
         """
         if stored.unrouted:
             self._put_rejections(self._unread(stored.unrouted))
@@ -150,7 +153,7 @@ class SplitParts:
             return raw_rows([copy], start, dialect)
         if message.layout is Layout.ROWS:
             return raw_rows(self._uploads.read(message.source, start, end), start, dialect)
-        # From the byte before it to the end of its last line.
+        # From the byte before the range to the end of the range's last line.
         first, last = max(0, start - 1), end + MAX_ROW_BYTES + 1
         return raw_rows_of_range(self._uploads.read(message.source, first, last), start, end)
 
@@ -160,59 +163,45 @@ class SplitParts:
             if row is not None:
                 yield row
 
-    def _put_rejections(self, rows: Iterator[RejectedRow]) -> None:
+    def _put_rejections(self, rows: Iterable[RejectedRow]) -> None:
         key = naming.rejected_part_key(self._message.log_id, self._message.split)
         self._objects.put(key, b"".join(map(rejected_row, rows)))
 
-    def _put_refused(self, written: Mapping[str, str], refused: Sequence[str]) -> None:
-        """Keep what the local tier refused: a label of one of these is worth most.
+    def _put_abstained(self, queries: Sequence[str]) -> None:
+        """Write the queries that the local model abstained on: labels of these help it most.
 
-        Which ones depends on what was cached, so a later attempt may write others: either will do.
+        A later attempt may find more of them cached and write fewer.
         """
-        if not refused:
+        if not queries:
             return
-        kept = set(refused[:MAX_ABSTAINED])
+        key = naming.abstained_part_key(self._message.log_id, self._message.split)
         lines = (
-            json.dumps({"query": query}, ensure_ascii=False)
-            for key, query in written.items()
-            if key in kept
+            json.dumps({"query": query}, ensure_ascii=False) for query in queries[:MAX_ABSTAINED]
         )
-        body = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        self._objects.put(
-            naming.abstained_part_key(self._message.log_id, self._message.split), body
-        )
+        self._objects.put(key, "".join(f"{line}\n" for line in lines).encode("utf-8"))
 
-    def _written(self, part: PartBuilder, unrouted: str) -> PartMarker:
+    def _write_once(self, part: PartBuilder, unrouted: str) -> PartMarker:
+        """Write the part, or return the marker of the one that another attempt wrote first."""
         ours = part.marker(self._message.split)
         metadata = {
-            **self._place(),
+            **self._source,
             "rows": str(ours.rows),
             "identity": ours.identity,
             _STATS: packed_stats(ours.stats),
         }
         if unrouted:
             metadata[_UNROUTED] = unrouted
-        key = naming.part_key(self._message.log_id, self._message.split)
-        if self._objects.put_once(key, part.body(), metadata):
+        if self._objects.put_once(self._key, part.body(), metadata):
             return ours
         theirs = self.stored()
         if theirs is None:
             raise self._other_rows()
         if theirs.unrouted != unrouted:
-            self.mend(theirs)
+            self.rewrite_rejections(theirs)
         elif (theirs.marker.identity, theirs.marker.rows) != (ours.identity, ours.rows):
             raise self._other_rows()
         return theirs.marker
 
-    def _place(self) -> dict[str, str]:
-        message = self._message
-        return {
-            "log": message.log_id,
-            "version": message.version_id or "",
-            "range": f"{message.start}-{message.end}",
-        }
-
     def _other_rows(self) -> ConflictError:
-        return ConflictError(
-            f"split {self._message.split} of {self._message.log_id} holds other rows"
-        )
+        message = self._message
+        return ConflictError(f"split {message.split} of {message.log_id} holds other rows")

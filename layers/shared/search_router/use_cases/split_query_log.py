@@ -1,6 +1,6 @@
-"""A query log was uploaded: plan its splits and put one message per split on the queue."""
+"""Split an uploaded query log: plan its splits and queue one message per split."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError, NotFoundError
@@ -18,105 +18,89 @@ from search_router.ports import (
 from search_router.use_cases.log_planning import SplitRules, plan_log
 from search_router.use_cases.outcomes import Ignored
 
-__all__ = ["SplitRules", "split_query_log"]
 
+@dataclass(frozen=True, slots=True)
+class SplitQueryLog:
+    """Splits uploaded query logs, one per call."""
 
-def split_query_log(
-    source: ObjectRef,
-    *,
-    rules: SplitRules,
-    uploads: UploadStore,
-    objects: ObjectStore,
-    champions: ChampionRepository,
-    ledger: QueryLogLedger,
-    queue: SplitQueue,
-    clock: Clock,
-) -> QueryLog | Ignored:
-    """Record a log and queue its splits, or record it as FAILED with the reason.
+    uploads: UploadStore
+    objects: ObjectStore
+    champions: ChampionRepository
+    ledger: QueryLogLedger
+    queue: SplitQueue
+    clock: Clock
+    rules: SplitRules
 
-    The first plan written is the plan: a retry, at whatever point, sends the same messages.
-    """
-    if is_folder(source.key):
-        return Ignored("a folder, not a file")
-    log_id = naming.log_id(source.bucket, source.key, source.version_id)
-    log = ledger.get(log_id)
-    if log is not None and log.state is not LogState.PLANNED:
-        return Ignored(f"the log is {log.state} already")
-    plan = _written_plan(log_id, objects)
-    if plan is None:
+    def __call__(self, source: ObjectRef) -> QueryLog | Ignored:
+        """Record a log and queue its splits, or record it as FAILED with the reason.
+
+        The first plan written is used by every retry, so all of them send the same messages.
+        """
+        if is_folder(source.key):
+            return Ignored("a folder, not a file")
+        log_id = naming.log_id(source.bucket, source.key, source.version_id)
+        log = self.ledger.get(log_id)
+        if log is not None and log.state is not LogState.PLANNED:
+            return Ignored(f"the log is {log.state} already")
         try:
-            plan = _new_plan(log_id, source, rules, uploads, objects, champions)
+            plan = self._stored_plan(log_id) or self._new_plan(log_id, source)
         except (InvalidInputError, NotFoundError) as error:
-            reason = str(error)
-            return ledger.create(_head(log_id, source, clock, LogState.FAILED, reason=reason))
-        plan = _write_plan(plan, objects)
-    ledger.create(
-        _head(
-            log_id,
-            source,
-            clock,
-            LogState.PLANNED,
+            return self.ledger.create(self._failed(log_id, source, str(error)))
+        self.ledger.create(self._planned(plan))
+        self.queue.send(split_messages(plan))
+        self.ledger.move(log_id, LogState.ROUTING, self.clock.now())
+        return self.ledger.get(log_id) or Ignored("the log no longer exists")
+
+    def _new_plan(self, log_id: str, source: ObjectRef) -> LogPlan:
+        """Plan a log and store the plan; return another attempt's plan if that was stored first."""
+        if "/" in source.key.removeprefix(QUERY_LOGS_PREFIX):
+            raise InvalidInputError("a file inside a folder. Put logs directly under query-logs/.")
+        log_format(source.key)  # raises for a wrong suffix before anything is read
+        champion = self.champions.current()
+        if champion is None:
+            raise InvalidInputError("no model serves yet. Promote one, then upload the log again.")
+        plan = plan_log(log_id, source, self.rules, champion.version, self.uploads, self.objects)
+        body = plan.model_dump_json(indent=2).encode("utf-8") + b"\n"
+        if self.objects.put_once(_plan_key(log_id), body, metadata={}):
+            return plan
+        return self._stored_plan(log_id) or plan
+
+    def _stored_plan(self, log_id: str) -> LogPlan | None:
+        try:
+            return LogPlan.model_validate_json(self.objects.get(_plan_key(log_id)))
+        except NotFoundError:
+            return None
+
+    def _planned(self, plan: LogPlan) -> QueryLog:
+        now = self.clock.now()
+        return QueryLog(
+            log_id=plan.log_id,
+            state=LogState.PLANNED,
+            source_bucket=plan.bucket,
+            source_key=plan.key,
+            source_version=plan.version_id,
             splits=plan.splits,
             champion_version=plan.champion_version,
             rows=plan.rows,
             hours_if_distinct=plan.hours_if_distinct,
+            created_at=now,
+            updated_at=now,
         )
-    )
-    queue.send(split_messages(plan))
-    ledger.move(log_id, LogState.ROUTING, clock.now())
-    return ledger.get(log_id) or Ignored("the log is gone")
 
-
-def _head(
-    log_id: str,
-    source: ObjectRef,
-    clock: Clock,
-    state: LogState,
-    **facts: Any,
-) -> QueryLog:
-    return QueryLog(
-        log_id=log_id,
-        state=state,
-        source_bucket=source.bucket,
-        source_key=source.key,
-        source_version=source.version_id,
-        created_at=clock.now(),
-        updated_at=clock.now(),
-        **{"splits": 0, **facts},
-    )
-
-
-def _written_plan(log_id: str, objects: ObjectStore) -> LogPlan | None:
-    try:
-        return LogPlan.model_validate_json(objects.get(_plan_key(log_id)))
-    except NotFoundError:
-        return None
-
-
-def _write_plan(plan: LogPlan, objects: ObjectStore) -> LogPlan:
-    """Write the plan, or take the one that another attempt wrote meanwhile."""
-    body = plan.model_dump_json(indent=2).encode("utf-8") + b"\n"
-    if objects.put_once(_plan_key(plan.log_id), body, metadata={}):
-        return plan
-    return _written_plan(plan.log_id, objects) or plan
+    def _failed(self, log_id: str, source: ObjectRef, reason: str) -> QueryLog:
+        now = self.clock.now()
+        return QueryLog(
+            log_id=log_id,
+            state=LogState.FAILED,
+            reason=reason,
+            source_bucket=source.bucket,
+            source_key=source.key,
+            source_version=source.version_id,
+            splits=0,
+            created_at=now,
+            updated_at=now,
+        )
 
 
 def _plan_key(log_id: str) -> str:
     return naming.log_key(log_id, "plan.json")
-
-
-def _new_plan(
-    log_id: str,
-    source: ObjectRef,
-    rules: SplitRules,
-    uploads: UploadStore,
-    objects: ObjectStore,
-    champions: ChampionRepository,
-) -> LogPlan:
-    if "/" in source.key.removeprefix(QUERY_LOGS_PREFIX):
-        raise InvalidInputError("a file inside a folder; put logs directly under query-logs/")
-    log_format(source.key)  # raises for what is no log, before anything is read
-    champion = champions.current()
-    if champion is None:
-        raise InvalidInputError("no model serves yet: promote one, then upload the log again")
-    return plan_log(log_id, source, rules, champion.version, uploads, objects)

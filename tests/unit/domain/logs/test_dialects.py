@@ -49,7 +49,7 @@ def test_the_dialect_is_found_from_the_key_and_the_first_rows(
 @pytest.mark.parametrize(
     "sample", [b"", b"dogs\ncats\n", b'{"text": "dogs"}', b'{"query": null}', b"\n" * 99]
 )
-def test_a_sample_that_names_no_query_tells_nothing(sample: bytes) -> None:
+def test_a_sample_without_a_query_has_no_dialect(sample: bytes) -> None:
     assert find_dialect("a.jsonl", sample, whole=True) is None
     assert find_dialect("a.txt", b" \n\n", whole=True) is None
     assert "looked for query, q, user_query" in str(no_query_field(""))
@@ -101,16 +101,14 @@ def test_a_header_names_the_columns(
 @pytest.mark.parametrize(
     ("sample", "reason"),
     [
-        (b"dogs barking,2026\n", "the first row, 2 fields, is no header that names one of query"),
-        (b"query,a,a\n", "names a column twice"),
+        (b"dogs barking,2026\n", r"the first row \(2 fields\) has no column named one of query"),
+        (b"query,a,a\n", "has a column twice"),
         (b"query," + b"x" * 17_000 + b"\n", "the header is longer than 16384 bytes"),
         (b"query,caf\xe9\n", "the header is not UTF-8 at byte 9"),
         (b'query,"a"b\n', "not CSV"),
     ],
 )
-def test_a_header_that_cannot_be_used_is_refused_without_being_quoted(
-    sample: bytes, reason: str
-) -> None:
+def test_an_unusable_header_is_rejected_without_being_quoted(sample: bytes, reason: str) -> None:
     with pytest.raises(InvalidInputError, match=reason) as caught:
         find_dialect("a.csv", sample, whole=True)
     assert "dogs" not in str(caught.value)
@@ -123,7 +121,7 @@ def test_a_header_that_may_go_on_after_the_sample_is_waited_for() -> None:
     assert find_dialect("a.csv", b"query", whole=True) is not None
 
 
-def test_what_is_no_log_is_refused_by_its_name() -> None:
+def test_other_suffixes_are_rejected() -> None:
     for key in ("a.parquet", "a.gz", "a.jsonl.zip", "csv"):
         with pytest.raises(InvalidInputError, match=r"expected .jsonl, .txt, .csv, .tsv, each"):
             log_format(key)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from search_router.domain.logs.drift import (
     Drift,
-    by_chance,
+    chance_divergence,
     jensen_shannon,
     weight_drift,
     without_prior,
@@ -44,7 +44,7 @@ def test_known_divergences() -> None:
 
 
 @pytest.mark.parametrize(("distinct", "trained"), [(500, 4_000), (2_000, 2_000), (20_000, 900)])
-def test_what_chance_makes_of_two_samples_is_foretold(distinct: int, trained: int) -> None:
+def test_the_divergence_expected_by_chance_is_predicted(distinct: int, trained: int) -> None:
     rng = random.Random(5)  # noqa: S311 - the same samples in every run
     shares = [0.02, 0.1, 0.2, 0.25, 0.2, 0.1, 0.06, 0.04, 0.02, 0.01]
 
@@ -55,10 +55,10 @@ def test_what_chance_makes_of_two_samples_is_foretold(distinct: int, trained: in
     pairs = [(sample(distinct), sample(trained)) for _ in range(40)]
     mean = sum(jensen_shannon(*pair) for pair in pairs) / len(pairs)
 
-    assert by_chance(*pairs[0], distinct) == pytest.approx(mean, rel=0.3)
+    assert chance_divergence(*pairs[0], distinct) == pytest.approx(mean, rel=0.3)
 
 
-def test_a_log_that_asks_for_something_else_stands_out() -> None:
+def test_a_log_of_other_queries_has_a_large_drift() -> None:
     training = weight_histograms([PRIOR] * 50 + [(0.1, 0.6, 0.2, 0.1)] * 50, MODALITIES)
     answers = weight_histograms([(0.1, 0.6, 0.2, 0.1)] * 100, MODALITIES)
 
@@ -76,7 +76,7 @@ def test_a_log_that_asks_for_something_else_stands_out() -> None:
     [{}, {"visual": [1] * 10}, dict.fromkeys(MODALITIES, [0] * 10)],
     ids=["unknown", "other modalities", "unlabelled"],
 )
-def test_without_training_labels_nothing_is_claimed(training: dict[str, list[int]]) -> None:
+def test_without_training_labels_there_is_no_drift(training: dict[str, list[int]]) -> None:
     assert weight_drift(weight_histograms([PRIOR], MODALITIES), training, distinct=1) is None
 
 
@@ -90,5 +90,5 @@ def test_rows_with_the_prior_are_no_judgement() -> None:
     assert histograms["visual"][weight_bin(0.4)] == 3, "the summary's own stay as they are"
 
 
-def test_a_log_of_which_nothing_was_routed_does_not_drift() -> None:
+def test_a_log_without_routed_rows_has_no_drift() -> None:
     assert weight_drift({}, {}, 0) is None

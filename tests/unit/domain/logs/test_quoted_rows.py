@@ -25,7 +25,7 @@ FIELDS = st.text(st.sampled_from('ab",\n\r '), max_size=8)
 @given(
     st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=6), st.sampled_from(["\n", "\r\n"])
 )
-def test_what_the_csv_module_writes_is_cut_into_its_rows(rows: list[list[str]], end: str) -> None:
+def test_output_of_the_csv_module_is_split_into_its_rows(rows: list[list[str]], end: str) -> None:
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator=end).writerows(rows)
     body = file.getvalue().encode()
@@ -86,7 +86,7 @@ def test_lines_that_keep_quotes_open_become_one_row_that_is_no_csv() -> None:
 
 @given(st.lists(st.sampled_from([b"a", b'"', b",", b"\n", b"\r\n", b'""', b"x" * 70]), max_size=40))
 @example([b'"', b"\n", b'"', b"a", b"\n"])
-def test_whatever_is_in_the_file_no_byte_is_lost_and_cutting_chunks_elsewhere_changes_nothing(
+def test_no_byte_is_lost_and_chunk_borders_do_not_matter(
     pieces: list[bytes],
 ) -> None:
     body = b"".join(pieces)

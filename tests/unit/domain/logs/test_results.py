@@ -232,7 +232,7 @@ def test_nothing_adds_up_to_nothing() -> None:
     assert total_stats([stats]) == stats
 
 
-def test_the_identity_tells_other_rows_apart_but_not_other_answers() -> None:
+def test_the_identity_depends_on_rows_but_not_on_answers() -> None:
     def identity(*rows: tuple[int, str, Decision]) -> str:
         part = PartBuilder(LOG, MODALITIES)
         for offset, query, decision in rows:

@@ -15,17 +15,10 @@ from search_router.domain.errors import (
     ThrottledError,
 )
 from search_router.domain.queries import normalised_query
-from search_router.domain.serving.cascade import (
-    MAX_CHUNK,
-    MAX_STEP,
-    NoCache,
-    Routing,
-    distinct_queries,
-    route,
-    serve_prior,
-)
-from search_router.domain.serving.decisions import Status, Tier
-from tests.fakes import FakeModel, InMemoryCache, Reply, always, reply
+from search_router.domain.serving.cascade import NoCache, Routing, distinct_queries, route
+from search_router.domain.serving.decisions import ModelAnswer, Status, Tier
+from search_router.domain.serving.visit_order import MAX_CHUNK, MAX_STEP
+from tests.fakes import FakeModel, InMemoryCache, always, reply
 from tests.records import PRIOR, a_decision, a_serving_model, label
 
 SERVING = a_serving_model()
@@ -33,26 +26,24 @@ ANSWER = (0.1, 0.6, 0.2, 0.1)
 GOOD = label(*ANSWER)
 
 
-def many(count: int) -> dict[str, str]:
-    return distinct_queries([f"query {n}" for n in range(count)])
+def many(count: int) -> list[str]:
+    return [f"query {n}" for n in range(count)]
 
 
-def test_equal_queries_are_one_and_keep_their_first_spelling() -> None:
-    assert distinct_queries(["  dogs", "dogs", "Dogs", "cafe\u0301", "café"]) == {
-        "dogs": "  dogs",
-        "Dogs": "Dogs",
-        "café": "cafe\u0301",
-    }
+def test_spellings_that_share_a_cache_key_are_one_query() -> None:
+    spellings = ["  dogs", "dogs", "Dogs", "cafe\u0301", "café"]
+
+    assert distinct_queries(spellings) == ["dogs", "Dogs", "café"]
 
 
-def test_an_unknown_query_is_asked_and_then_answered_from_the_cache() -> None:
+def test_a_new_query_is_asked_and_then_answered_from_the_cache() -> None:
     model, cache = FakeModel(always(GOOD)), InMemoryCache()
     queries = distinct_queries(["  dogs"])
 
     first = route(queries, SERVING, model, cache)
     second = route(queries, SERVING, model, cache)
 
-    assert model.asked == [(SERVING.model_id, "  dogs")], "as it was written, and once"
+    assert model.asked == [(SERVING.model_id, "dogs")], "normalised, and once"
     assert first.decisions["dogs"].tier is Tier.DISTILLED
     assert second.decisions["dogs"].tier is Tier.CACHE
     assert first.decisions["dogs"].weights == second.decisions["dogs"].weights == ANSWER
@@ -73,8 +64,8 @@ def test_an_invalid_answer_falls_back_to_the_prior_and_is_never_cached() -> None
     assert len(model.asked) == 2, "asked anew, because nothing was remembered"
 
 
-def test_a_query_that_the_model_refuses_costs_nothing_but_itself() -> None:
-    def refusing(_serving: object, query: str) -> Reply:
+def test_a_rejected_query_falls_back_alone_and_costs_nothing() -> None:
+    def refusing(_serving: object, query: str) -> ModelAnswer:
         return InvalidInputError("ask the model: ValidationException") if query == "b" else good()
 
     cache = InMemoryCache()
@@ -82,18 +73,18 @@ def test_a_query_that_the_model_refuses_costs_nothing_but_itself() -> None:
 
     refused = routing.decisions["b"]
     assert (refused.status, refused.weights, refused.cost_usd) == (Status.FALLBACK, PRIOR, 0.0)
-    assert refused.problem == "the model refused the query"
+    assert refused.problem == "the model rejected the query"
     assert (set(cache.values), routing.pending) == ({"a", "c"}, [])
 
 
-def good() -> Reply:
+def good() -> ModelAnswer:
     return reply(GOOD)
 
 
 def test_a_repaired_answer_is_cached_as_repaired() -> None:
     model, cache = FakeModel(always(f"```json\n{GOOD}\n```")), InMemoryCache()
 
-    route({"dogs": "dogs"}, SERVING, model, cache)
+    route(["dogs"], SERVING, model, cache)
 
     assert cache.get_many(["dogs"])["dogs"].status is Status.REPAIRED
 
@@ -107,10 +98,10 @@ def test_without_a_cache_every_query_is_asked_every_time() -> None:
     assert len(model.asked) == 4
 
 
-def test_what_the_model_could_not_be_asked_stays_pending_with_the_last_problem() -> None:
+def test_a_query_with_a_transient_error_stays_pending() -> None:
     throttled = ThrottledError("too fast")
 
-    def sometimes(_serving: object, query: str) -> Reply:
+    def sometimes(_serving: object, query: str) -> ModelAnswer:
         return throttled if query == "b" else good()
 
     cache = InMemoryCache()
@@ -120,7 +111,7 @@ def test_what_the_model_could_not_be_asked_stays_pending_with_the_last_problem()
     assert set(routing.decisions) == set(cache.values) == {"a", "c"}
 
 
-def test_what_no_time_was_left_for_stays_pending() -> None:
+def test_queries_without_time_stay_pending() -> None:
     model = FakeModel(always(GOOD), calls_left=2)
 
     routing = route(many(3), SERVING, model, InMemoryCache())
@@ -128,10 +119,10 @@ def test_what_no_time_was_left_for_stays_pending() -> None:
     assert (len(routing.pending), routing.problem, len(routing.decisions)) == (1, None, 2)
 
 
-def test_a_permanent_error_is_raised_but_keeps_what_was_learnt() -> None:
+def test_a_permanent_error_is_raised_after_caching_the_answers() -> None:
     answered: list[str] = []
 
-    def breaking(_serving: object, query: str) -> Reply:
+    def breaking(_serving: object, query: str) -> ModelAnswer:
         if len(answered) == 2:
             raise NotFoundError("the deployment is gone")
         answered.append(query)
@@ -144,7 +135,7 @@ def test_a_permanent_error_is_raised_but_keeps_what_was_learnt() -> None:
     assert list(cache.values) == answered
 
 
-def test_answers_are_remembered_while_they_come_in() -> None:
+def test_answers_are_cached_as_they_arrive() -> None:
     cache = InMemoryCache()
 
     route(many(60), SERVING, FakeModel(always(GOOD)), cache)
@@ -171,23 +162,25 @@ def test_the_cache_is_looked_up_as_queries_are_drawn() -> None:
     assert cache.recalled == [], "no time to ask, no need to look"
 
 
-def order_of(queries: dict[str, str], place: int) -> list[str]:
-    """Return the order in which a worker at a place draws its queries."""
+def order_of(queries: list[str], start: int) -> list[str]:
+    """Return the order in which a worker draws its queries."""
     drawn: list[str] = []
 
     class InOrder:
-        def ask(self, _serving: object, queries: Iterable[str]) -> Iterator[tuple[str, Reply]]:
+        def ask(
+            self, _serving: object, queries: Iterable[str]
+        ) -> Iterator[tuple[str, ModelAnswer]]:
             for query in queries:
                 drawn.append(query)
                 yield query, good()
 
-    route(queries, SERVING, InOrder(), NoCache(), place)
+    route(queries, SERVING, InOrder(), NoCache(), start)
     return drawn
 
 
-def test_workers_begin_at_different_places_of_one_common_order() -> None:
+def test_workers_start_at_different_positions_of_one_order() -> None:
     queries = many(1_000)
-    reversed_queries = dict(reversed(queries.items()))
+    reversed_queries = queries[::-1]
 
     orders = [order_of(queries, 0), order_of(reversed_queries, 1), order_of(queries, 2)]
 
@@ -204,16 +197,16 @@ def test_a_worker_that_starts_later_meets_the_answers_of_the_first() -> None:
     paused = iter(range(10**9))
     other_done: list[Routing] = []
 
-    def interleaved(_serving: object, query: str) -> Reply:
+    def interleaved(_serving: object, query: str) -> ModelAnswer:
         if next(paused) == 400:
             cache = InMemoryCache("log/1", shared)
             other = FakeModel(always(GOOD), calls_left=300)
-            other_done.append(route(queries, SERVING, other, cache, place=1))
+            other_done.append(route(queries, SERVING, other, cache, start=1))
             model.asked.extend(other.asked)
         return good()
 
     model.answering = interleaved
-    route(queries, SERVING, model, InMemoryCache("log/0", shared), place=0)
+    route(queries, SERVING, model, InMemoryCache("log/0", shared), start=0)
 
     assert len(other_done) == 1
     assert len(model.asked) <= 1_000 + 2 * MAX_STEP, "twice only what was in hand"
@@ -251,7 +244,7 @@ class _OfWorker:
     def __init__(self, pair: SideBySide, worker: int) -> None:
         self._pair, self._worker = pair, worker
 
-    def ask(self, _serving: object, queries: Iterable[str]) -> Iterator[tuple[str, Reply]]:
+    def ask(self, _serving: object, queries: Iterable[str]) -> Iterator[tuple[str, ModelAnswer]]:
         in_flight: deque[str] = deque()
         for query in queries:
             self._pair.step(self._worker, query)
@@ -263,12 +256,12 @@ class _OfWorker:
 
 
 @pytest.mark.parametrize(("size", "most"), [(1_000, 1.05), (4_000, 1.03)])
-def test_two_workers_side_by_side_ask_hardly_anything_twice(size: int, most: float) -> None:
+def test_two_concurrent_workers_ask_few_queries_twice(size: int, most: float) -> None:
     pair, shared, queries = SideBySide(), dict[str, str](), many(size)
 
     def work(worker: int) -> None:
         cache = InMemoryCache(f"log/{worker}", shared)
-        route(queries, SERVING, pair.model(worker), cache, place=worker)
+        route(queries, SERVING, pair.model(worker), cache, start=worker)
         pair.end(worker)
 
     threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in (0, 1)]
@@ -277,11 +270,11 @@ def test_two_workers_side_by_side_ask_hardly_anything_twice(size: int, most: flo
     for thread in threads:
         thread.join(30)
 
-    assert set(pair.asked) == set(queries.values())
+    assert set(pair.asked) == set(queries)
     assert len(pair.asked) <= most * size
 
 
-def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:
+def test_a_cached_answer_counts_as_a_call_only_for_its_owner() -> None:
     shared = dict[str, str]()
     route(many(3), SERVING, FakeModel(always(GOOD)), InMemoryCache("log/0", shared))
     silent = FakeModel(always("?"))
@@ -296,10 +289,10 @@ def test_an_asker_that_comes_back_gets_its_calls_back_at_their_price() -> None:
     assert all(decision.cost_usd == 0 for decision in other.decisions.values())
 
 
-def test_giving_up_answers_the_rest_with_the_prior() -> None:
+def test_pending_queries_can_be_answered_with_the_prior() -> None:
     routing = Routing(decisions={"b": a_decision()}, pending=["a"])
 
-    serve_prior(routing, SERVING, "outage")
+    routing.serve_prior(PRIOR, "outage")
 
     assert routing.pending == []
     assert (routing.decisions["a"].weights, routing.decisions["a"].problem) == (PRIOR, "outage")
@@ -313,15 +306,15 @@ def test_giving_up_answers_the_rest_with_the_prior() -> None:
     st.integers(0, 5),
 )
 def test_every_query_is_decided_or_pending_and_asked_at_most_once(
-    written: list[str], calls: int, known: set[int], place: int
+    written: list[str], calls: int, cached: set[int], start: int
 ) -> None:
     cache = InMemoryCache()
     queries = distinct_queries(written)
-    already = {key: text for n, (key, text) in enumerate(queries.items()) if n in known}
+    already = [query for n, query in enumerate(queries) if n in cached]
     route(already, SERVING, FakeModel(always(GOOD)), cache)
     model = FakeModel(always(GOOD), calls_left=calls)
 
-    routing = route(queries, SERVING, model, cache, place)
+    routing = route(queries, SERVING, model, cache, start)
 
     assert set(routing.decisions) | set(routing.pending) == set(map(normalised_query, written))
     assert not set(routing.decisions) & set(routing.pending)

@@ -182,7 +182,7 @@ def test_the_asker_gets_its_own_call_back_with_all_that_it_cost(status: Status) 
     assert decision_from_cache(cached_value(decision, "log-1/0"), "log-1/0") == decision
 
 
-def test_nobodys_answers_are_everybodys() -> None:
+def test_answers_without_an_owner_are_cache_hits_for_all() -> None:
     assert decision_from_cache(cached_value(a_decision(), ""), "").tier is Tier.CACHE
 
 

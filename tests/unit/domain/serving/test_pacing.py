@@ -99,7 +99,7 @@ def test_throttling_lowers_the_rate_by_a_quarter_once_a_second() -> None:
     assert pace.rate == pytest.approx(7.5 * 0.75)
 
 
-def test_refusals_are_counted_until_somebody_takes_the_count() -> None:
+def test_throttled_requests_are_counted_until_the_count_is_popped() -> None:
     pace = Pace(10.0)
     for now in (0.0, 0.1, 5.0):
         pace.throttled(now)
@@ -107,7 +107,7 @@ def test_refusals_are_counted_until_somebody_takes_the_count() -> None:
     assert (pace.pop_throttle_count(), pace.pop_throttle_count()) == (3, 0)
 
 
-def test_throttling_takes_away_what_was_saved_up() -> None:
+def test_throttling_drops_the_unused_share() -> None:
     pace = Pace(10.0)
     pace.reserve(0.0)
     pace.throttled(60.0)
@@ -135,7 +135,7 @@ def test_the_rate_never_falls_below_a_twentieth_of_its_share() -> None:
     assert pace.rate == pytest.approx(0.5)
 
 
-def test_a_second_with_a_refusal_is_no_calm_second() -> None:
+def test_the_rate_does_not_recover_in_a_second_with_throttling() -> None:
     """A worker goes on reserving while it is being throttled, and must not speed up by that."""
     pace = Pace(10.0)
     rates = []
@@ -148,7 +148,7 @@ def test_a_second_with_a_refusal_is_no_calm_second() -> None:
     assert rates[-1] == pytest.approx(0.5), "a twentieth of the share"
 
 
-def test_a_worker_settles_near_what_the_service_really_allows() -> None:
+def test_the_rate_converges_to_the_services_limit() -> None:
     pace, now, allowed, refused, served = Pace(13.3), 0.0, 6.0, 0, 0
     credit = allowed
     while now < 300.0:

@@ -20,7 +20,7 @@ def test_a_query_is_taken_as_it_is_however_it_is_escaped(query: str, ascii_only:
 
 
 @given(st.binary(max_size=200))
-def test_any_other_bytes_are_refused(body: bytes) -> None:
+def test_any_other_bytes_are_rejected(body: bytes) -> None:
     with pytest.raises(BadRequestError):
         requested_query(body)
 
@@ -28,19 +28,19 @@ def test_any_other_bytes_are_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "no JSON"),
-        (b'{"query": "secret"', "no JSON"),
+        (b"", "not valid JSON"),
+        (b'{"query": "secret"', "not valid JSON"),
         (b'{"query": "secret", "query": "b"}', "names a key twice"),
-        (b'{"query": "secret", "model": "x"}', 'the one field "query"'),
-        (b'{"q": "secret"}', 'the one field "query"'),
-        (b'["secret"]', 'the one field "query"'),
-        (b'{"query": ["secret"]}', "no text"),
+        (b'{"query": "secret", "model": "x"}', 'the single field "query"'),
+        (b'{"q": "secret"}', 'the single field "query"'),
+        (b'["secret"]', 'the single field "query"'),
+        (b'{"query": ["secret"]}', "must be a string"),
         (b'{"query": " \\u3000 "}', "blank"),
         (b'{"query": "secret \\ud800"}', "half of a surrogate pair"),
         (b'{"query": "' + b"secret" * 167 + b'"}', "more than 1000 characters"),
     ],
 )
-def test_a_refusal_says_what_is_wrong_without_quoting(body: bytes, message: str) -> None:
+def test_an_error_describes_the_request_without_quoting_it(body: bytes, message: str) -> None:
     with pytest.raises(BadRequestError, match=message) as caught:
         requested_query(body)
     assert not isinstance(caught.value, TooLargeError)

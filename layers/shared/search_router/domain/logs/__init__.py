@@ -1,1 +1,1 @@
-"""What becomes of a query log: its splits and rows, and what is said of them in the end."""
+"""Query logs: dialects, splits, rows, results and the summary."""

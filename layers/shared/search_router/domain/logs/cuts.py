@@ -1,6 +1,6 @@
-"""Cut a log that has to be read anyway, packed or quoted, into splits of whole rows.
+"""Cut a gzipped or quoted log into splits of whole rows.
 
-The text streams through: what is held is one split, never more than about its size limit.
+The text is streamed; memory is about one split's size limit.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,9 +12,9 @@ from search_router.domain.streams import Line
 
 
 class Cut(NamedTuple):
-    """One split: the bytes [start, end) of the text, the rows in it, and the bytes themselves.
+    """One split: its offsets [start, end) in the text, its number of rows, and its bytes.
 
-    Of a row over the size limit, `data` holds as much as shows that it is.
+    `data` is cut off after a row that exceeds the size limit.
     """
 
     start: int
@@ -26,20 +26,20 @@ class Cut(NamedTuple):
 def cut_rows(
     chunks: Iterable[bytes], dialect: Dialect, max_bytes: int, max_rows: int
 ) -> Iterator[Cut]:
-    """Cut a whole log, read from its first byte, into splits of at most so many bytes and rows."""
-    tape = _Tape(chunks, max_bytes + 4 * MAX_ROW_BYTES)
+    """Cut a whole log into splits of at most `max_bytes` and `max_rows`."""
+    buffer = _Buffer(chunks, max_bytes + 4 * MAX_ROW_BYTES)
     rows = 0
-    for line in raw_rows(tape.read(), 0, dialect):
-        full = rows >= max_rows or line.offset + line.size - tape.start > max_bytes
-        if full and line.offset > tape.start:
-            yield tape.cut(line.offset, rows)
+    for line in raw_rows(buffer.read(), 0, dialect):
+        full = rows >= max_rows or line.offset + line.size - buffer.start > max_bytes
+        if full and line.offset > buffer.start:
+            yield buffer.cut(line.offset, rows)
             rows = 0
         rows += _counts(line, dialect)
         if line.data is None and line.size > max_bytes:
-            yield tape.cut(min(line.offset + line.size + 1, tape.end), rows)
+            yield buffer.cut(min(line.offset + line.size + 1, buffer.end), rows)
             rows = 0
-    if tape.end > tape.start:
-        yield tape.cut(tape.end, rows)
+    if buffer.end > buffer.start:
+        yield buffer.cut(buffer.end, rows)
 
 
 def _counts(line: Line, dialect: Dialect) -> bool:
@@ -48,8 +48,8 @@ def _counts(line: Line, dialect: Dialect) -> bool:
     return line.data is None or not is_blank(line.data, dialect)
 
 
-class _Tape:
-    """Passes chunks on and remembers what was read since the last cut, up to a limit."""
+class _Buffer:
+    """Passes chunks on and keeps the bytes since the last cut, up to a limit."""
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
         self._chunks = chunks
@@ -67,7 +67,7 @@ class _Tape:
             yield chunk
 
     def cut(self, end: int, rows: int) -> Cut:
-        """Cut at `end`: in the latest chunk, or before it as far as quotes were followed."""
+        """Cut at `end`, which may lie before the latest chunk if a quoted field was followed."""
         inside = end - (self.end - len(self._chunk))
         if inside <= 0:
             size = end - self.start

@@ -1,13 +1,13 @@
-"""How the rows of a query log are written, found once by the planner from the log's first bytes.
+"""The format of a query log, found by the planner from the log's first bytes.
 
     .jsonl  one JSON object a line
     .txt    one query a line
     .csv    RFC 4180, with a header: fields may be quoted and then hold commas and line ends
     .tsv    IANA text/tab-separated-values, with a header: a field never holds a tab or a line end
 
-Quotes in a TSV are text, because search queries quote phrases. Two things only a CSV writer makes:
-a field with doubled quotes inside quotes, which is unquoted, and a header whose every name is
-quoted, after which the whole file is read as CSV with tabs.
+Quotes in a TSV are text, because search queries quote phrases. There are two exceptions, which only
+CSV writers produce: a quoted field with doubled quotes is unquoted, and a file whose header names
+are all quoted is read as CSV with tabs.
 """
 
 import csv
@@ -20,18 +20,17 @@ from pydantic import BaseModel, ConfigDict
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.quoted_rows import join_quoted
-from search_router.domain.streams import Line, split_lines
+from search_router.domain.streams import BOM, Line, split_lines
 
 MAX_ROW_BYTES = 64 * 1024
-MAX_HEADER_BYTES = 16 * 1024  # it is in every message: ten of them must fit into one SQS batch
+MAX_HEADER_BYTES = 16 * 1024  # every message holds it, and ten must fit into an SQS batch
 MAX_FIELD_DEPTH = 4
 QUERY_FIELDS = ("query", "q", "user_query", "search_query", "url_query")
-BOM = b"\xef\xbb\xbf"
-_QUOTED_BY_A_WRITER = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+_QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 
 
 class LogFormat(StrEnum):
-    """How rows are written."""
+    """The format of a log's rows."""
 
     JSONL = "jsonl"
     TEXT = "text"
@@ -49,11 +48,10 @@ _DELIMITERS = {LogFormat.CSV: ",", LogFormat.TSV: "\t"}
 
 
 class Dialect(BaseModel):
-    """What a reader must know of a log.
+    """How to read a log's rows.
 
-    `query_field` is a column's name or, in JSON, a path such as `request.query`; `columns` are the
-    header's names; what begins before byte `header_end` is no row; `quoted` says that a row may
-    span several lines.
+    `query_field` is a column's name or, in JSON, a path such as `request.query`. `columns` are the
+    header's names, and rows start at byte `header_end`. A row of a `quoted` log may span lines.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -66,12 +64,12 @@ class Dialect(BaseModel):
 
     @property
     def delimiter(self) -> str:
-        """What stands between two fields of a CSV or TSV."""
+        """The separator of fields in a CSV or TSV."""
         return _DELIMITERS[self.format]
 
 
 def log_format(key: str) -> LogFormat:
-    """Return the format that a key's ending names; raises InvalidInputError."""
+    """Return the format by a key's suffix; raises InvalidInputError."""
     name = key.removesuffix(".gz")
     for suffix, found in _BY_SUFFIX.items():
         if name.endswith(suffix):
@@ -80,10 +78,10 @@ def log_format(key: str) -> LogFormat:
 
 
 def find_dialect(key: str, sample: bytes, *, whole: bool, wanted: str = "") -> Dialect | None:
-    """Find the dialect from a log's first bytes; None if they hold no row that tells.
+    """Return the dialect of a log by its first bytes; None if they hold no row with a query.
 
-    `wanted` names the query field, otherwise it is looked for; `whole` says that nothing follows
-    the sample. Raises InvalidInputError for a header that cannot be used.
+    `wanted` is the name of the query field, searched for if empty. `whole` means that the sample is
+    the whole log. Raises InvalidInputError for an unusable header.
     """
     found = log_format(key)
     lines = split_lines([sample], MAX_ROW_BYTES)
@@ -96,55 +94,63 @@ def find_dialect(key: str, sample: bytes, *, whole: bool, wanted: str = "") -> D
 
 
 def no_query_field(wanted: str) -> InvalidInputError:
-    """Say that no row names a query."""
+    """Return the error for a log without a query field."""
     if wanted:
-        return InvalidInputError(f"no row has a text in the query field {wanted!r}")
+        return InvalidInputError(f"no row has a string in the query field {wanted!r}")
     return InvalidInputError(f"no row has a query field; looked for {', '.join(QUERY_FIELDS)}")
 
 
 def value_at(value: Mapping[str, object], path: str) -> object:
-    """Return what a path such as `request.query` leads to, or None; a literal key comes first."""
-    place: object = value
-    while isinstance(place, Mapping):
-        if path in place:
-            return place[path]
+    """Return the value at a path such as `request.query`, or None; a literal key comes first."""
+    inner: object = value
+    while isinstance(inner, Mapping):
+        if path in inner:
+            return inner[path]
         head, dot, path = path.partition(".")
         if not dot:
             return None
-        place = place.get(head)
+        inner = inner.get(head)
     return None
 
 
 def fields_of(text: str, dialect: Dialect) -> list[str]:
-    """Cut one row of a CSV or TSV into fields; raises InvalidInputError."""
-    if not dialect.quoted:
-        return [_unquoted(field) for field in text.split(dialect.delimiter)]
+    """Split one row of a CSV or TSV into fields; raises InvalidInputError."""
+    return _fields(text, dialect.delimiter, quoted=dialect.quoted)
+
+
+def _fields(text: str, delimiter: str, *, quoted: bool) -> list[str]:
+    if not quoted:
+        return [_unquoted(field) for field in text.split(delimiter)]
     try:
-        return next(csv.reader([text], delimiter=dialect.delimiter, strict=True))
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise InvalidInputError(f"not CSV: {error}") from None
 
 
 def _with_header(found: LogFormat, sample: bytes, whole: bool, wanted: str) -> Dialect | None:
-    dialect = Dialect(format=found, query_field="", quoted=True)
+    delimiter, quoted = _DELIMITERS[found], True
     lines = split_lines([sample], MAX_ROW_BYTES)
-    rows = _rows(join_quoted(lines, dialect.delimiter.encode(), MAX_ROW_BYTES))
+    rows = _rows(join_quoted(lines, delimiter.encode(), MAX_ROW_BYTES))
     if not rows or (rows[0].offset + MAX_HEADER_BYTES > len(sample) and not whole):
-        return None  # the header may go on after the sample
+        return None  # the header may continue after the sample
     header = rows[0]
     text = _header_text(header)
     if found is LogFormat.TSV:
-        names = text.split(dialect.delimiter)
+        names = text.split(delimiter)
         quoted = all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)
-        dialect = dialect.model_copy(update={"quoted": quoted})
-    columns = tuple(fields_of(text, dialect))
+    columns = tuple(_fields(text, delimiter, quoted=quoted))
     if len(set(columns)) < len(columns):
-        raise InvalidInputError("the header names a column twice")
+        raise InvalidInputError("the header has a column twice")
     field = wanted if wanted in columns else None if wanted else _named(columns)
     if field is None:
         raise _no_query_column(wanted, len(columns))
-    end = header.offset + header.size
-    return dialect.model_copy(update={"columns": columns, "header_end": end, "query_field": field})
+    return Dialect(
+        format=found,
+        query_field=field,
+        columns=columns,
+        header_end=header.offset + header.size,
+        quoted=quoted,
+    )
 
 
 def _header_text(header: Line) -> str:
@@ -157,13 +163,13 @@ def _header_text(header: Line) -> str:
 
 
 def _no_query_column(wanted: str, columns: int) -> InvalidInputError:
-    """Say what the header lacks, without quoting it: it may be somebody's row."""
+    """Return the error for a header without the query; it may be a row, so it is not quoted."""
     names = repr(wanted) if wanted else f"one of {', '.join(QUERY_FIELDS)}"
-    return InvalidInputError(f"the first row, {columns} fields, is no header that names {names}")
+    return InvalidInputError(f"the first row ({columns} fields) has no column named {names}")
 
 
 def _rows(lines: Iterator[Line]) -> list[Line]:
-    """Return the rows that are not blank; one over the limit cannot tell anything."""
+    """Return the rows that are neither blank nor over the size limit."""
     return [line for line in lines if line.data and line.data.removeprefix(BOM).strip()]
 
 
@@ -180,7 +186,7 @@ def _json_field(line: Line, wanted: str) -> str | None:
 
 
 def _found_in(value: Mapping[str, object]) -> str | None:
-    """Look for a query field level by level, so that the outermost wins."""
+    """Find a query field, level by level, so that the outermost wins."""
     level: list[tuple[str, Mapping[str, object]]] = [("", value)]
     for _ in range(MAX_FIELD_DEPTH):
         for prefix, fields in level:
@@ -197,12 +203,12 @@ def _found_in(value: Mapping[str, object]) -> str | None:
 
 
 def _named(names: Sequence[str]) -> str | None:
-    """Return the name that means the query, whatever its case."""
-    known = {name.strip().casefold(): name for name in reversed(names)}
-    return next((known[field] for field in QUERY_FIELDS if field in known), None)
+    """Return the name of the query field, ignoring case."""
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    return next((folded[field] for field in QUERY_FIELDS if field in folded), None)
 
 
 def _unquoted(field: str) -> str:
-    if '""' in field and _QUOTED_BY_A_WRITER.fullmatch(field):
+    if '""' in field and _QUOTED_BY_WRITER.fullmatch(field):
         return field[1:-1].replace('""', '"')
     return field

@@ -1,8 +1,8 @@
-"""How far a log's answers lie from the labels that the champion was trained on.
+"""How far a log's answers are from the labels that the champion was trained on.
 
 The measure is the Jensen-Shannon divergence of the two histograms of a modality, in bits: 0 for
 equal ones, 1 for ones that share no bin (Lin, "Divergence measures based on the Shannon entropy",
-IEEE Transactions on Information Theory 37, 1991). It needs no constant for empty bins.
+IEEE Transactions on Information Theory 37, 1991). It needs no smoothing of empty bins.
 """
 
 import math
@@ -16,7 +16,7 @@ MEASURE = "Jensen-Shannon divergence in bits, ten bins of weight"
 
 
 class ModalityDrift(BaseModel):
-    """One modality's divergence, and by how much its mean weight lies above training's."""
+    """One modality's divergence, and its mean weight minus the mean label."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,9 +25,9 @@ class ModalityDrift(BaseModel):
 
 
 class Drift(BaseModel):
-    """All modalities' drift; up to about `expected_by_chance` means nothing.
+    """The drift of all modalities.
 
-    That is the mean divergence of two samples of these sizes from one distribution.
+    `expected_by_chance` is the mean divergence of two samples of these sizes from one distribution.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,9 +41,9 @@ class Drift(BaseModel):
 def weight_drift(
     answers: Mapping[str, list[int]], training: Mapping[str, list[int]], distinct: int
 ) -> Drift | None:
-    """Compare histograms of `distinct` queries' answers with those of the training labels.
+    """Compare the histograms of `distinct` queries' answers with those of the training labels.
 
-    None when either side is empty or names other modalities: then there is nothing to compare.
+    Returns None if either side is empty or their modalities differ.
     """
     both = [*answers.values(), *training.values()]
     if not both or set(answers) != set(training) or not all(map(any, both)):
@@ -56,11 +56,13 @@ def weight_drift(
         )
         for name, bins in answers.items()
     }
-    chances = [by_chance(bins, training[name], distinct) for name, bins in answers.items()]
+    by_chance = [
+        chance_divergence(bins, training[name], distinct) for name, bins in answers.items()
+    ]
     return Drift(
         modalities=modalities,
         largest=max(modalities, key=lambda name: modalities[name].divergence),
-        expected_by_chance=round(max(chances), 4),
+        expected_by_chance=round(max(by_chance), 4),
     )
 
 
@@ -71,7 +73,7 @@ def jensen_shannon(left: Sequence[int], right: Sequence[int]) -> float:
     return min(1.0, max(0.0, (_relative_entropy(p, mixed) + _relative_entropy(q, mixed)) / 2))
 
 
-def by_chance(left: Sequence[int], right: Sequence[int], distinct: int) -> float:
+def chance_divergence(left: Sequence[int], right: Sequence[int], distinct: int) -> float:
     """Return the mean divergence of two samples from one distribution, in bits.
 
     A sample's divergence times 8 n ln 2 is about chi-squared with one degree of freedom fewer than
@@ -85,12 +87,12 @@ def by_chance(left: Sequence[int], right: Sequence[int], distinct: int) -> float
 def without_prior(
     histograms: Mapping[str, list[int]], prior: Weights, modalities: Modalities, rows: int
 ) -> dict[str, list[int]]:
-    """Take the rows out that were answered with the prior: they show no model's judgement."""
+    """Subtract the rows that were answered with the prior."""
     bins = {name: list(counts) for name, counts in histograms.items()}
     for name, weight in zip(modalities, prior, strict=True):
         if name in bins:
-            place = weight_bin(weight)
-            bins[name][place] = max(0, bins[name][place] - rows)
+            index = weight_bin(weight)
+            bins[name][index] = max(0, bins[name][index] - rows)
     return bins
 
 

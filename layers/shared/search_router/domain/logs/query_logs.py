@@ -1,7 +1,7 @@
-"""A query log: the plan by which it is cut into splits, their messages, and where the log stands.
+"""A query log: the plan that cuts it into splits, the splits' messages, and the log's state.
 
 Splits are Hadoop-style input splits. A log of plain lines is cut at any byte, so its plan needs one
-HEAD and one small read, never a scan. A packed or quoted one is read once and cut between rows.
+HEAD and one small read. A gzipped or quoted log is read once and cut between rows.
 """
 
 import math
@@ -17,16 +17,16 @@ from search_router.domain.logs.dialects import MAX_ROW_BYTES, Dialect
 from search_router.domain.uploads import ObjectRef
 
 SAMPLE_BYTES = 64 * 1024
-MAX_SAMPLE_BYTES = 16 * 1024 * 1024  # a log may begin with that much that tells nothing
+MAX_SAMPLE_BYTES = 16 * 1024 * 1024  # the longest search for a row with a query
 MAX_SPLIT_BYTES = 2 * 1024 * 1024
 MIN_SPLIT_BYTES = 64 * 1024
 WORKER_MINUTES = 15  # the longest a Lambda function may run
-SHARE_OF_RUN = 0.5  # leaves the other half for retries and slow answers
-_USUAL_ROW_BYTES = 100.0  # of a log whose sample holds no row
+SHARE_OF_RUN = 0.5  # the rest is left for retries and slow answers
+_USUAL_ROW_BYTES = 100.0  # if the sample holds no row
 
 
 class Layout(StrEnum):
-    """Where a split's bytes lie, and whether they begin and end with a row."""
+    """Where a split's bytes are stored, and whether they are cut between rows."""
 
     RANGE = "range"  # in the upload, cut at any byte
     ROWS = "rows"  # in the upload, cut between rows
@@ -34,11 +34,11 @@ class Layout(StrEnum):
 
 
 class LogPlan(BaseModel):
-    """How one log is cut; `plan.json`, written once.
+    """How one log is cut into splits; stored once as `plan.json`.
 
-    `size` is that of the upload in bytes; places are in the unpacked text. A log cut between rows
-    has the ends of its splits in `cuts` and its rows counted; otherwise `rows` is estimated from
-    the sample.
+    `size` is the upload's in bytes; offsets are in the unpacked text. A log cut between rows has
+    the end offsets of its splits in `cuts`, and its rows are counted; otherwise `rows` is estimated
+    from the sample.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -63,15 +63,15 @@ class LogPlan(BaseModel):
         """The uploaded object."""
         return ObjectRef(self.bucket, self.key, self.version_id)
 
-    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
     @property
     def hours_if_distinct(self) -> float:
-        """Hours at the batch share of the quota if no query repeats and none is cached."""
+        """Hours at the batch share of the quota if no query repeats or is cached."""
         return hours_to_ask(self.rows, self.requests_per_minute)
 
 
 class SplitMessage(BaseModel):
-    """The SQS message for one split: a pointer with everything fixed, never query text."""
+    """The SQS message for one split: where to read it and with which champion; no query text."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -93,7 +93,7 @@ class SplitMessage(BaseModel):
 
 
 class LogState(StrEnum):
-    """Where a query log stands; PLANNED until every split is in the queue."""
+    """The state of a query log; PLANNED until every split is in the queue."""
 
     PLANNED = "PLANNED"
     ROUTING = "ROUTING"
@@ -110,9 +110,9 @@ LOG_PREDECESSORS: dict[LogState, frozenset[LogState]] = {
 
 
 class QueryLog(BaseModel):
-    """The ledger's head: how many splits there are and how many have been entered.
+    """The ledger's head of a log: its state, its `splits`, and how many have their `parts`.
 
-    `rows` and `hours_if_distinct` are the plan's, said before the log starts.
+    `rows` and `hours_if_distinct` are the plan's.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -133,12 +133,12 @@ class QueryLog(BaseModel):
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether every split is in the ledger."""
+        """Whether every split has its part in the ledger."""
         return self.parts >= self.splits
 
     @property
     def outlook(self) -> str:
-        """Say, before anything is routed, what the log can come to."""
+        """The plan in one sentence."""
         return (
             f"{self.rows:,} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours at "
             "the batch share of the quota if no query repeats and none is cached"
@@ -146,30 +146,30 @@ class QueryLog(BaseModel):
 
 
 class Attempts(NamedTuple):
-    """Attempts at one split, after its first, that did not say why they ended.
+    """Retries of one split that ended without reporting an error.
 
-    `known` is how many of its queries were answered when it was last found to make progress.
+    `answered` is the number of its queries that were answered at the last check for progress.
     """
 
     made: int
-    known: int
+    answered: int
 
 
 def hours_to_ask(queries: int, requests_per_minute: float) -> float:
-    """Return the hours that so many model calls take, to a hundredth."""
+    """Return the hours that `queries` model calls take, to a hundredth."""
     return round(queries / requests_per_minute / 60, 2) if requests_per_minute else 0.0
 
 
 def split_rows(requests_per_minute: float, workers: int) -> int:
-    """Return the rows that a split may hold.
+    """Return the largest number of rows in a split.
 
-    Half of what one worker's share of the quota can ask in 15 minutes, even if no query repeats.
+    One worker's share of the quota asks twice as many queries in 15 minutes.
     """
     return max(1, int(SHARE_OF_RUN * WORKER_MINUTES * requests_per_minute / workers))
 
 
 def mean_row_bytes(sample: bytes) -> float:
-    """Estimate the bytes of a row, line end included, from whole lines that can be rows."""
+    """Estimate the bytes of a row, line end included, from the whole lines of a sample."""
     *lines, last = sample.split(b"\n")
     sizes = [len(line) + 1 for line in lines or [last] if line.strip()]
     usable = [size for size in sizes if size <= MAX_ROW_BYTES]
@@ -179,8 +179,8 @@ def mean_row_bytes(sample: bytes) -> float:
 def plan_splits(size: int, row_bytes: float, rows: int, workers: int) -> tuple[int, int]:
     """Return (bytes per split, number of splits) for `size` bytes of text.
 
-    A split holds at most `rows` rows of `row_bytes` and at most 2 MiB; small logs are spread over
-    all workers.
+    A split holds at most `rows` rows of `row_bytes` and at most 2 MiB. A small log has a split for
+    each worker.
     """
     limit = min(MAX_SPLIT_BYTES, max(MIN_SPLIT_BYTES, int(rows * row_bytes)))
     splits = max(math.ceil(size / limit), min(workers, math.ceil(size / MIN_SPLIT_BYTES)), 1)
@@ -188,7 +188,7 @@ def plan_splits(size: int, row_bytes: float, rows: int, workers: int) -> tuple[i
 
 
 def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
-    """Yield the messages of a plan, in order; the same plan gives the same messages."""
+    """Yield the messages of a plan, in order; equal plans give equal messages."""
     start = 0
     for split, end in enumerate(plan.cuts or _even_cuts(plan)):
         yield SplitMessage(
@@ -207,12 +207,12 @@ def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
 
 
 def read_message(body: str) -> SplitMessage:
-    """Read a message's body; raises MalformedMessageError, which does not quote it."""
+    """Parse a message's body; raises MalformedMessageError, which does not quote it."""
     try:
         return SplitMessage.model_validate_json(body)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
-        raise MalformedMessageError(f"not the message of a split: {fields}") from None
+        raise MalformedMessageError(f"not a split message. Invalid fields: {fields}") from None
 
 
 def _even_cuts(plan: LogPlan) -> Iterator[int]:

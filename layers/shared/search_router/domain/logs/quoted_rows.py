@@ -1,9 +1,9 @@
-"""Join the lines of a CSV into rows, as RFC 4180 means it: a quoted field may hold line ends.
+"""Join the lines of a CSV into rows: a quoted field may hold line ends (RFC 4180).
 
-Only where rows end is decided here, with byte offsets that the `csv` module does not know; what a
-row's fields are, it decides. A quote that is never closed must not swallow the rest of a file: if
-no row comes of it within the limit, the line with the quote stands alone and is rejected, and
-reading goes on with the next line.
+This finds only where rows end, because the `csv` module reports no byte offsets; the `csv` module
+splits their fields. A quote that is never closed must not swallow the rest of the file: if no row
+ends within the limit, the line with the quote is a row of its own, which is rejected, and reading
+continues with the next line.
 """
 
 import re
@@ -12,13 +12,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from search_router.domain.streams import Line
-
-_BOM = b"\xef\xbb\xbf"
+from search_router.domain.streams import BOM, Line
 
 
 class _Grammar(NamedTuple):
-    """What a line may look like from a row's start (`opens`) and from inside quotes."""
+    """Patterns of a line at a row's start (`opens`) and inside quotes."""
 
     opens: re.Pattern[bytes]
     closes: re.Pattern[bytes]
@@ -26,7 +24,7 @@ class _Grammar(NamedTuple):
 
 
 class _Reader:
-    """Lines, some of which were looked at before."""
+    """Lines that can be given back."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = iter(lines)
@@ -51,15 +49,15 @@ def join_quoted(lines: Iterable[Line], delimiter: bytes, max_bytes: int) -> Iter
 
 
 def _opens(line: Line, data: bytes, grammar: _Grammar) -> bool:
-    start = len(_BOM) if line.offset == 0 and data.startswith(_BOM) else 0
+    start = len(BOM) if line.offset == 0 and data.startswith(BOM) else 0
     return grammar.opens.fullmatch(data, start) is not None
 
 
 def _joined(line: Line, data: bytes, reader: _Reader, grammar: _Grammar, max_bytes: int) -> Line:
     """Take lines until the quotes are closed.
 
-    Without an end, what was taken is given back if no quote was passed on the way; otherwise it
-    stays one row, which is no CSV. So no line is read often, whatever is in the file.
+    If they are never closed, the lines are given back unless one of them has a quote; then they
+    stay one invalid row. This bounds how often a line is read.
     """
     taken: list[Line] = []
     pieces = [data]

@@ -1,11 +1,10 @@
-"""What a routed split leaves behind: result rows, and statistics that can be added up.
+"""The results of a routed split: its rows, and statistics that can be added up.
 
     rows_in = routed + fallback + rejected
 
-A distinct query costs one model call: its first row carries tier, tokens and dollars of that call,
-its repetitions in the split are answered from memory and count as `cache`. An answer that an
-earlier attempt at the same split paid for is this split's call. So sums over rows are sums of
-money.
+A distinct query costs one model call. Its first row carries the tier, tokens and dollars of that
+call; its repetitions in the split have the tier `cache` and cost nothing. An answer that an earlier
+attempt at the split paid for counts as this split's call. So the rows' costs add up to the bill.
 """
 
 import base64
@@ -26,32 +25,39 @@ from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.domain.weights import BINS, Modalities, dominant, histogram_means, weight_bin
 
-_LATENCY_BASE = 1.1  # buckets of 10 %: a percentile read back is off by at most 5 %
-OWN_COLUMNS = (
-    "row_id",
-    "query",
-    "dominant",
-    "tier",
-    "status",
-    "model",
-    "latency_ms",
-    "input_tokens",
-    "output_tokens",
-    "cost_usd",
-    "byte_offset",
-)
+_LATENCY_BASE = 1.1  # buckets of 10 %, so a percentile is off by at most 5 %
+_ENCODER = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would create one for every row
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` would make one a row
+@lru_cache(maxsize=4)
+def result_columns(modalities: Modalities) -> Mapping[str, type]:
+    """Return the columns that end every result row, in order, with their types."""
+    return {
+        "row_id": str,
+        "query": str,
+        **dict.fromkeys(modalities, float),
+        "dominant": str,
+        "tier": str,
+        "status": str,
+        "model": str,
+        "latency_ms": int,
+        "input_tokens": int,
+        "output_tokens": int,
+        "cost_usd": float,
+        "byte_offset": int,
+    }
+
+
+OWN_COLUMNS = tuple(result_columns(()))
 
 
 class PartStats(BaseModel):
-    """Counts and histograms of one part; adding them up gives those of the log.
+    """Counts and histograms of one part; those of a log are the sum over its parts.
 
-    `latency` counts model calls by bucket n, which holds milliseconds around 1.1 ** n; `weights`
-    counts rows per modality and bin; `interrupted` counts the deliveries of the split that ended
-    without its part. `local_…` is what the local tier was asked, in distinct queries
-    and microseconds; `compared` to `difference` are its answers beside the distilled model's.
+    `latency` counts model calls by bucket n, around 1.1 ** n milliseconds. `weights` counts rows
+    per modality and bin. `interrupted` counts the deliveries of the split that ended without a
+    part. `local_asked`, `local_abstained` and `compared` count distinct queries of the local tier,
+    `local_us` its microseconds; see LocalTierStats for `agreeing` and `difference`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -79,16 +85,16 @@ class PartStats(BaseModel):
 
     @property
     def answered(self) -> int:
-        """Rows that carry weights, be they the prior's."""
+        """Rows that carry weights, including the prior's."""
         return self.routed + self.fallback
 
     @property
     def weight_means(self) -> dict[str, float]:
-        """The mean weight per modality, estimated; empty if no row carries weights."""
+        """The estimated mean weight per modality; empty if no row carries weights."""
         return histogram_means(self.weights)
 
     def latency_sample(self, size: int) -> list[float]:
-        """Return at most `size` latencies, in milliseconds, evenly spread over all calls' ranks."""
+        """Return at most `size` latencies in milliseconds, evenly spread over the calls' ranks."""
         return latency_sample(self.latency, size)
 
     def __add__(self, other: "PartStats") -> "PartStats":
@@ -106,21 +112,20 @@ class PartStats(BaseModel):
 
 
 def packed_stats(stats: PartStats) -> str:
-    """Write statistics as ASCII that fits S3's 2 KB of metadata, even with sixteen modalities."""
+    """Serialise statistics as ASCII that fits S3's 2 KB of metadata with sixteen modalities."""
     text = stats.model_dump_json(exclude_defaults=True)
     return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode()
 
 
 def unpacked_stats(text: str) -> PartStats:
-    """Read back what `packed_stats` wrote."""
+    """Deserialise the text that `packed_stats` returned."""
     return PartStats.model_validate_json(zlib.decompress(base64.b64decode(text)))
 
 
 class PartMarker(BaseModel):
-    """The ledger's entry for one part, and the S3 metadata that tells two attempts apart.
+    """The ledger's entry for one part; `identity` is a hash of its row ids and queries.
 
-    In JSON the statistics are packed: at most 1 KB for what a split holds. `size` is the part's, in
-    bytes; a marker of an older version does not know it.
+    `size` is the part's, in bytes. In JSON the statistics are packed into at most 1 KB.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -129,7 +134,7 @@ class PartMarker(BaseModel):
     split: int
     rows: int
     identity: str
-    size: int | None = None
+    size: int
     stats: Annotated[
         PartStats,
         BeforeValidator(lambda value: unpacked_stats(value) if isinstance(value, str) else value),
@@ -140,18 +145,25 @@ class PartMarker(BaseModel):
 class PartBuilder:
     """Collects one split's rows, in order, into the bytes of its part.
 
-    `interrupted` is how many deliveries of the split have ended without a part so far.
+    `interrupted` counts the deliveries of the split that ended without a part so far; `local` is
+    what the local tier did for the split.
     """
 
-    def __init__(self, log_id: str, modalities: Modalities, interrupted: int = 0) -> None:
+    def __init__(
+        self,
+        log_id: str,
+        modalities: Modalities,
+        interrupted: int = 0,
+        local: LocalTierStats | None = None,
+    ) -> None:
         self._log_id = log_id
         self._interrupted = interrupted
+        self._local = local or LocalTierStats()
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
-        self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and what repetitions get
+        self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and the repetitions' decision
         self._rejected = 0
-        self._local = LocalTierStats()
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
@@ -174,12 +186,8 @@ class PartBuilder:
         """Return the part's bytes."""
         return b"".join(self._lines)
 
-    def add_local_tier(self, local: LocalTierStats) -> None:
-        """Note what the local tier did for the split."""
-        self._local = local
-
     def marker(self, split: int) -> PartMarker:
-        """Return what the ledger is told."""
+        """Return the ledger's marker of the part."""
         return PartMarker(
             log_id=self._log_id,
             split=split,
@@ -193,7 +201,7 @@ class PartBuilder:
 
 
 def rows_identity(log_id: str, rows: Iterable[LogRow]) -> str:
-    """Return what a part's identity must be that holds these rows."""
+    """Return the identity of a part that holds these rows."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(_identity_line(f"{log_id}.{row.byte_offset}", query_digest(row.query)))
@@ -205,28 +213,31 @@ def _identity_line(row_id: str, digest: str) -> bytes:
 
 
 def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modalities) -> bytes:
-    """Render one result row: the values of the input's columns, then ours.
+    """Render one result row: the input's columns, then `result_columns`.
 
-    A JSON number comes out as the shortest text of the same double, `1.50` as `1.5`.
+    A JSON number is written as the shortest text of the same double, `1.50` as `1.5`.
     """
-    reserved = _reserved(modalities)
+    own = result_columns(modalities)
     result: dict[str, object] = {}
     for name, value in row.columns.items():
         if name == "query" and value == row.query:
             continue
-        result[_free_name(name, reserved, result, row.columns)] = value
-    result["row_id"] = row_id
-    result["query"] = row.query
-    result.update(zip(modalities, decision.weights, strict=True))
-    result["dominant"] = dominant(decision.weights, modalities)
-    result["tier"] = decision.tier.value
-    result["status"] = decision.status.value
-    result["model"] = decision.model
-    result["latency_ms"] = decision.latency_ms
-    result["input_tokens"] = decision.input_tokens
-    result["output_tokens"] = decision.output_tokens
-    result["cost_usd"] = round(decision.cost_usd, 10)
-    result["byte_offset"] = row.byte_offset
+        result[_free_name(name, own, result, row.columns)] = value
+    values = (
+        row_id,
+        row.query,
+        *decision.weights,
+        dominant(decision.weights, modalities),
+        decision.tier.value,
+        decision.status.value,
+        decision.model,
+        decision.latency_ms,
+        decision.input_tokens,
+        decision.output_tokens,
+        round(decision.cost_usd, 10),
+        row.byte_offset,
+    )
+    result.update(zip(own, values, strict=True))
     return _ENCODER.encode(result).encode("utf-8") + b"\n"
 
 
@@ -236,7 +247,7 @@ def latency_bucket(milliseconds: int) -> int:
 
 
 def bucket_latency(bucket: int) -> float:
-    """Return the latency that a bucket stands for, in milliseconds."""
+    """Return the latency of a bucket in milliseconds."""
     return round(_LATENCY_BASE**bucket, 1)
 
 
@@ -256,14 +267,11 @@ def latency_summary(buckets: Mapping[int, int]) -> dict[str, float]:
 
 
 def latency_sample(buckets: Mapping[int, int], size: int) -> list[float]:
-    """Return at most `size` latencies, in milliseconds, spread evenly over the ranks of all calls.
-
-    Percentiles of the sample are those of the histogram, as far as so few values can show them.
-    """
+    """Return at most `size` latencies in milliseconds, evenly spread over the calls' ranks."""
     total = sum(buckets.values())
     ordered = sorted(buckets.items())
     count = min(size, total)
-    ranks = ((place + 0.5) * total / count for place in range(count))
+    ranks = ((index + 0.5) * total / count for index in range(count))
     return [bucket_latency(_bucket_at(ordered, rank)) for rank in ranks]
 
 
@@ -326,17 +334,12 @@ class _Tally:
         )
 
 
-@lru_cache(maxsize=1)
-def _reserved(modalities: Modalities) -> frozenset[str]:
-    return frozenset((*OWN_COLUMNS, *modalities))
-
-
 def _free_name(
-    name: str, reserved: frozenset[str], result: Mapping[str, object], columns: Mapping[str, object]
+    name: str, own: Mapping[str, type], result: Mapping[str, object], columns: Mapping[str, object]
 ) -> str:
-    """Prefix a name that clashes until it is nobody's."""
+    """Prefix a clashing name until it is unique."""
     free = name
-    while free in reserved or free in result or (free != name and free in columns):
+    while free in own or free in result or (free != name and free in columns):
         free = f"input_{free}"
     return free
 

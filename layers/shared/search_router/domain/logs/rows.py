@@ -1,8 +1,8 @@
-"""How one split's rows are read: each becomes a query with its columns, or a rejection.
+"""Read the rows of one split: each becomes a query with its columns, or a rejection.
 
-A line belongs to the split in which its first byte lies. A split that was cut at any byte is read
-Hadoop-style: its reader skips the first, partial line and reads past the end to finish the last.
-Splits that were cut between rows are read as they are.
+A line belongs to the split that contains its first byte. A split cut at any byte is read as in
+Hadoop: skip the first, partial line, and read past the end to finish the last one. A split cut
+between rows is read as it is.
 """
 
 import json
@@ -13,7 +13,6 @@ from typing import NamedTuple
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.dialects import (
-    BOM,
     MAX_ROW_BYTES,
     Dialect,
     LogFormat,
@@ -22,11 +21,11 @@ from search_router.domain.logs.dialects import (
 )
 from search_router.domain.logs.quoted_rows import join_quoted
 from search_router.domain.queries import MAX_QUERY_BYTES, normalised_query
-from search_router.domain.streams import Line, split_lines
+from search_router.domain.streams import BOM, Line, split_lines
 
 
 class LogRow(NamedTuple):
-    """One row of a log: its query, its columns, and where it stood in the unpacked log."""
+    """One row of a log: its query, its columns, and its offset in the unpacked log."""
 
     byte_offset: int
     query: str
@@ -42,19 +41,19 @@ class RejectedRow(NamedTuple):
 
 
 def raw_rows_of_range(chunks: Iterable[bytes], start: int, end: int) -> Iterator[Line]:
-    """Cut out the lines whose first byte lies in [start, end), blank ones and the header included.
+    """Yield the lines whose first byte is in [start, end), including blank lines and the header.
 
     `chunks` must begin at byte `start - 1` (at 0 for the first split) and may run past `end`.
     """
     first_offset = max(0, start - 1)
     lines = split_lines(chunks, MAX_ROW_BYTES, first_offset=first_offset)
     if start > 0:
-        next(lines, None)  # the tail of a line that the split before reads
+        next(lines, None)  # the end of a line of the previous split
     return takewhile(lambda line: line.offset < end, lines)
 
 
 def raw_rows(chunks: Iterable[bytes], start: int, dialect: Dialect) -> Iterator[Line]:
-    """Cut text that begins with a row into rows, blank ones and the header included."""
+    """Split text that begins with a row into rows, including blank ones and the header."""
     lines = split_lines(chunks, MAX_ROW_BYTES, first_offset=start)
     if dialect.quoted:
         return join_quoted(lines, dialect.delimiter.encode(), MAX_ROW_BYTES)
@@ -67,7 +66,7 @@ def read_row(line: Line, dialect: Dialect) -> LogRow | RejectedRow | None:
         return None
     if line.data is None:
         return RejectedRow(line.offset, f"longer than {MAX_ROW_BYTES} bytes", None)
-    data = _without_mark(line.offset, line.data)
+    data = _without_bom(line.offset, line.data)
     if is_blank(data, dialect):
         return None
     try:
@@ -82,12 +81,12 @@ def rejected_unread(line: Line, dialect: Dialect, reason: str) -> RejectedRow | 
         return None
     if line.data is None:
         return RejectedRow(line.offset, reason, None)
-    data = _without_mark(line.offset, line.data)
+    data = _without_bom(line.offset, line.data)
     return None if is_blank(data, dialect) else RejectedRow(line.offset, reason, _shown(data))
 
 
 def is_blank(data: bytes, dialect: Dialect) -> bool:
-    """Tell a line that holds nothing; tabs are fields in a TSV, and commas in a CSV."""
+    """Return whether a line is blank; in a TSV, tabs separate empty fields."""
     return not data.strip(b" \r\n" if dialect.format is LogFormat.TSV else None)
 
 
@@ -96,7 +95,7 @@ def rejected_row(row: RejectedRow) -> bytes:
     return json.dumps(row._asdict(), ensure_ascii=False).encode("utf-8") + b"\n"
 
 
-def _without_mark(offset: int, data: bytes) -> bytes:
+def _without_bom(offset: int, data: bytes) -> bytes:
     return data.removeprefix(BOM) if offset == 0 else data
 
 

@@ -1,22 +1,22 @@
-"""What is said of a routed log as a whole: `summary.json`."""
+"""The summary of a routed log, `summary.json`."""
 
 from search_router.domain.logs.drift import Drift, weight_drift, without_prior
 from search_router.domain.logs.query_logs import QueryLog
 from search_router.domain.logs.results import PartStats, latency_summary
-from search_router.domain.serving.cascade import MAX_STEP
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Tier
+from search_router.domain.serving.visit_order import MAX_STEP
 
 _MILLION = 1_000_000
 _LOCAL = ("local_asked", "local_us", "local_abstained", "compared", "agreeing", "difference")
 NOT_COUNTED = (
-    "calls of the interrupted attempts, as far as their answers were unusable or not yet cached "
-    f"(at most {MAX_STEP} and those in flight for each); their cached answers are counted"
+    "calls of interrupted attempts whose answers were invalid or not yet cached "
+    f"(at most {MAX_STEP} and those in flight per attempt); cached answers are counted"
 )
 
 
 def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dict[str, object]:
-    """Sum a log up; a query that occurs in two splits is counted in both."""
+    """Return the summary; distinct queries are counted per split."""
     counts = total.model_dump(exclude={"latency", "weights", "distinct", *_LOCAL})
     drift = _drift(champion, total)
     return {
@@ -38,7 +38,7 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
 
 
 def _drift(champion: Champion | None, total: PartStats) -> Drift | None:
-    """Compare with the champion's training labels; None if it was promoted without them."""
+    """Compare with the champion's training labels; None if it has none."""
     if champion is None:
         return None
     serving = champion.serving
@@ -47,9 +47,9 @@ def _drift(champion: Champion | None, total: PartStats) -> Drift | None:
 
 
 def _local_tier(total: PartStats) -> dict[str, float | int] | None:
-    """Say what the local tier did, in distinct queries per split; None if nobody asked it.
+    """Return the local tier's counts of distinct queries per split; None if it was off.
 
-    `agreement` is the share of the compared whose dominant modality was the distilled model's too.
+    `agreement` is the share of compared queries with the same dominant modality in both tiers.
     """
     if not total.local_asked:
         return None

@@ -1,1 +1,1 @@
-"""How one query gets its weights: champion, cascade, and the pace at which a model is asked."""
+"""How a query gets its weights: champion, cascade, and the rate at which a model is asked."""

@@ -1,8 +1,8 @@
-"""One query's decision, and how a model's answer becomes one.
+"""The decision for one query, made from a model's answer.
 
-A model's answer is worth nothing until it passes the weight contract. Two repairs are allowed and
-counted: text or code fences around the JSON object are cut off, and a sum within 0.01 of 1 is
-scaled. Everything else is invalid, and the query is answered by the champion's prior instead.
+An answer must meet the weight contract. Two repairs are allowed and counted: text or code fences
+around the JSON object are removed, and a sum within 0.01 of 1 is scaled. Any other deviation makes
+the answer invalid, and the query gets the champion's prior instead.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search_router.domain import strict_json
-from search_router.domain.errors import InvalidInputError
+from search_router.domain.errors import InvalidInputError, TransientError
 from search_router.domain.prices import cost_usd
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.weights import (
@@ -25,7 +25,7 @@ END_TURN = "end_turn"
 
 
 class Tier(StrEnum):
-    """Who answered."""
+    """The tier that answered."""
 
     CACHE = "cache"
     LOCAL = "local"
@@ -34,7 +34,7 @@ class Tier(StrEnum):
 
 
 class Status(StrEnum):
-    """How good the answer is."""
+    """Whether the answer was valid."""
 
     OK = "ok"
     REPAIRED = "repaired"
@@ -43,7 +43,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """What Converse returned for one query; latency in milliseconds, as seen from outside."""
+    """Converse's reply to one query; the latency is measured by the caller."""
 
     text: str
     stop_reason: str
@@ -52,9 +52,13 @@ class ModelReply:
     latency_ms: int
 
 
+# A query's answer: a reply, a rejection of the query, or the last transient error.
+ModelAnswer = ModelReply | InvalidInputError | TransientError
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The weights for one query, and what they cost."""
+    """The weights for one query, and the call that they took."""
 
     weights: Weights
     tier: Tier
@@ -68,7 +72,7 @@ class Decision:
 
 
 def decide(reply: ModelReply, serving: ServingModel) -> Decision:
-    """Turn a model's reply into a decision; an invalid one becomes the prior, at the same cost."""
+    """Return the decision for a model's reply: its weights, or the prior if it is invalid."""
     status, problem = Status.FALLBACK, ""
     weights = serving.prior
     if reply.stop_reason != END_TURN:
@@ -93,30 +97,35 @@ def decide(reply: ModelReply, serving: ServingModel) -> Decision:
 
 
 def prior_decision(prior: Weights, problem: str) -> Decision:
-    """Answer without any model, with the champion's mean training label."""
+    """Return a decision made without a model: the champion's mean training label."""
     return Decision(prior, Tier.FALLBACK, Status.FALLBACK, model="", problem=problem)
 
 
 def parse_answer(text: str, modalities: Modalities) -> tuple[Weights, bool]:
-    """Read an answer's weights and tell whether they had to be repaired.
+    """Return an answer's weights and whether they were repaired.
 
-    Raises InvalidInputError when no JSON object in the text meets the weight contract.
+    Raises InvalidInputError if no JSON object in the text meets the weight contract.
     """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        raise InvalidInputError("no JSON object in the answer")
-    surrounded = bool(text[:start].strip() or text[end + 1 :].strip())
+    found = json_object_in(text)
     try:
-        raw = text[start : end + 1].encode("utf-8")
+        raw = found.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidInputError("the answer is not valid Unicode") from None
     weights = weights_from_object(strict_json.loads(raw), modalities)
-    off = abs(sum(weights) - 1.0) > EXACT_SUM_TOLERANCE
-    return normalise(weights), surrounded or off
+    scaled = abs(sum(weights) - 1.0) > EXACT_SUM_TOLERANCE
+    return normalise(weights), scaled or found != text.strip()
+
+
+def json_object_in(text: str) -> str:
+    """Return the text from the first `{` to the last `}`; raises InvalidInputError."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise InvalidInputError("no JSON object in the answer")
+    return text[start : end + 1]
 
 
 def cached_value(decision: Decision, owner: str) -> str:
-    """Serialise what the cache keeps: the answer, what it cost, and for whom it was asked."""
+    """Serialise a decision for the cache, with the call it took and the owner of the call."""
     return json.dumps(
         {
             "weights": decision.weights,
@@ -134,13 +143,13 @@ def cached_value(decision: Decision, owner: str) -> str:
 
 
 def decision_from_cache(value: str, owner: str) -> Decision:
-    """Read back what `cached_value` wrote.
+    """Deserialise a decision that `cached_value` wrote.
 
-    For anybody it costs nothing and took no call. For the owner itself, who lost the answer to a
-    crash or a deadline, it is the call that was paid for, so that no attempt's money is forgotten.
+    It costs nothing, except for its owner: that is a later attempt at the same split, whose
+    statistics must include the calls that the interrupted attempt paid for.
     """
-    kept = json.loads(value)
-    weights, status, model = tuple(kept["weights"]), Status(kept["status"]), kept["model"]
-    if owner and kept["owner"] == owner:
-        return Decision(weights, Tier.DISTILLED, status, model, *kept["call"])
+    cached = json.loads(value)
+    weights, status, model = tuple(cached["weights"]), Status(cached["status"]), cached["model"]
+    if owner and cached["owner"] == owner:
+        return Decision(weights, Tier.DISTILLED, status, model, *cached["call"])
     return Decision(weights, Tier.CACHE, status, model)

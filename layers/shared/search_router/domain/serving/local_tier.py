@@ -1,4 +1,4 @@
-"""The local model as a tier of the cascade: who is answered by it, and what it did."""
+"""The local model as a tier of the cascade: which queries it answers, and its statistics."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,7 +13,7 @@ _HASH_RANGE = 2**32
 
 
 class LocalTierMode(StrEnum):
-    """`shadow`: its answers are compared with the distilled model's, and never served."""
+    """In `shadow` mode, answers are compared with the distilled model's but not served."""
 
     OFF = "off"
     SHADOW = "shadow"
@@ -22,30 +22,30 @@ class LocalTierMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LocalAnswer:
-    """What the local model says in so many microseconds; without weights it refuses."""
+    """The local model's answer; `weights` is None if it abstains."""
 
     weights: Weights | None
     microseconds: int
 
 
 class LocalStudent(Protocol):
-    """A loaded local model that takes its own time."""
+    """A loaded local model that measures its own time."""
 
     @property
     def name(self) -> str:
-        """What result rows call it."""
+        """Its name in result rows."""
 
     def answer(self, query: str) -> LocalAnswer:
-        """Answer one query, or refuse it."""
+        """Answer one query, or abstain."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalTier:
-    """A local model and whether it serves.
+    """A local model and its mode.
 
-    Of what it could answer, `shadow_fraction` is left to the distilled model and compared: the
-    guard against queries unlike those that its gate was calibrated with. Which ones is decided by
-    the query's hash alone.
+    The distilled model answers `shadow_fraction` of the queries that the local model could answer,
+    chosen by the query's hash. Comparing the two detects queries unlike those that the gate was
+    calibrated with.
     """
 
     student: LocalStudent
@@ -53,18 +53,18 @@ class LocalTier:
     shadow_fraction: float
 
     def serves(self, key: str) -> bool:
-        """Tell whether a normalised query that it can answer is served by it."""
+        """Return whether the local model's answer to a normalised query is served."""
         draw = int(query_digest(key)[-8:], 16)
         return self.mode is LocalTierMode.ON and draw >= self.shadow_fraction * _HASH_RANGE
 
 
 @dataclass(slots=True)
 class LocalTierStats:
-    """What the local tier did for one set of distinct queries.
+    """Counts for one set of distinct queries.
 
-    `asked` = served + refused + left to the distilled model; `microseconds` are of all asked. Of
-    the last, `compared` came back valid; `agreeing` have the same dominant modality, `difference`
-    sums the mean absolute differences per weight.
+    `asked` = `served` + `abstained` + left to the distilled model; `microseconds` is the sum over
+    all asked. Of those left, `compared` got a valid answer, `agreeing` the same dominant modality,
+    and `difference` is the sum of their mean absolute differences per weight.
     """
 
     asked: int = 0
@@ -74,27 +74,27 @@ class LocalTierStats:
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
-    _opinions: dict[str, Weights] = field(default_factory=dict)
+    _shadowed: dict[str, Weights] = field(default_factory=dict)
 
-    def consult(self, tier: LocalTier, key: str, query: str) -> Decision | None:
-        """Return the decision on a query that the tier serves."""
+    def consult(self, tier: LocalTier, query: str) -> Decision | None:
+        """Ask the local model; return its decision if the tier serves this query."""
         answer = tier.student.answer(query)
         self.asked += 1
         self.microseconds += answer.microseconds
         if answer.weights is None:
-            self.abstained.append(key)
+            self.abstained.append(query)
             return None
-        if not tier.serves(key):
-            self._opinions[key] = answer.weights
+        if not tier.serves(query):
+            self._shadowed[query] = answer.weights
             return None
         self.served += 1
         return Decision(answer.weights, Tier.LOCAL, Status.OK, tier.student.name)
 
     def compare(self, key: str, decision: Decision) -> None:
-        """Hold the distilled model's valid answer against the local one, if there is one."""
-        opinion = self._opinions.pop(key, None)
-        if opinion is None or decision.status is Status.FALLBACK:
+        """Compare the distilled model's answer with the local one, if both are valid."""
+        shadowed = self._shadowed.pop(key, None)
+        if shadowed is None or decision.status is Status.FALLBACK:
             return
         self.compared += 1
-        self.agreeing += agrees(opinion, decision.weights)
-        self.difference += mean(errors(opinion, decision.weights))
+        self.agreeing += agrees(shadowed, decision.weights)
+        self.difference += mean(errors(shadowed, decision.weights))

@@ -1,15 +1,14 @@
-"""How fast one worker may ask the model: a continuous token bucket that yields to throttling.
+"""Pace the calls of one worker: a continuous token bucket that slows down when throttled.
 
-The account's requests per minute are divided statically over the workers. Each lowers its own rate
-by a quarter when throttled, at most once a second, and recovers a twentieth of its share per calm
-second: additive increase, multiplicative decrease (Chiu and Jain, 1989).
+The account's requests per minute are divided statically over the workers. A worker lowers its rate
+by a quarter when throttled, at most once a second, and recovers a twentieth of its share per second
+without throttling: additive increase, multiplicative decrease (Chiu and Jain, 1989).
 
-Between two splits a worker asks nothing for a while: the last answers come in, the part is written,
-the next rows are read. It makes up for that afterwards, as the quota is one of a minute; how fast,
-its calls in flight limit.
+Between two splits a worker asks nothing: it waits for the last answers, writes the part and reads
+the next rows. It may catch up on a few seconds of that, as the quota is per minute.
 
-A batch worker starts its calls in bursts, as many as are due within a quarter of a second: those
-that follow each other at once find code and data in the processor's caches (decision 67).
+A batch worker starts all calls that are due within a quarter of a second together, which costs less
+CPU than starting them one by one (docs/decisions.md, 67).
 """
 
 import math
@@ -19,24 +18,24 @@ from dataclasses import dataclass, field
 _BACKOFF = 0.75
 _RECOVERY_SHARE = 0.05
 _MIN_SHARE = 0.05
-SAVED_SECONDS = 5.0  # of unused share that may be made up for
+SAVED_SECONDS = 5.0  # of unused share that a worker may catch up on
 BATCH_BURST_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class Pace:
-    """Hands out the times at which requests may start; times are monotonic seconds.
+    """Reserves start times for requests; all times are monotonic seconds.
 
-    What is due within the next `burst_seconds` starts together, at their end.
+    Requests that are due within the same `burst_seconds` start together, at the end of these.
     """
 
     per_second: float
     burst_seconds: float = 0.0
     _rate: float = field(init=False)
-    _next: float | None = field(init=False, default=None)  # nothing is saved before the first
+    _next: float | None = field(init=False, default=None)  # no request yet, so no unused share
     _lowered: float = field(init=False, default=float("-inf"))
     _calm_since: float = field(init=False, default=float("-inf"))
-    _refusals: int = field(init=False, default=0)
+    _throttles: int = field(init=False, default=0)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -44,11 +43,11 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Requests per second at the moment."""
+        """The current rate in requests per second."""
         return self._rate
 
     def reserve(self, now: float) -> float:
-        """Take the next slot and return the seconds to wait for it."""
+        """Reserve the next start time and return the seconds until then."""
         with self._lock:
             self._recover(now)
             start = now if self._next is None else max(self._next, now - SAVED_SECONDS)
@@ -56,9 +55,9 @@ class Pace:
             return max(0.0, self._burst(start) - now) if start > now else 0.0
 
     def throttled(self, now: float) -> None:
-        """Lower the rate; many refusals within a second count as one."""
+        """Lower the rate, at most once a second."""
         with self._lock:
-            self._refusals += 1
+            self._throttles += 1
             self._calm_since = now
             if now - self._lowered >= 1.0:
                 self._rate = max(self._rate * _BACKOFF, self.per_second * _MIN_SHARE)
@@ -66,10 +65,10 @@ class Pace:
                 self._next = now if self._next is None else max(self._next, now)
 
     def pop_throttle_count(self) -> int:
-        """Return how often it was throttled since this was last asked."""
+        """Return the number of throttled requests since the last call."""
         with self._lock:
-            refusals, self._refusals = self._refusals, 0
-            return refusals
+            throttles, self._throttles = self._throttles, 0
+            return throttles
 
     def _burst(self, start: float) -> float:
         if not self.burst_seconds:
@@ -84,17 +83,17 @@ class Pace:
             self._calm_since = now
 
 
-# How long one call may take, and what must be left of a run after the last one was started.
+# Timeouts of one call, and the time reserved for closing a run after its last call.
 CONNECT_SECONDS = 3.0
 BATCH_READ_SECONDS = 15.0
 API_READ_SECONDS = 4.0
 CLOSING_SECONDS = 40.0
 API_ANSWER_SECONDS = 8.0
-# The seed's 833 ms mean, with the wait for a burst and room to make up for pauses.
+# The reference post's mean of 833 ms, plus the wait for a burst and a margin for catching up.
 EXPECTED_LATENCY_SECONDS = 1.3
 MAX_IN_FLIGHT = 64
 
 
 def worker_rate(requests_per_minute: int, share: float, workers: int) -> float:
-    """Divide the account's quota: requests per second that one of `workers` may start."""
+    """Return one worker's share of the account's quota, in requests per second."""
     return requests_per_minute * share / workers / 60

@@ -1,6 +1,6 @@
-"""What a search may ask of the API, and the answer it gets.
+"""The API's requests and responses.
 
-Read by hand: the validation of an API framework costs every cold start more than this module.
+Parsed without a framework, whose import would cost every cold start more than this module.
 """
 
 import base64
@@ -14,50 +14,50 @@ from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Decision
 from search_router.domain.weights import dominant
 
-MAX_BODY_BYTES = 16 * 1024  # a thousand characters, each escaped as a pair of surrogates, and room
+MAX_BODY_BYTES = 16 * 1024  # enough for 1,000 characters escaped as surrogate pairs
 MAX_QUERY_CHARACTERS = 1_000
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a function URL's request, which may come in Base64."""
+    """Return the body of a function URL's request, which may be Base64."""
     body = event.get("body") or ""
     try:
         return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8")
     except (ValueError, UnicodeEncodeError):
-        raise BadRequestError("the body cannot be decoded") from None
+        raise BadRequestError("the body is not valid Base64 or Unicode") from None
 
 
 def requested_query(body: bytes) -> str:
-    """Return the query of a request's body, `{"query": "..."}` and nothing else.
+    """Return the query of a request's body, which must be `{"query": "..."}`.
 
-    Raises TooLargeError or BadRequestError; the message says what is wrong and quotes nothing.
+    Raises TooLargeError or BadRequestError, whose messages do not quote the body.
     """
     if len(body) > MAX_BODY_BYTES:
-        raise TooLargeError(f"the body has more than {MAX_BODY_BYTES} bytes")
+        raise TooLargeError(f"request body has more than {MAX_BODY_BYTES} bytes")
     try:
         request = strict_json.loads(body)
     except InvalidInputError as error:
-        raise BadRequestError(f"the body is no JSON: {error}") from None
+        raise BadRequestError(f"request body is not valid JSON: {error}") from None
     if not isinstance(request, dict) or set(request) != {"query"}:
-        raise BadRequestError('the body must be an object with the one field "query"')
+        raise BadRequestError('request body must be an object with the single field "query"')
     query = request["query"]
     if not isinstance(query, str):
-        raise BadRequestError("the query is no text")
+        raise BadRequestError("query must be a string")
     if len(query) > MAX_QUERY_CHARACTERS:
-        raise BadRequestError(f"the query has more than {MAX_QUERY_CHARACTERS} characters")
+        raise BadRequestError(f"query has more than {MAX_QUERY_CHARACTERS} characters")
     if not normalised_query(query):
-        raise BadRequestError("the query is blank")
+        raise BadRequestError("query is blank")
     return query
 
 
-def refusal(error: BadRequestError) -> tuple[int, dict[str, str]]:
-    """Return the HTTP status and the body that tell a caller what is wrong with its request."""
+def rejection(error: BadRequestError) -> tuple[int, dict[str, str]]:
+    """Return the HTTP status and body for an invalid request."""
     status, code = (413, "too_large") if isinstance(error, TooLargeError) else (400, "bad_request")
     return status, {"code": code, "message": str(error)}
 
 
 def answer(decision: Decision, champion: Champion) -> dict[str, object]:
-    """Return the weights to fuse the signals with, and where they come from."""
+    """Return the response body: the weights, the tier and the champion that made them."""
     modalities = champion.serving.modalities
     return {
         "weights": dict(zip(modalities, decision.weights, strict=True)),
