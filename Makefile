@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Without bytecode each command would compile all that it imports, again and again.
+unexport PYTHONDONTWRITEBYTECODE
 
-PYTHON ?= $(shell .ci/find-python)
+# A name, a path or a version; when it differs from the Python in .venv, .venv is made again.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-STAMP := $(VENV)/.complete
 
 # Tools that would quarrel with the project's own pins have environments of their own.
 SAM := build/sam/bin/sam
@@ -20,72 +21,94 @@ SEEDS ?= 500
 SEED ?=
 ARCH ?= arm64
 STAGE ?= dev
+SHUFFLED ?=
 
-ROWS ?= 1000000
-DISTINCT ?= 20000
-LOCAL_TIER ?= off
+# One file at a time for each process, since tests of a file share what is slow to make.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Without bytecode every process of the tests would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test simulate unit lint mistakes format build deploy lock clean ci
+ROWS ?=
+DISTINCT ?=
+JSON ?=
+BENCH_OPTIONS = $(if $(JSON),--json "$(JSON)")
+
+LOCKS := layers/shared/requirements requirements requirements-dev \
+	.ci/requirements-uv .ci/requirements-sam .ci/requirements-checkov .ci/requirements-mutants
+
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes mutants format build deploy lock clean ci FORCE
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-setup: $(STAMP) ## Make .venv with everything pinned and the search-router command
+setup: $(VENV)/.dev-complete ## Install everything into .venv (PYTHON=python3.12 chooses the Python)
 
-$(STAMP): requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON): about a minute, once"
-	"$(PYTHON)" -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements-dev.txt
-	$(PIP) --no-deps --no-build-isolation -e .
+# What runs, which is all that `make demo` needs, and the rest: tests, linters, plots.
+$(VENV)/.run-complete: requirements.txt pyproject.toml $(VENV)/.python
+	@.ci/install $(VENV) --require-hashes -r $<
+	@.ci/install $(VENV) --no-deps --no-build-isolation -e .
+	@$(BIN)/search-router --help >/dev/null  # it starts; what it imports gets its bytecode
 	@touch $@
 
-demo: setup ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
+$(VENV)/.dev-complete: requirements-dev.txt $(VENV)/.run-complete
+	@.ci/install $(VENV) --require-hashes -r $<
+	@touch $@
+
+# Checked each time: a Python that was upgraded or removed leaves a broken .venv behind.
+$(VENV)/.python: FORCE
+	@.ci/venv $(VENV) "$(PYTHON)"
+
+demo: $(VENV)/.run-complete ## Run the main job on this machine (PROMPTS=file QUERY_LOG=file OUT=folder)
 	@$(BIN)/search-router local demo --out "$(OUT)" \
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
-notebook: setup ## Run the notebook; its figures are saved in notebooks/figures
+notebook: setup ## Run the notebook and save its figures in notebooks/figures
 	@cd notebooks && ../$(BIN)/python -c "import nbformat, nbclient; \
 		nbclient.NotebookClient(nbformat.read('distil-and-route.ipynb', 4), timeout=400).execute()"
 	@ls notebooks/figures
 
-test: setup ## Pass all tests: unit, integration, simulated, end to end
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup ## Pass the tests: unit, integration, simulated, end to end
+	$(PYTEST) -m "not sweep"
+
+test-all: setup ## Pass all tests, also the exhaustive sweeps (SHUFFLED=yes or a seed)
+	$(PYTEST) $(if $(SHUFFLED),-p randomly $(if $(SHUFFLED:yes=),--randomly-seed=$(SHUFFLED)))
 
 simulate: setup ## Run simulated histories (SEEDS=500), or tell one of them (SEED=7)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-unit: setup ## Pass the unit tests only, in seconds
-	$(BIN)/python -m pytest tests/unit
+unit: setup ## Pass the unit tests only
+	$(PYTEST) -m "not sweep" tests/unit
 
 lint: setup build/checkov/.complete ## Check format, style, types and the template
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml monitoring.yaml
 	@.ci/scan $(BIN)/python $(CHECKOV)
 
-bench-local-tier: setup ## Cross-validate the local tier beside its rivals (PROMPTS=file QUERY_LOG=file)
-	@test -n "$(PROMPTS)" || { echo "PROMPTS= is needed: a file of labelled prompts" >&2; exit 1; }
-	@$(BIN)/python -m benchmarks.local_tier --prompts "$(PROMPTS)" \
-		$(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
+bench-local-tier: setup ## Measure the local tier in 3 minutes (PROMPTS=file QUERY_LOG=file JSON=file)
+	@$(BIN)/python -m benchmarks.local_tier $(if $(PROMPTS),--prompts "$(PROMPTS)") \
+		$(if $(QUERY_LOG),--query-log "$(QUERY_LOG)") $(BENCH_OPTIONS)
 
-bench-cold-start: setup ## Start the API cold as it is deployed, against a plain sam build and the limit
-	@$(BIN)/python -m benchmarks.cold_start
+bench-cold-start: setup ## Measure a cold start of the API in 1 minute (JSON=file)
+	@$(BIN)/python -m benchmarks.cold_start $(BENCH_OPTIONS)
 
-bench-intake: setup ## Take in prompt files, against the obvious way and the limits
-	@$(BIN)/python -m benchmarks.intake
+bench-intake: setup ## Measure the intake of prompt files in 2 minutes (JSON=file)
+	@$(BIN)/python -m benchmarks.intake $(BENCH_OPTIONS)
 
-bench-intake-gib: setup ## Take in 1 GiB in the CPU time and memory of a 512 MB Lambda (minutes)
-	@$(BIN)/python -m benchmarks.intake --gib --out bench-results/intake-gib.json
+bench-intake-gib: setup ## Take in 1 GiB within the memory of a 512 MB Lambda in 10 minutes (JSON=file)
+	@$(BIN)/python -m benchmarks.intake --gib $(BENCH_OPTIONS)
 
-bench-routing: setup ## Route a query log at the quota's speed, against the obvious ways (ROWS=n DISTINCT=n LOCAL_TIER=on)
-	@$(BIN)/python -m benchmarks.routing --rows $(ROWS) --distinct $(DISTINCT) \
-		--local-tier $(LOCAL_TIER)
+bench-routing: setup ## Route a query log in 2 minutes; ROWS=1000000 DISTINCT=20000 takes 8 (JSON=file)
+	@$(BIN)/python -m benchmarks.routing $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(DISTINCT),--distinct $(DISTINCT)) $(BENCH_OPTIONS)
 
 mistakes: setup ## Show each planted misconfiguration and the check that finds it
 	@$(BIN)/python -m pytest tests/unit/test_template.py -k planted_mistake_is_found -v --no-header \
 		| sed -n 's/.*is_found\[\([^-]*\)-\([^-]*\)-\(.*\)\] PASSED.*/\2: found by \1 ("\3")/p; /^FAILED\|^=.* in /p'
+
+mutants: setup build/mutants/.complete ## Change 150 operators of the layer, one at a time, and count those that tests find (minutes)
+	@nice -n 10 build/mutants/bin/python tests/mutants.py
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -98,24 +121,22 @@ deploy: ## Deploy what `make build` built, asking before it changes anything (ST
 	@test -f .aws-sam/build/template.yaml || { echo "nothing is built: make build" >&2; exit 1; }
 	SAM_CLI_TELEMETRY=0 $(SAM) deploy --guided --config-env $(STAGE:dev=default)
 
-build/%/.complete: .ci/requirements-%.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it or set PYTHON=" >&2; exit 1; }
-	@echo "setting up build/$*: about a minute, once"
-	@rm -rf build/$* && "$(PYTHON)" -m venv build/$*
-	@build/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
+	@rm -f build/$*/.python
+	@.ci/venv build/$* $(BIN)/python
+	@.ci/install build/$* --require-hashes -r $<
 	@touch $@
 
-lock: ## Pin and hash all dependencies again (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q layers/shared/requirements.in -o layers/shared/requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q requirements-dev.in -o requirements-dev.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q .ci/requirements-sam.in -o .ci/requirements-sam.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-config -q .ci/requirements-checkov.in -o .ci/requirements-checkov.txt
+lock: $(VENV)/.run-complete ## Compile the pinned and hashed requirements from the .in files
+	@.ci/install $(VENV) --require-hashes -r .ci/requirements-uv.txt
+	@for lock in $(LOCKS); do \
+		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+			--no-emit-index-url --no-header --no-config $$lock.in -o $$lock.txt; done
 
-clean: ## Remove what the other commands made
-	rm -rf notebooks/figures $(VENV) build .aws-sam demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove what the other commands made, with their caches
+	rm -rf $(VENV) build .aws-sam demo-output bench-results notebooks/figures
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/search-router" "$$HOME/Library/Caches/search-router"
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 ci: lint test ## What CI runs

@@ -1,8 +1,8 @@
-"""The AWS that a benchmark's functions meet: ministack and the Bedrock double, each a process.
+"""Starts the services that a benchmark's functions call: ministack and the Bedrock fake.
 
-S3, DynamoDB, SQS and EventBridge are ministack's, in memory, over loopback HTTP: the functions'
-adapters do all their real work, only the network is short. Lambda and its poller are played by the
-benchmark itself (`lambda_process`), because the processes' own time is what is measured.
+ministack serves S3, DynamoDB, SQS and EventBridge from memory over loopback HTTP, so the functions'
+adapters do all their work. The benchmark runs the functions itself (`lambda_process`), because it
+measures their processes.
 """
 
 import contextlib
@@ -20,25 +20,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.lambda_process import PROJECT
 from local_stack.connection import answers
-from local_stack.environment import CALLER, scrub
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
-from local_stack.processes import ChildProcess, LocalStackError, own_folder
+from local_stack.processes import CALLER, ChildProcess, LocalStackError, own_folder, scrub
 from local_stack.template import SamTemplate
 from router_cli import synthesis
-from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.adapters.dynamodb_items import document_item
-from search_router.domain import naming
-from search_router.domain.intake.prompt_reader import PromptReader
-from search_router.domain.intake.prompts import PromptRecord
-from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.local_tier.artifact import pack, version_of
-from search_router.domain.local_tier.training import train
 from search_router.domain.serving.champions import Champion, ServingModel
-from search_router.domain.streams import split_lines
 
-PROJECT = Path(__file__).resolve().parent.parent
 UPLOADS, DATA, STATE, CACHE = "uploads", "data", "state", "cache"
 TRAINING_KEY, TRAINING_ROWS = "runs/run-benchmark/training.jsonl", 3_000
 _READY_SECONDS = 30.0
@@ -47,7 +38,7 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What the account allows, and what the deployed template makes of it."""
+    """An account's quota, with the share and the concurrency of the template."""
 
     requests_per_minute: int
     batch_share: float
@@ -55,7 +46,7 @@ class Quota:
 
     @classmethod
     def deployed(cls, requests_per_minute: int) -> "Quota":
-        """Return the template's own share and concurrency under this limit."""
+        """Return the template's defaults with this quota."""
         parameters = SamTemplate.load(PROJECT / "template.yaml").parameters
         return cls(
             requests_per_minute,
@@ -65,7 +56,7 @@ class Quota:
 
     @property
     def batch_per_second(self) -> float:
-        """Requests that query logs may start in a second, all workers together."""
+        """Return the requests per second that all routing workers may start together."""
         return self.requests_per_minute * self.batch_share / 60
 
 
@@ -81,21 +72,21 @@ class Cloud:
 
     @property
     def clients(self) -> LoopbackClients:
-        """Clients for the benchmark's own use."""
+        """Return clients for the benchmark's own use."""
         bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
         return LoopbackClients(self.endpoint, bedrock)
 
     def model_calls(self) -> dict[str, int]:
-        """Return how many Converse requests the double has answered, by HTTP status."""
+        """Return how many Converse requests the fake has answered, by HTTP status."""
         address = urlsplit(self.bedrock_endpoint)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", "/_double/health")
+            connection.request("GET", "/_fake/health")
             calls = json.loads(connection.getresponse().read())["calls"]
         by_name = {name.partition(" ")[2]: n for name, n in calls.items() if "Converse" in name}
         return {"200": 0, "429": 0, **by_name}
 
-    def environment(self, **changes: str) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the whole environment of a function's process."""
         return (
             scrub(os.environ, home=self.folder)
@@ -107,36 +98,11 @@ class Cloud:
                 "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": self.bedrock_endpoint,
                 "POWERTOOLS_TRACE_DISABLED": "true",
             }
-            | changes
         )
-
-    def train_local_tier(self) -> None:
-        """Let a champion serve whose local tier was trained on what its model was distilled from.
-
-        It is the same model in a version of its own, so that nothing is in its cache.
-        """
-        rows = synthesis.training_records(0, TRAINING_ROWS)
-        reader = PromptReader(synthesis.DEFAULT_MODALITIES)
-        records = map(reader.read, split_lines([jsonl(rows)], MAX_RECORD_BYTES))
-        examples = [
-            (record.query, record.weights)
-            for record in records
-            if isinstance(record, PromptRecord) and record.weights is not None
-        ]
-        max_error = float(self.environment()["LOCAL_TIER_MAX_ERROR"])
-        artifact = pack(train(examples, synthesis.DEFAULT_MODALITIES, max_error))
-        version = version_of(artifact)
-        s3, dynamodb = self.clients.client("s3"), self.clients.client("dynamodb")
-        s3.put_object(Bucket=DATA, Key=naming.local_model_key(version), Body=artifact)
-        champion = DynamoChampionRepository(dynamodb, STATE).current()
-        if champion is None:
-            raise RuntimeError("no model serves")
-        serving = champion.serving.model_copy(update={"local_model": version})
-        _install(dynamodb, champion.model_copy(update={"version": 2, "serving": serving}))
 
 
 def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
-    """Return what the template tells its functions, with this benchmark's names and quota."""
+    """Return the functions' environment from the template, with these resources."""
     parameters = SamTemplate.load(PROJECT / "template.yaml").parameters
     defaults = {
         re.sub(r"(?<!^)(?=[A-Z])|(?<=[a-z])(?=[0-9])", "_", name).upper(): str(parameter["Default"])
@@ -170,15 +136,15 @@ def jsonl(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 @contextlib.contextmanager
 def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
-    """Start the services, make the stack's resources, and let a distilled model serve."""
+    """Start the services, create the resources and promote a distilled model."""
     with own_folder() as folder, contextlib.ExitStack() as cleanup:
         emulator, endpoint = _emulator(folder)
         cleanup.callback(emulator.stop)
-        double = ChildProcess(
-            "bedrock-double",
+        fake = ChildProcess(
+            "bedrock-fake",
             [
-                *(sys.executable, "-m", "local_stack.bedrock_double"),
-                *("--s3-endpoint", endpoint, "--events-endpoint", endpoint),
+                *(sys.executable, "-m", "local_stack.bedrock_fake"),
+                *("--aws-endpoint", endpoint),
                 *("--requests-per-minute", str(quota.requests_per_minute)),
                 *("--mean-latency-ms", str(mean_latency_ms)),
                 *("--job-seconds", "0", "--deployment-seconds", "0"),
@@ -187,8 +153,8 @@ def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
             env=scrub(os.environ, home=folder) | CALLER,
             cwd=PROJECT,
         )
-        cleanup.callback(double.stop)
-        port = double.first_line(timeout_seconds=_READY_SECONDS)["port"]
+        cleanup.callback(fake.stop)
+        port = fake.first_line(timeout_seconds=_READY_SECONDS)["port"]
         _wait_for(emulator, endpoint)
         queue_url = _make_resources(LoopbackClients(endpoint))
         cloud = Cloud(folder, endpoint, f"http://127.0.0.1:{port}", queue_url, quota)
@@ -242,7 +208,7 @@ def _make_resources(clients: LoopbackClients) -> str:
 
 
 def _install_champion(cloud: Cloud) -> None:
-    """Distil a model with the double and store it as the pointer and as version 1."""
+    """Distil a model with the fake and store it as champion version 1."""
     parameters = SamTemplate.load(PROJECT / "template.yaml").parameters
     modalities = synthesis.DEFAULT_MODALITIES
     serving = ServingModel(
@@ -256,10 +222,7 @@ def _install_champion(cloud: Cloud) -> None:
     champion = Champion(
         version=1, run_id="run-000000000000", serving=serving, promoted_at=datetime.now(UTC)
     )
-    _install(cloud.clients.client("dynamodb"), champion)
-
-
-def _install(dynamodb: Any, champion: Champion) -> None:
+    dynamodb = cloud.clients.client("dynamodb")
     pointer = {"version": champion.version}
     for sk, attributes in (("CURRENT", pointer), (f"V#{champion.version:08d}", {})):
         item = document_item("CHAMPION", sk, champion, **attributes)
@@ -267,7 +230,7 @@ def _install(dynamodb: Any, champion: Champion) -> None:
 
 
 def _trained_system_prompt() -> str:
-    """Return the prompt that the training records carry: asked otherwise, a model drifts."""
+    """Return the system prompt of the training records: the model was trained with it."""
     prompt: str = next(synthesis.training_records(0, 1))["system"][0]["text"]
     return prompt
 

@@ -1,8 +1,7 @@
-"""What a cold start of the API costs: from nothing to the first answer, in CPU time.
+"""Benchmark a cold start of the API, in CPU time until its first answer: `make bench-cold-start`.
 
-`python -m benchmarks.cold_start` unpacks the layer and the API's function as they are deployed and
-starts fresh processes on them, in turns: as `make build` leaves the layer, as `sam build` leaves
-it, and the libraries alone, below which nothing of ours can be. Lambda's own part (fetching,
+New processes start in turn from the unpacked layer: as `make build` leaves it, as `sam build`
+leaves it, and with the libraries only, which is the lower limit. What Lambda adds (download,
 unpacking, its runtime) is in none of them.
 """
 
@@ -14,25 +13,27 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cloud import PROJECT, Quota, function_settings
-from benchmarks.figures import Goal, Row, conclude
-from local_stack.environment import CALLER
+from benchmarks.cloud import Quota, function_settings
+from benchmarks.figures import Goal, Row, conclude, options
+from benchmarks.lambda_process import PROJECT
+from benchmarks.timing import interleaved, ratio
 from local_stack.packaging import build_layer, user_cache_folder
+from local_stack.processes import CALLER
 from router_cli import synthesis
 from search_router.adapters.dynamodb_items import document_item
 from search_router.domain.serving.champions import Champion
 from search_router.domain.weights import default_system_prompt
 
 STARTS = 11
-OUT = Path("bench-results/cold-start.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to start: whose modules, and the folders they are imported from."""
+    """What to import, and from which layer."""
 
     name: str
     modules: str
@@ -49,12 +50,12 @@ class Start:
 
     @property
     def milliseconds(self) -> float:
-        """CPU milliseconds until the first answer."""
+        """Return the CPU milliseconds until the first answer."""
         return 1_000 * (self.imports + self.answer)
 
 
 def unpacked(folder: Path) -> Iterator[Way]:
-    """Make both layers, and yield the ways in the table's order."""
+    """Build both layers and yield the ways in the table's order."""
     cache = user_cache_folder(os.environ)
     built = build_layer(PROJECT / "layers/shared", snapshot=folder / "sources", cache=cache)
     plain, compiled = folder / "plain", folder / "compiled"
@@ -64,13 +65,13 @@ def unpacked(folder: Path) -> Iterator[Way]:
     shutil.copytree(plain, compiled)
     precompile = [str(PROJECT / ".ci/precompile"), sys.executable, str(compiled)]
     subprocess.run(precompile, check=True)  # noqa: S603 - our own script
-    yield Way("ours, as make build leaves it", "functions", compiled)
-    yield Way("as sam build leaves it", "functions", plain)
-    yield Way("the limit: the libraries alone", "libraries", compiled)
+    yield Way("layer of make build", "functions", compiled)
+    yield Way("layer of sam build", "functions", plain)
+    yield Way("limit: libraries only", "libraries", compiled)
 
 
 def started(way: Way, given: bytes) -> Start:
-    """Start one process cold and let it answer."""
+    """Start one process and return the figures of its first answer."""
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-S", PROJECT / "benchmarks/first_answer.py", way.modules],
         input=given,
@@ -83,7 +84,7 @@ def started(way: Way, given: bytes) -> Start:
 
 
 def environment(layer: Path) -> dict[str, str]:
-    """Return what Lambda would set; a layer cannot be written to, so no bytecode is kept."""
+    """Return Lambda's environment; its layers are read-only, so Python writes no bytecode."""
     folders = (layer, PROJECT / "functions/route_api")
     return {
         **CALLER,
@@ -97,7 +98,7 @@ def environment(layer: Path) -> dict[str, str]:
 
 
 def event_and_replies() -> bytes:
-    """Return the golden request and what AWS answers: a champion, no cached answer, an answer."""
+    """Return the example request and AWS's replies: a champion, a cache miss, a model's answer."""
     modalities = synthesis.DEFAULT_MODALITIES
     weights = (0.4, 0.3, 0.2, 0.1)
     champion = Champion.model_validate(
@@ -132,35 +133,40 @@ def event_and_replies() -> bytes:
 
 
 def row_of(way: Way, starts: Sequence[Start]) -> Row:
-    """Show the quickest start, which the neighbours of this machine disturbed least."""
+    """Return the figures of the start with the least CPU time."""
     best = min(starts, key=lambda start: start.milliseconds)
     return {
         "what": way.name,
-        "import ms": round(1_000 * best.imports),
-        "first answer ms": round(1_000 * best.answer),
-        "both ms": round(best.milliseconds),
+        "import CPU ms": round(1_000 * best.imports),
+        "answer CPU ms": round(1_000 * best.answer),
+        "total CPU ms": round(best.milliseconds),
         "peak MiB": round(best.peak_kib / 1_024),
         "layer MB": round(sum(f.stat().st_size for f in way.layer.rglob("*.*")) / 1e6, 1),
     }
 
 
-def main() -> int:
-    """Run the benchmark."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    options_given = options("cold_start", __doc__).parse_args(arguments)
     given = event_and_replies()
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
         ways = list(unpacked(Path(folder)))
         starts: dict[str, list[Start]] = {way.name: [] for way in ways}
-        for _ in range(STARTS):
-            for way in ways:
-                starts[way.name].append(started(way, given))
+
+        def start(way: Way) -> float:
+            starts[way.name].append(started(way, given))
+            return starts[way.name][-1].milliseconds
+
+        times = interleaved({way.name: partial(start, way) for way in ways}, STARTS)
         rows = [row_of(way, starts[way.name]) for way in ways]
-    ours, plain, limit = (float(str(row["both ms"])) for row in rows)
+    ours, plain, limit = times.values()
     goals = [
-        Goal("beside the layer as sam build leaves it", ours / plain, 0.5, "of its CPU"),
-        Goal("beside the libraries alone", ours / limit, 1.5, "of their CPU"),
+        Goal("layer of make build / of sam build", ratio(ours, plain), 0.5, "times"),
+        Goal("layer of make build / libraries only", ratio(ours, limit), 1.5, "times"),
     ]
-    return conclude("cold start of the API, CPU until the first answer", rows, goals, OUT)
+    title = "cold start of the API, CPU until the first answer"
+    return conclude(title, rows, goals, options_given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,12 +1,12 @@
-"""What every benchmark ends with: one table, one JSON file, and an exit code that tells the truth.
+"""The end of every benchmark: tables, goals, a JSON file and the exit code.
 
-A benchmark measures ours, the obvious way and the limit in one run. A goal that is missed stays in
-the table with its figure, and the exit code is 1.
+Goals are ratios of figures from the same run, sizes or counts. No time is judged by itself, so a
+slow machine does not miss a goal. A missed goal stays in the table, and the exit code is 1.
 """
 
+import argparse
 import json
 import platform
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 100
 Row = Mapping[str, str | float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure and the bound it must keep; at most by default, at least otherwise."""
+    """A figure and its bound: at most by default, at least otherwise."""
 
     name: str
     figure: float
@@ -29,31 +30,42 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Tell whether the figure keeps the bound."""
+        """Return whether the figure keeps the bound; NaN never does."""
         return self.figure >= self.bound if self.at_least else self.figure <= self.bound
 
 
-def conclude(title: str, rows: Sequence[Row], goals: Sequence[Goal], out: Path) -> int:
-    """Print the table and the goals, write both as JSON, and return the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    for table in _tables(title, rows, console.width):
+def options(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the same figures as JSON")
+    return parser
+
+
+def conclude(title: str, rows: Sequence[Row], goals: Sequence[Goal], out: Path | None) -> int:
+    """Print the tables, write the JSON file if one is named, and return the exit code."""
+    console = Console(width=WIDTH)
+    for table in [*_tables(title, rows), _goals(goals)]:
         console.print(table)
-    console.print(_goals(goals))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    record = {
-        "title": title,
-        "machine": {"python": platform.python_version(), "system": platform.platform()},
-        "rows": [dict(row) for row in rows],
-        "goals": [{**asdict(goal), "met": goal.met} for goal in goals],
-    }
-    out.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if out is not None:
+        record = {
+            "title": title,
+            "machine": {"python": platform.python_version(), "system": platform.platform()},
+            "rows": [dict(row) for row in rows],
+            "goals": [{**asdict(goal), "met": goal.met} for goal in goals],
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0 if all(goal.met for goal in goals) else 1
 
 
-def _tables(title: str, rows: Sequence[Row], width: int) -> Iterator[Table]:
-    """Part what is too wide for the console: every table begins with the first column."""
+def _tables(title: str, rows: Sequence[Row]) -> Iterator[Table]:
+    """Split columns over tables of at most `WIDTH`; each repeats the first column."""
     first, *others = dict.fromkeys(name for row in rows for name in row)
-    for names in _parted(rows, first, others, width):
+    for names in _split(rows, first, others):
         table = Table(title=title)
         for index, name in enumerate([first, *names]):
             table.add_column(name, justify="right" if index else "left")
@@ -63,13 +75,12 @@ def _tables(title: str, rows: Sequence[Row], width: int) -> Iterator[Table]:
         yield table
 
 
-def _parted(rows: Sequence[Row], first: str, others: Sequence[str], width: int) -> list[list[str]]:
-    """Deal the columns out, in order; the first one's width is that of the rows in the part."""
+def _split(rows: Sequence[Row], first: str, others: Sequence[str]) -> list[list[str]]:
     parts: list[list[str]] = [[]]
     for name in others:
         candidate = [*parts[-1], name]
         shown = [row for row in rows if any(column in row for column in candidate)]
-        if parts[-1] and _width(shown, [first, *candidate]) > width:
+        if parts[-1] and _width(shown, [first, *candidate]) > WIDTH:
             parts.append([name])
         else:
             parts[-1] = candidate
@@ -77,7 +88,7 @@ def _parted(rows: Sequence[Row], first: str, others: Sequence[str], width: int) 
 
 
 def _width(rows: Sequence[Row], names: Sequence[str]) -> int:
-    """Return the width of a table of these columns: each has a border and two spaces."""
+    """Return a table's width: each column has a border and two spaces."""
     cells = [[name, *(_text(row.get(name)) for row in rows)] for name in names]
     return 1 + sum(3 + max(map(len, column)) for column in cells)
 
@@ -99,5 +110,5 @@ def _text(value: str | float | None) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
+        return f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else value

@@ -1,9 +1,8 @@
-"""One cold start of the API: import the function, answer one query, tell the CPU of each.
+"""Runs one cold start of the API: imports the function, answers one query, reports the CPU time.
 
-Run by path, `python -S first_answer.py functions|libraries`, with the unpacked layer and the
-function in PYTHONPATH, so that only what is deployed is there; the event and AWS's replies come by
-stdin. AWS answers inside the process: no network, no emulator. `libraries` makes only what such a
-function cannot do without, by no line of ours.
+It is run by path, `python -S first_answer.py functions|libraries`, with the unpacked layer and the
+function in PYTHONPATH, so that only deployed modules can be imported. Event and AWS's replies come
+from stdin; the replies are given inside the process. `libraries` imports no module of the project.
 """
 
 import importlib
@@ -19,7 +18,7 @@ Answer = Callable[[], object]
 
 
 def libraries(_: dict[str, Any]) -> Answer:
-    """Import what an answer rests on; the first one makes its two clients."""
+    """Import the libraries that an answer needs; the first answer makes two clients."""
     import botocore.session
     from aws_lambda_powertools import Logger, Metrics, Tracer
     from aws_lambda_powertools.event_handler import LambdaFunctionUrlResolver
@@ -39,7 +38,7 @@ def libraries(_: dict[str, Any]) -> Answer:
 
 
 def functions(event: dict[str, Any]) -> Answer:
-    """Import the function; the first answer is its handler's."""
+    """Import the function; an answer is one call of its handler."""
     handler: Any = importlib.import_module("app").lambda_handler
 
     def answer() -> None:
@@ -64,7 +63,7 @@ class _Body(io.BytesIO):
 
 
 def answer_at_once(replies: dict[str, Any]) -> None:
-    """Stand in for botocore's transport; Bedrock's requests are those without a target."""
+    """Replace botocore's transport; Bedrock's requests are those without a target."""
     from botocore.awsrequest import AWSResponse
     from botocore.compat import HTTPHeaders
     from botocore.httpsession import URLLib3Session
@@ -82,7 +81,7 @@ def answer_at_once(replies: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Start cold once."""
+    """Run one cold start."""
     given = json.load(sys.stdin)
     begin = time.process_time()
     first_answer = {"functions": functions, "libraries": libraries}[sys.argv[1]](given["event"])

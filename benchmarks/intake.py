@@ -1,12 +1,13 @@
-"""How fast and in what memory prompt files are taken in: ours, the obvious way, and the limits.
+"""Benchmark the intake of prompt files: `make bench-intake`, `make bench-intake-gib`.
 
-Every way reads the same file in a process of its own, so that its peak memory and CPU time are its
-own. The files are made by `generate`, with labels and reasoning.
+Every way reads the same generated file, with labels and reasoning, in a process of its own:
 
-    ours            both passes, and training set, holdout and rejected lines written to disk
-    obvious         a line loop: json.loads, a pydantic model, a set of seen queries, write
-    json.loads      the limit of whoever parses each line and does nothing else
-    reading         the limit of whoever reads the bytes in chunks
+    intake          both passes; training set, holdout and rejected lines written to disk
+    pydantic loop   json.loads, a pydantic model, a set of seen queries, a line written per record
+    json.loads      each line parsed and dropped
+
+`--gib` takes in 1 GiB within the memory of a 512 MB Lambda, beside json.loads of the same file.
+`--plant` doubles the CPU time of the intake: the exit code becomes 1.
 """
 
 import argparse
@@ -16,57 +17,169 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
-from benchmarks.figures import Goal, Row, conclude
-from benchmarks.intake_files import (
-    MEBIBYTE,
-    labelled_lines,
-    odd_lines,
-    with_a_long_line,
-    write_file,
-)
-from benchmarks.intake_ways import WAYS
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-GIBIBYTE = 1024**3
-ROWS = 15_000
-LARGE_BYTES = 256 * MEBIBYTE
-LAMBDA_CPU_SECONDS = 260  # what 512 MB, 0.29 of a vCPU, have in 15 minutes
-LAMBDA_BYTES = 512 * MEBIBYTE
+from benchmarks.figures import Goal, Row, conclude, options
+from benchmarks.timing import current_usage, doubled, interleaved, ratio, slope
+from router_cli import synthesis
+from router_cli.prompt_files import prompt_file
+from search_router.domain.intake.prompt_files import select, survey
+from search_router.domain.intake.prompts import rejected_line
+from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+
+MIB = 1024**2
+LAMBDA_BYTES = 512 * MIB
+LAMBDA_CPU_SECONDS = 260  # 15 minutes at 0.29 vCPU, the share of 512 MB
+SIZES = (3_750, 7_500, 15_000, 30_000)  # records
+_USUAL = 15_000
+_ROUNDS = 5
+_LARGE_BYTES, _GIB_BYTES, _LONG_LINE_BYTES = 256 * MIB, 1024 * MIB - 16_000, 64 * MIB
+_SEED = 11
+_ENDLESS = 10**9
+
+Counts = dict[str, int]
+Figures = dict[str, float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Block(_Strict):
+    text: str
+
+
+class _Message(_Strict):
+    role: str
+    content: list[_Block]
+
+
+class _Record(_Strict):
+    schema_version: str = Field(alias="schemaVersion")
+    system: list[_Block]
+    messages: list[_Message]
+
+
+class _Label(BaseModel):
+    visual: float
+    audio: float
+    transcription: float
+    metadata: float
+
+
+def intake(file: Path, out: Path) -> Counts:
+    """Take the file in as `shard_prompts` does, with a folder instead of S3."""
+    files = [prompt_file(file)]
+    builder = IntakeBuilder(IntakeRules(synthesis.DEFAULT_MODALITIES, 0.1))
+    with (out / "rejected.jsonl").open("wb") as rejected:
+        rejected.writelines(rejected_line(f.name, line) for f, line in survey(files, builder))
+    selection, rows = select(files, builder)
+    (out / "training.jsonl").write_bytes(b"".join(rows.training))
+    (out / "holdout.jsonl").write_bytes(b"".join(rows.holdout))
+    for number, shard in enumerate(rows.shards()):
+        (out / f"shard-{number:05d}.jsonl").write_bytes(shard)
+    return {"rows": selection.counts.rows_in, "rejected": selection.counts.rejected}
+
+
+def pydantic_loop(file: Path, out: Path) -> Counts:
+    """Validate and deduplicate line by line; it checks far less."""
+    rows = rejected = 0
+    seen: set[str] = set()
+    with file.open(encoding="utf-8") as lines, (out / "training.jsonl").open("w") as training:
+        for line in lines:
+            rows += 1
+            try:
+                record = _Record.model_validate(json.loads(line))
+                _Label.model_validate(json.loads(record.messages[1].content[0].text))
+            except (ValueError, ValidationError):
+                rejected += 1
+                continue
+            query = " ".join(record.messages[0].content[0].text.lower().split())
+            if query not in seen:
+                seen.add(query)
+                training.write(record.model_dump_json(by_alias=True) + "\n")
+    return {"rows": rows, "rejected": rejected}
+
+
+def json_loads(file: Path, _: Path) -> Counts:
+    """Parse each line and drop it."""
+    rows = rejected = 0
+    with file.open("rb") as lines:
+        for line in lines:
+            rows += 1
+            try:
+                json.loads(line)
+            except ValueError:
+                rejected += 1
+    return {"rows": rows, "rejected": rejected}
+
+
+WAYS: Mapping[str, Callable[[Path, Path], Counts]] = {
+    "intake": intake,
+    "pydantic loop": pydantic_loop,
+    "json.loads": json_loads,
+    "planted": doubled(intake),
+}
+
+
+def labelled_lines() -> Iterator[bytes]:
+    """Yield labelled records with reasoning, without end."""
+    for record in synthesis.training_records(_SEED, _ENDLESS, with_reasoning=True):
+        yield json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+
+def odd_lines() -> Iterator[bytes]:
+    """Yield short forms that need the slow parser, without end; queries and labels differ."""
+    padding = "x" * 240  # 3,000,000 such lines, the most that are allowed, are 1 GiB
+    for number in range(_ENDLESS):
+        share = (100_000 + number % 800_000) / 1_000_000
+        weights = f'"audio": {share}, "visual": {1 - share:.6f}, "transcription": 0, "metadata": 0'
+        query = f"{number} \\ud83d\\ude00 {padding}"
+        yield f'{{"reference": {{{weights}}}, "query": "{query}"}}\n'.encode()
+
+
+def write_file(path: Path, lines: Iterable[bytes], size: int) -> Path:
+    """Write lines until a file has about this size in bytes."""
+    written = 0
+    with path.open("wb") as file:
+        for line in lines:
+            file.write(line)
+            written += len(line)
+            if written >= size:
+                break
+    return path
+
+
+def write_long_line(path: Path) -> Path:
+    """Write 1,000 good lines, one line of 64 MiB, and 1,000 more."""
+    good = list(islice(labelled_lines(), 2_000))
+    with path.open("wb") as file:
+        file.writelines(good[:1_000])
+        file.write(b'{"query": "' + b"x" * _LONG_LINE_BYTES + b'"}\n')
+        file.writelines(good[1_000:])
+    return path
 
 
 def run_way(name: str, file: Path, out: Path) -> None:
-    """Go one way in this process and print what it took; called in a process of its own."""
-    started = time.perf_counter()
-    before = time.process_time()
+    """Run one way in this process and print its figures as JSON."""
+    started = time.process_time()
     counts = WAYS[name](file, out)
-    work = time.process_time() - before
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    figures = {
-        **counts,
-        "work_s": work,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "wall_s": time.perf_counter() - started,
-        "peak_mib": _peak_mib(),
-    }
-    sys.stdout.write(json.dumps(figures))
+    work = time.process_time() - started
+    usage = current_usage()
+    figures = {"work": work, "cpu": usage.cpu_seconds, "peak_mib": usage.peak_bytes / MIB}
+    sys.stdout.write(json.dumps({**counts, **figures}))
 
 
-def _peak_mib() -> float:
-    """Return the peak memory of this program; `ru_maxrss` would begin with its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE  # bytes where no /proc is
-
-
-def measured(name: str, file: Path, *, limited: bool = False) -> dict[str, float]:
-    """Go one way in a process of its own, in the limits of a 512 MB Lambda if asked for."""
+def measured(name: str, file: Path, *, limited: bool = False) -> Figures:
+    """Run one way in a new process, within the memory of a 512 MB Lambda if `limited`."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "benchmarks.intake", "--way", name, str(file), out]
-        done = subprocess.run(  # noqa: S603 - ourselves
+        done = subprocess.run(  # noqa: S603 - our own module
             command,
             capture_output=True,
             text=True,
@@ -74,102 +187,146 @@ def measured(name: str, file: Path, *, limited: bool = False) -> dict[str, float
             preexec_fn=_limit if limited else None,
         )
     if done.returncode:
-        sys.stderr.write(done.stderr[-2_000:])
-        raise SystemExit(f"{name} on {file.name} ended with {done.returncode}")
-    found: dict[str, float] = json.loads(done.stdout)
+        raise RuntimeError(f"{name} failed on {file.name}: {done.stderr[-2_000:]}")
+    found: Figures = json.loads(done.stdout)
     return found
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (LAMBDA_CPU_SECONDS, LAMBDA_CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (LAMBDA_BYTES, LAMBDA_BYTES))
 
 
-def validate_seconds(file: Path) -> float:
-    """Run the verb from the shell and return the CPU time of the whole process, in seconds."""
+def command_seconds(*command: str) -> float:
+    """Return the CPU seconds of a Python command, from its start to its end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "router_cli", "validate", "--json", str(file)]
-    subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - ourselves
+    subprocess.run([sys.executable, *command], capture_output=True, check=True)  # noqa: S603
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def row_of(file: Path, label: str, way: str, found: Mapping[str, float]) -> Row:
-    """Return one row of the table."""
-    size = file.stat().st_size / MEBIBYTE
+def row_of(file: str, way: str, size: int, rounds: Sequence[Figures]) -> Row:
+    """Return one row of the table: median CPU time and the largest peak of memory."""
+    work = median(found["work"] for found in rounds)
     return {
-        "file": label,
+        "file": file,
         "way": way,
-        "rows": int(found["rows"]),
-        "rejected": int(found["rejected"]),
-        "CPU s": round(found["work_s"], 3),
-        "MiB/s of CPU": round(size / max(found["work_s"], 1e-9), 1),
-        "wall s": round(found["wall_s"], 3),
-        "peak MiB": round(found["peak_mib"], 1),
+        "rows": int(rounds[0]["rows"]),
+        "rejected": int(rounds[0]["rejected"]),
+        "CPU s": work,
+        "MiB/CPU s": size / MIB / max(work, 1e-9),
+        "peak MiB": max(found["peak_mib"] for found in rounds),
     }
 
 
-def compare(folder: Path, out: Path) -> int:
-    """Measure every way on the three files."""
-    rows: list[Row] = []
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    small, large, long = folder / "rows.jsonl", folder / "large.jsonl", folder / "long.jsonl"
-    with small.open("wb") as file:
-        file.writelines(islice(labelled_lines(), ROWS))
-    write_file(large, labelled_lines(), LARGE_BYTES)
-    with_a_long_line(long)
-    for label, path in (("15,000 rows", small), ("256 MiB", large), ("64 MiB line", long)):
-        for way in WAYS:
-            found[label, way] = measured(way, path)
-            rows.append(row_of(path, label, way, found[label, way]))
-    shell = validate_seconds(small)
-    rows.append({"file": "15,000 rows", "way": "validate, from the shell", "CPU s": shell})
-    few, many, odd = (found[label, "ours"] for label in ("15,000 rows", "256 MiB", "64 MiB line"))
-    speed = large.stat().st_size / MEBIBYTE / many["work_s"]
-    goals = [
-        Goal("15,000 rows: work", few["work_s"], 1.0, "s of CPU"),
-        Goal("15,000 rows: validate", shell, 2.0, "s of CPU"),
-        Goal("15,000 rows: memory", few["peak_mib"], 128, "MiB"),
-        Goal("256 MiB: speed", speed, 25, "MiB/s of CPU", at_least=True),
-        Goal("256 MiB: memory", many["peak_mib"], 256, "MiB"),
-        Goal("64 MiB line: work", odd["work_s"], 2.0, "s of CPU"),
-        Goal("64 MiB line: good lines kept", odd["rows"] - odd["rejected"], 2_000, "", True),
-        Goal("64 MiB line: refused", odd["rejected"], 1, "", at_least=True),
+def measure(
+    files: Mapping[str, Path], cases: Sequence[tuple[str, str]], rounds: int
+) -> dict[tuple[str, str], list[Figures]]:
+    """Measure cases of (file, way) in turn; return their figures by round."""
+    found: dict[tuple[str, str], list[Figures]] = {case: [] for case in cases}
+    for _ in range(rounds):
+        for label, way in cases:
+            found[label, way].append(measured(way, files[label]))
+    return found
+
+
+def compare(folder: Path, out: Path | None, own: str) -> int:
+    """Measure the ways on 15,000 rows, and intake on other sizes and on one long line."""
+    names = {size: f"{size:,} rows" for size in SIZES}
+    files = {name: folder / f"{size}.jsonl" for size, name in names.items()}
+    for size, name in names.items():
+        files[name].write_bytes(b"".join(islice(labelled_lines(), size)))
+    files["256 MiB"] = write_file(folder / "large.jsonl", labelled_lines(), _LARGE_BYTES)
+    files["64 MiB line"] = write_long_line(folder / "long.jsonl")
+    usual, others = names[_USUAL], [names[size] for size in SIZES if size != _USUAL]
+    ways = (own, "pydantic loop", "json.loads")
+    cases = [*((usual, way) for way in ways), *((name, own) for name in others)]
+    found = measure(files, [*cases, ("64 MiB line", own), ("64 MiB line", "json.loads")], _ROUNDS)
+    found |= measure(files, [("256 MiB", own), ("256 MiB", "json.loads")], 1)
+    shell = interleaved(
+        {
+            "validate": lambda: command_seconds(
+                "-m", "router_cli", "validate", "--json", str(files[usual])
+            ),
+            "intake": lambda: command_seconds(
+                "-m", "benchmarks.intake", "--way", own, str(files[usual]), str(folder)
+            ),
+        },
+        3,
+    )
+    rows = [
+        row_of(label, way, files[label].stat().st_size, figures)
+        for (label, way), figures in found.items()
     ]
-    return conclude("Taking in prompt files", rows, goals, out)
+    rows += [
+        {"file": usual, "way": f"{way}, whole process", "CPU s": median(seconds)}
+        for way, seconds in shell.items()
+    ]
+    work = {case: [one["work"] for one in figures] for case, figures in found.items()}
+    peak = {case: max(one["peak_mib"] for one in figures) for case, figures in found.items()}
+    growth = slope({size: work[names[size], own] for size in SIZES})
+    long = found["64 MiB line", own][0]
+
+    def beside(label: str, way: str) -> float:
+        return ratio(work[label, own], work[label, way])
+
+    goals = [
+        Goal(f"{usual}: intake / pydantic loop", beside(usual, "pydantic loop"), 2.0, "times"),
+        Goal(f"{usual}: intake / json.loads", beside(usual, "json.loads"), 8.0, "times"),
+        Goal("256 MiB: intake / json.loads", beside("256 MiB", "json.loads"), 8.0, "times"),
+        Goal("64 MiB line: intake / json.loads", beside("64 MiB line", "json.loads"), 4.0, "times"),
+        Goal("growth of intake with rows (1: linear)", growth, 1.1, "exponent"),
+        Goal(
+            "validate / intake, whole processes",
+            *(ratio(shell["validate"], shell["intake"]), 1.75, "times"),
+        ),
+        Goal(f"{usual}: peak memory", peak[usual, own], 128, "MiB"),
+        Goal("256 MiB: peak memory", peak["256 MiB", own], 256, "MiB"),
+        Goal("64 MiB line: good rows kept", long["rows"] - long["rejected"], 2_000, "rows", True),
+        Goal("64 MiB line: rows rejected", long["rejected"], 1, "rows", True),
+    ]
+    return conclude("intake of prompt files", rows, goals, out)
 
 
-def worst_cases(folder: Path, out: Path) -> int:
-    """Take in 1 GiB within what a 512 MB Lambda has; a limit that is passed kills the process."""
+def take_in_gib(folder: Path, out: Path | None, own: str) -> int:
+    """Take in 1 GiB within a 512 MB Lambda's memory; CPU time is judged beside json.loads."""
     rows: list[Row] = []
     goals: list[Goal] = []
-    cases = (("1 GiB, usual", labelled_lines), ("1 GiB, odd", odd_lines))
-    for label, lines in cases:
-        path = folder / "gibibyte.jsonl"
-        write_file(path, lines(), GIBIBYTE - 16_000)
-        found = measured("ours", path, limited=True)
-        rows.append(row_of(path, label, "ours", found))
+    for label, lines, bound in (("usual", labelled_lines, 8.0), ("odd", odd_lines, 24.0)):
+        path = write_file(folder / "gib.jsonl", lines(), _GIB_BYTES)
+        found = {
+            own: measured(own, path, limited=True),
+            "json.loads": measured("json.loads", path),
+        }
+        rows += [
+            {
+                **row_of(f"1 GiB, {label}", way, _GIB_BYTES, [figures]),
+                "% of Lambda's CPU time": 100 * figures["cpu"] / LAMBDA_CPU_SECONDS,
+            }
+            for way, figures in found.items()
+        ]
+        times = found[own]["work"] / found["json.loads"]["work"]
         goals += [
-            Goal(f"{label}: CPU", found["cpu_s"], LAMBDA_CPU_SECONDS, "s"),
-            Goal(f"{label}: memory", found["peak_mib"], LAMBDA_BYTES / MEBIBYTE, "MiB"),
+            Goal(f"1 GiB, {label}: intake / json.loads", times, bound, "times"),
+            Goal(f"1 GiB, {label}: peak memory", found[own]["peak_mib"], 512, "MiB"),
         ]
         path.unlink()
-    return conclude("Worst cases in the limits of a 512 MB Lambda", rows, goals, out)
+    return conclude("intake of 1 GiB in a 512 MB Lambda's memory", rows, goals, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the comparison, or the worst cases."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--gib", action="store_true", help="the worst cases instead")
-    parser.add_argument("--out", type=Path, default=Path("bench-results/intake.json"))
+    """Run the comparison, or the 1 GiB files, and return the exit code."""
+    parser = options("intake", __doc__)
+    parser.add_argument("--gib", action="store_true", help="take in 1 GiB instead (minutes)")
+    parser.add_argument("--plant", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--way", nargs=3, metavar=("WAY", "FILE", "OUT"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.way:
         name, file, out = given.way
         run_way(name, Path(file), Path(out))
         return 0
+    own = "planted" if given.plant else "intake"
     with tempfile.TemporaryDirectory(prefix="bench-intake-") as folder:
-        return (worst_cases if given.gib else compare)(Path(folder), given.out)
+        return (take_in_gib if given.gib else compare)(Path(folder), given.json, own)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""One Lambda environment: a process that runs one function's handler, one event at a time.
+"""One Lambda environment: a child process that runs one function's handler, event by event.
 
-`python -m benchmarks.lambda_process FUNCTION` reads an event per line and answers with the
-handler's result and what the process has used so far: CPU seconds and peak memory.
-What the function logs goes to stderr.
+`python -m benchmarks.lambda_process FUNCTION` reads one event per line. It answers with the
+handler's result and the process's CPU seconds and peak memory. The function's log goes to stderr.
+`--plant` doubles the CPU time of each model call.
 """
 
+import argparse
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,35 +17,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-TIMEOUT_SECONDS = 900
+from botocore.client import BaseClient
 
+from benchmarks.timing import Usage, current_usage, doubled
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """CPU seconds of all threads, and the peak of resident memory, since the process began."""
-
-    cpu_seconds: float = 0.0
-    peak_bytes: int = 0
+PROJECT = Path(__file__).resolve().parent.parent
+_TIMEOUT_SECONDS = 900
 
 
 class LambdaProcess:
-    """A child process with a function inside; `invoke` runs it, `usage` tells what it took."""
+    """A child process that holds one function; `usage` is what it has used so far."""
 
-    def __init__(self, function: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, function: str, environment: Mapping[str, str], folder: Path, *options: str
+    ) -> None:
         self._function = function
         self._log = (folder / f"{function}-{time.monotonic_ns()}.log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", __spec__.name, function],
+            [sys.executable, "-m", __spec__.name, function, *options],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=PROJECT,
         )
         self.usage = Usage()
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """Return the handler's result; RuntimeError with the end of the log if it failed."""
+        """Return the handler's result; raise RuntimeError with the end of the log if it failed."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the process has no pipes")
         self._process.stdin.write(json.dumps(event).encode() + b"\n")
@@ -68,9 +67,42 @@ class LambdaProcess:
         self._log.close()
 
 
+def upload_event(bucket: str, key: str, version_id: str, size: int) -> dict[str, Any]:
+    """Return S3's event for an uploaded query log."""
+    event = _example("split_query_log")
+    event["detail"]["bucket"]["name"] = bucket
+    event["detail"]["object"].update({"key": key, "version-id": version_id, "size": size})
+    return event
+
+
+def complete_event(log_id: str) -> dict[str, Any]:
+    """Return the event that all parts of a log are written."""
+    event = _example("finish_query_log")
+    event["detail"]["log_id"] = log_id
+    return event
+
+
+def split_event(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the batch of one message that Lambda makes of a reply of SQS's ReceiveMessage."""
+    record: dict[str, Any] = _example("route_queries")["Records"][0]
+    receives = message["Attributes"]["ApproximateReceiveCount"]
+    changed = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": record["attributes"] | {"ApproximateReceiveCount": receives},
+    }
+    return {"Records": [record | changed]}
+
+
+def _example(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((PROJECT / "events" / f"{name}.json").read_bytes())
+    return event
+
+
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What handlers and Powertools look at in Lambda's context."""
+class _Context:
+    """The fields of Lambda's context that handlers and Powertools read."""
 
     function_name: str
     deadline: float
@@ -80,31 +112,22 @@ class Context:
 
     @property
     def invoked_function_arn(self) -> str:
-        """Return an ARN of the right form."""
         return f"arn:aws:lambda:us-east-1:000000000000:function:{self.function_name}"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return what is left of 15 minutes."""
         return int((self.deadline - time.monotonic()) * 1000)
 
 
-def current_usage() -> Usage:
-    """Return what this process has used so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return Usage(used.ru_utime + used.ru_stime, _peak_bytes(used.ru_maxrss))
+def plant_slow_model_calls() -> None:
+    """Make each Converse call of this process take twice its CPU time."""
+    client: Any = BaseClient
+    call = client._make_api_call  # noqa: SLF001 - every operation goes through it
+    slow_call = doubled(call)
 
+    def planted(self: Any, operation: str, parameters: Any) -> Any:
+        return (slow_call if operation == "Converse" else call)(self, operation, parameters)
 
-def _peak_bytes(maxrss: int) -> int:
-    """Return the peak of resident memory since this program began.
-
-    On Linux `ru_maxrss` starts with the size of the process that started this one; the kernel's
-    own status file does not.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return maxrss  # macOS, in bytes
-    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) * 1024
+    client._make_api_call = planted  # noqa: SLF001
 
 
 def serve(function: str) -> None:
@@ -113,7 +136,7 @@ def serve(function: str) -> None:
     os.dup2(2, 1)  # what the function prints is its log
     handler = importlib.import_module(f"functions.{function}.app").lambda_handler
     for line in sys.stdin:
-        context = Context(function, time.monotonic() + TIMEOUT_SECONDS)
+        context = _Context(function, time.monotonic() + _TIMEOUT_SECONDS)
         try:
             result = handler(json.loads(line), context)
             reply = {"result": result, "usage": asdict(current_usage())}
@@ -123,5 +146,16 @@ def serve(function: str) -> None:
         answers.flush()
 
 
+def main() -> None:
+    """Apply the options and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("function", help="the folder's name in functions/")
+    parser.add_argument("--plant", action="store_true", help="double the CPU time of model calls")
+    given = parser.parse_args()
+    if given.plant:
+        plant_slow_model_calls()
+    serve(given.function)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    main()

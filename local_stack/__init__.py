@@ -1,1 +1,1 @@
-"""The whole template.yaml on one machine, without docker, account or credentials."""
+"""Runs template.yaml on one machine, without Docker, account or credentials."""

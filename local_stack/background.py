@@ -1,4 +1,7 @@
-"""A local stack in a process of its own: `search-router local up` and `local down`."""
+"""A local stack in its own process: `search-router local up` and `local down`.
+
+`python -m local_stack.background [OPTIONS_AS_JSON]` runs the stack until a signal ends it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from pathlib import Path
 from local_stack.connection import StackConnection
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.processes import LocalStackError
-from local_stack.state_file import announced, running_stacks, runtime_folder
+from local_stack.state_file import published, running_stacks, runtime_folder
 
 # The first start installs the layer's dependencies.
 _START_SECONDS = 300
@@ -24,24 +27,23 @@ _WATCH_SECONDS = 0.5
 
 
 def start_in_background(options: LocalStackOptions, environ: Mapping[str, str]) -> StackConnection:
-    """Start a stack that goes on after this process and return it when it is deployed.
+    """Start a stack that outlives this process; return it when it is deployed.
 
-    Raises `LocalStackError` with the end of its log if it ends or is not deployed in five minutes.
+    Raises `LocalStackError` with the end of its log if it fails or takes over five minutes.
     """
     folder = runtime_folder(environ)
     log = folder / "local-up.log"
-    # Unlike `subprocess`, this expects nobody to wait for the process.
+    # `subprocess` would warn that the process is never waited for.
     pid = os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "local_stack", to_json(options)],
+        [sys.executable, "-m", "local_stack.background", to_json(options)],
         {**environ, "PYTHONPATH": str(PROJECT)},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
-        # Closing the terminal must not end it.
-        setsid=True,
+        setsid=True,  # closing the terminal must not end it
     )
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
@@ -52,33 +54,33 @@ def start_in_background(options: LocalStackOptions, environ: Mapping[str, str]) 
             raise LocalStackError(f"the local stack did not start:\n{log.read_text()[-4000:]}")
         time.sleep(_POLL_SECONDS)
     os.kill(pid, signal.SIGTERM)
-    raise LocalStackError(f"the local stack was not deployed in {_START_SECONDS} s; see {log}")
+    raise LocalStackError(f"the local stack was not deployed in {_START_SECONDS} s. See {log}.")
 
 
 def stop_in_background(connection: StackConnection) -> None:
-    """End a stack that another process runs and return when nothing of it is left."""
+    """Stop a stack of another process; return when its processes and folder are gone."""
     os.kill(connection.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while connection.folder.exists():
         if time.monotonic() > deadline:
             raise LocalStackError(
-                f"process {connection.pid} did not end in {_STOP_SECONDS} s; "
-                f"`kill -9 {connection.pid}` ends it and all its children"
+                f"process {connection.pid} did not end in {_STOP_SECONDS} s. "
+                f"`kill -9 {connection.pid}` ends it and all its children."
             )
         time.sleep(_POLL_SECONDS)
 
 
 def serve(options: LocalStackOptions, environ: Mapping[str, str]) -> None:
-    """Run a stack, announced to other processes, until a signal ends this one or a part dies."""
+    """Run a stack with a state file until a signal arrives or one of its processes dies."""
     folder = runtime_folder(environ)
-    with LocalStack(options) as stack, announced(stack.connection, folder):
+    with LocalStack(options) as stack, published(stack.connection, folder):
         while True:
             stack.require_alive()
             time.sleep(_WATCH_SECONDS)
 
 
 def to_json(options: LocalStackOptions) -> str:
-    """Return options as one argument for `python -m local_stack`."""
+    """Return options as a command-line argument of this module."""
     values = asdict(options) | {"template": str(options.template)}
     return json.dumps(values | {"parameters": dict(options.parameters)})
 
@@ -87,3 +89,18 @@ def from_json(text: str) -> LocalStackOptions:
     """Return the options that `to_json` wrote."""
     values = json.loads(text)
     return LocalStackOptions(**(values | {"template": Path(values["template"])}))
+
+
+def main(arguments: list[str]) -> int:
+    """Run in the foreground; return 1 if the stack fails."""
+    options = from_json(arguments[0]) if arguments else LocalStackOptions()
+    try:
+        serve(options, os.environ)
+    except LocalStackError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - this is a command
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

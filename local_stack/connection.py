@@ -1,4 +1,4 @@
-"""A running local stack as seen from any process: endpoints, outputs, clients, logs."""
+"""A running local stack as seen from any process: endpoints, outputs, clients and logs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local_stack.loopback import LoopbackClients, require_loopback
-from local_stack.ministack_server import HEALTH_PATH
 from local_stack.processes import is_alive
 
+HEALTH_PATH = "/_ministack/health"
 _BUSY_SECONDS = 15
 
 
 @dataclass(frozen=True)
 class StackConnection:
-    """Everything needed to work with a stack, whoever started it."""
+    """Everything that a client of a stack needs; `pid` and `folder` belong to its owner."""
 
     endpoint: str
     bedrock_endpoint: str
@@ -29,24 +29,24 @@ class StackConnection:
 
     @cached_property
     def clients(self) -> LoopbackClients:
-        """The source of clients: Bedrock's go to the double, all others to the emulator."""
+        """Clients of the emulator, and of the Bedrock fake for Bedrock."""
         bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
         return LoopbackClients(self.endpoint, bedrock)
 
     def client(self, service: str, *, timeout_seconds: float = 60) -> Any:
-        """Return a boto3 client that can reach nothing but this stack."""
+        """Return a boto3 client of this stack."""
         return self.clients.client(service, timeout_seconds=timeout_seconds)
 
     def url_of(self, function_url: str) -> str:
-        """Return where a function URL of the outputs is served here, with a final slash.
+        """Return the local address of a function URL of the outputs, with a trailing slash.
 
-        The host of a function URL may not resolve on this machine; the emulator knows it by path.
+        The emulator serves it by path, because its host name may not resolve here.
         """
         url_id = (urlsplit(function_url).hostname or "").partition(".")[0]
         return f"{self.endpoint}/_aws/lambda-url/{url_id}/"
 
     def function_logs(self, function_name: str) -> list[str]:
-        """Return the lines a function has logged so far, oldest first."""
+        """Return the log lines of a function, oldest first."""
         settings = self.client("lambda").get_function_configuration(FunctionName=function_name)
         group = settings.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function_name}")
         logs = self.client("logs")
@@ -59,8 +59,7 @@ class StackConnection:
     def is_running(self) -> bool:
         """Return whether the owner is alive and the emulator answers.
 
-        One that is gone refuses at once; a busy one is given time, because whoever is taken for
-        dead is forgotten and could not be stopped any more.
+        The timeout is long, because a busy stack taken for dead could no longer be stopped.
         """
         alive = is_alive(self.pid) and self.folder.is_dir()
         return alive and answers(self.endpoint, timeout_seconds=_BUSY_SECONDS)

@@ -1,20 +1,17 @@
-"""The gaps of the emulator (ministack) that our template needs closed, each in one small function.
+"""Patches of the emulator (ministack) for gaps that our template needs closed.
 
-Library code is imported, never copied. Each patched or called private name is pinned by a
-fingerprint of its source, so that a new version cannot change under a patch unnoticed: after
-raising the version, read what differs, adapt the patch, then take over the fingerprints that the
-error prints. Importing this module imports the emulator, which reads its environment then.
+The patches wrap private functions, so they apply to one version only, which requirements-dev.txt
+pins by hash. To raise it, compare the patched functions of both versions and run tests/e2e.
+Importing this module imports the emulator, which then reads its environment.
 """
 
-# ruff: noqa: SLF001 - the gaps are in private functions, hence the fingerprints
+# ruff: noqa: SLF001 - the gaps are in private functions
 
 from __future__ import annotations
 
 import contextvars
 import hashlib
 import http
-import importlib
-import inspect
 import io
 import json
 import shlex
@@ -30,104 +27,48 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import eventbridge, lambda_svc, s3, scheduler
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
+from local_stack.processes import LocalStackError
+
 MINISTACK_VERSION = "1.5.33"
 
-FINGERPRINTS = {
-    "ministack.services.lambda_svc:invoke_async_with_retry": "289fe4d3cbd4",
-    "ministack.services.lambda_svc:_event_invoke_config": "aeeb62079ef2",
-    "ministack.services.lambda_svc:_get_func_record_for_ref": "492b4efe8f90",
-    "ministack.services.lambda_svc:_execution_record_for_config": "632acaa44892",
-    "ministack.services.lambda_svc:_reserved_concurrency": "ebec4b4bba77",
-    "ministack.services.lambda_svc:_resolve_layer_zip": "447d3c3ec42c",
-    "ministack.services.lambda_svc:_layer_unzipped_size": "61e543bb4d86",
-    "ministack.services.lambda_svc:_unzipped_size": "6d4a9f3384d8",
-    "ministack.services.eventbridge:_put_events": "ebcda0f38061",
-    "ministack.services.eventbridge:_dispatch_event": "d1bfe064f602",
-    "ministack.services.eventbridge:_dispatch_to_lambda": "1f95adbaed3a",
-    "ministack.services.eventbridge:_scheduler_loop": "7795e8e084ff",
-    "ministack.services.s3:_fire_s3_event": "2ab38cfade76",
-    "ministack.services.s3:_get_object": "64ad7071ef0e",
-    "ministack.services.s3:_parse_range": "0631595e6e00",
-    "ministack.services.s3:_range_error_xml": "7bf593fed84f",
-    "ministack.services.s3:_xml_body": "a66f9c18121c",
-    "ministack.services.cloudformation.engine:_evaluate_conditions": "e7f9e29b6c01",
-    "ministack.services.cloudformation.provisioners:_lambda_esm_create": "f053a4e8c30c",
-    "ministack.core.iam_actions:request_tag_context": "d46adb816e02",
-    "ministack.core.iam_actions:extract_iam_action": "ec476b92d969",
-    "ministack.core.iam_evaluator:_resolve_condition_key": "15e26964cd38",
-    "ministack.core.iam_evaluator:enforce": "cf64b1ee5b09",
-    "ministack.core.iam_evaluator:resolve_caller_identity": "d3b70cb83677",
-    "ministack.core.lambda_runtime:_detect_runtime_binary": "222e200df2c0",
-    "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT": "368800addf4d",
-    "ministack.core.lambda_runtime:Worker": "a0bd1819a704",
-}
 
-
-class EmulatorChangedError(RuntimeError):
-    """The installed emulator is not the one the patches were written for."""
-
-
-def fingerprint(name: str) -> str:
-    """Return a short hash of the source (or the text) that `module:attribute` names."""
-    module, attribute = name.split(":")
-    value = getattr(importlib.import_module(module), attribute, None)
-    if value is None:
-        return "missing"
-    source = value if isinstance(value, str) else inspect.getsource(value)
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
-
-
-def require_known_emulator(fingerprints: Mapping[str, str] = FINGERPRINTS) -> None:
-    """Check the version and the source of everything the patches touch.
-
-    Raises `EmulatorChangedError`, which names each difference, expected and found.
-    """
+def require_known_emulator() -> None:
+    """Raise `LocalStackError` for a version that the patches were not written for."""
     installed = version("ministack")
     if installed != MINISTACK_VERSION:
-        raise EmulatorChangedError(
-            f"ministack {installed} is installed, the patches are for {MINISTACK_VERSION}; "
-            "install requirements-dev.txt"
-        )
-    found = {name: fingerprint(name) for name in fingerprints}
-    changed = [
-        f"{name}: expected {fingerprints[name]}, found {hash_}"
-        for name, hash_ in found.items()
-        if fingerprints[name] != hash_
-    ]
-    if changed:
-        raise EmulatorChangedError(
-            f"ministack {installed} differs from the source that was patched:\n  "
-            + "\n  ".join(changed)
+        raise LocalStackError(
+            f"ministack {installed} is installed, but the patches are for {MINISTACK_VERSION}. "
+            "Run `make setup`."
         )
 
 
 def apply_patches(*, layers: Mapping[str, Sequence[str]], folder: Path) -> None:
-    """Close the gaps, in this process.
+    """Patch the emulator in this process.
 
-    `layers` maps the SHA-256 of a layer archive to the folders that hold the same content
-    unpacked; `folder` is the stack's own temp folder.
+    `layers` maps the SHA-256 of a layer archive to the folders that contain the same files.
+    `folder` is the stack's temp folder.
     """
     require_known_emulator()
     _retry_asynchronous_invocations()
-    _let_bedrock_put_events()
+    _allow_bedrock_events()
     _send_object_versions()
     _read_ranges_of_versions()
-    _reserve_concurrency_for_aliases()
-    _pretend_transport_is_secure()
-    _tick_every_second()
+    _reserve_concurrency()
+    _treat_transport_as_secure()
+    _check_schedules_every_second()
     _split_in_conditions()
     _convert_maximum_concurrency()
-    _tell_policies_the_event_source()
-    _authorize_batches_like_messages()
+    _provide_event_source()
+    _authorize_batches()
     _share_unpacked_layers(layers)
     _hide_emulator_packages(folder)
 
 
 def record_authorizations(file: Path) -> None:
-    """Append each distinct decision about a role's call to `file`, one JSON object a line.
+    """Append each distinct authorization of a role's call to `file` as a JSON line.
 
-    It has `access_key`, `principal` (an ARN), `action`, `resource`, `context` (the condition keys
-    of the request) and `allowed`.
+    Its keys are `access_key`, `principal` (an ARN), `action`, `resource`, `context` (the condition
+    keys of the request) and `allowed`.
     """
     enforce, seen = iam_evaluator.enforce, set[str]()
 
@@ -139,7 +80,7 @@ def record_authorizations(file: Path) -> None:
         resource_arn: str = "*",
         service_context: dict[str, Any] | None = None,
     ) -> Any:
-        refused = enforce(access_key, action, service, region, resource_arn, service_context)
+        denied = enforce(access_key, action, service, region, resource_arn, service_context)
         principal = (iam_evaluator.resolve_caller_identity(access_key) or {}).get("userArn", "")
         if ":assumed-role/" in principal:
             decision = {
@@ -148,22 +89,22 @@ def record_authorizations(file: Path) -> None:
                 "action": action,
                 "resource": resource_arn,
                 "context": service_context or {},
-                "allowed": refused is None,
+                "allowed": denied is None,
             }
             line = json.dumps(decision, sort_keys=True, default=str) + "\n"
             if line not in seen:
                 seen.add(line)
                 with file.open("a", encoding="utf-8") as lines:
                     lines.write(line)
-        return refused
+        return denied
 
     iam_evaluator.enforce = enforce_and_record
 
 
 def _retry_asynchronous_invocations() -> None:
-    """Retry what EventBridge starts, then hand it to OnFailure; find an alias's own settings.
+    """Apply EventInvokeConfig, also that of an alias, to invocations by EventBridge.
 
-    Unpatched, a rule's target is tried once and lost in silence.
+    Unpatched, a rule's target is invoked once and its failure is lost.
     """
     invoke = lambda_svc.invoke_async_with_retry
 
@@ -192,8 +133,8 @@ def _retry_asynchronous_invocations() -> None:
     eventbridge._dispatch_to_lambda = dispatch_to_lambda
 
 
-def _let_bedrock_put_events() -> None:
-    """Accept events of source `aws.bedrock`: the Bedrock double stands in for the service."""
+def _allow_bedrock_events() -> None:
+    """Accept events of source `aws.bedrock`, which the Bedrock fake sends."""
     put_events = eventbridge._put_events
 
     def put_events_of_bedrock(data: dict[str, Any], allow_aws_source: bool = False) -> Any:
@@ -204,7 +145,7 @@ def _let_bedrock_put_events() -> None:
 
 
 def _send_object_versions() -> None:
-    """Put `version-id` into S3's events, which name the very object that was uploaded."""
+    """Add `version-id` to the events of S3."""
     current = contextvars.ContextVar[str | None]("version_id", default=None)
     fire, dispatch = s3._fire_s3_event, eventbridge._dispatch_event
 
@@ -227,7 +168,7 @@ def _send_object_versions() -> None:
 
 
 def _read_ranges_of_versions() -> None:
-    """Honour Range together with versionId: unpatched, the whole object comes back with 200."""
+    """Support Range together with versionId. Unpatched, the reply is the whole object."""
     get_object = s3._get_object
 
     def get_range(bucket: str, key: str, headers: dict[str, str], query: Any = None) -> Any:
@@ -236,15 +177,15 @@ def _read_ranges_of_versions() -> None:
             return status, head, body
         span = s3._parse_range(headers["range"], len(body))
         if not span:
-            refusal = s3._xml_body(s3._range_error_xml(bucket, key))
+            error = s3._xml_body(s3._range_error_xml(bucket, key))
             return (
                 http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
                 {"Content-Range": f"bytes */{len(body)}"},
-                refusal,
+                error,
             )
         first, last = span
         part = body[first : last + 1]
-        # A checksum of the whole object would not fit the part.
+        # The checksums are those of the whole object.
         kept = {name: value for name, value in head.items() if "checksum" not in name.lower()}
         kept["Content-Length"] = str(len(part))
         kept["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
@@ -253,20 +194,32 @@ def _read_ranges_of_versions() -> None:
     s3._get_object = get_range
 
 
-def _reserve_concurrency_for_aliases() -> None:
-    """Read the reserved concurrency from the function when one of its versions runs."""
-    reserved = lambda_svc._reserved_concurrency
+def _reserve_concurrency() -> None:
+    """Apply ReservedConcurrentExecutions, which the emulator's CloudFormation ignores.
+
+    It also limits the published versions of the function.
+    """
+    provisioner = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+    create, reserved = provisioner["create"], lambda_svc._reserved_concurrency
+
+    def create_with_limit(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        created = create(logical_id, props, stack_name)
+        if "ReservedConcurrentExecutions" in props:
+            limit = int(props["ReservedConcurrentExecutions"])
+            lambda_svc._functions[created[0]]["concurrency"] = limit
+        return created
 
     def reserved_of_function(func: Any, config: dict[str, Any]) -> int | None:
         base = lambda_svc._functions.get(config.get("FunctionName"))
         limit: int | None = reserved(base or func, config)
         return limit
 
+    provisioner["create"] = create_with_limit
     lambda_svc._reserved_concurrency = reserved_of_function
 
 
-def _pretend_transport_is_secure() -> None:
-    """Answer `aws:SecureTransport` with true: a TLS-only Deny would refuse all loopback HTTP."""
+def _treat_transport_as_secure() -> None:
+    """Set `aws:SecureTransport`, because a TLS-only Deny would match all loopback traffic."""
     resolve = iam_evaluator._resolve_condition_key
 
     def resolve_as_secure(key: str, context: Any) -> Any:
@@ -275,14 +228,14 @@ def _pretend_transport_is_secure() -> None:
     iam_evaluator._resolve_condition_key = resolve_as_secure
 
 
-def _tick_every_second() -> None:
-    """Look at schedules every second instead of every ten."""
+def _check_schedules_every_second() -> None:
+    """Check schedules every second instead of every ten."""
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
     scheduler._SCHEDULE_TICK_INTERVAL = 1
 
 
 def _split_in_conditions() -> None:
-    """Evaluate Fn::Split inside Conditions, which the emulator takes for a ready list."""
+    """Evaluate Fn::Split in Conditions, which the emulator does not."""
     evaluate = engine._evaluate_conditions
 
     def evaluate_with_split(template: dict[str, Any], parameters: dict[str, Any]) -> Any:
@@ -294,7 +247,7 @@ def _split_in_conditions() -> None:
 
 
 def _without_split(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Return a condition with each split of a text or a parameter replaced by its parts."""
+    """Return a condition in which the parts replace each Fn::Split of a text or parameter."""
     if isinstance(value, list):
         return [_without_split(item, parameters) for item in value]
     if not isinstance(value, dict):
@@ -308,9 +261,9 @@ def _without_split(value: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _convert_maximum_concurrency() -> None:
-    """Make MaximumConcurrency a number when it comes from a parameter, as CloudFormation does.
+    """Convert MaximumConcurrency to a number when it comes from a parameter.
 
-    Unpatched, the poller fails on the text and the queue is never read.
+    Unpatched, the poller fails on the string.
     """
     mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     create = mapping["create"]
@@ -325,8 +278,8 @@ def _convert_maximum_concurrency() -> None:
     mapping["create"] = create_with_number
 
 
-def _tell_policies_the_event_source() -> None:
-    """Provide the condition key `events:source`, by which a role may put only our own events."""
+def _provide_event_source() -> None:
+    """Provide the condition key `events:source` of PutEvents."""
     context_of = iam_actions.request_tag_context
 
     def with_event_source(service: str, action: str, body: bytes, params: Any) -> dict[str, Any]:
@@ -340,8 +293,8 @@ def _tell_policies_the_event_source() -> None:
     iam_actions.request_tag_context = with_event_source
 
 
-def _authorize_batches_like_messages() -> None:
-    """Check a queue's batch call as the action that IAM knows: SendMessageBatch is SendMessage."""
+def _authorize_batches() -> None:
+    """Authorize batch calls of SQS as IAM does: SendMessageBatch needs SendMessage."""
     extract = iam_actions.extract_iam_action
 
     def extract_known(service: str, *request: Any) -> str | None:
@@ -352,10 +305,10 @@ def _authorize_batches_like_messages() -> None:
 
 
 def _share_unpacked_layers(layers: Mapping[str, Sequence[str]]) -> None:
-    """Let all workers import a known layer from one place.
+    """Let all workers import a known layer from the same folders.
 
-    Unpatched, every worker unpacks all of it again: 45 MB and 0.7 s for ours. A worker gets an
-    archive of a single `.pth` line instead, which puts the folders in front of `sys.path`.
+    Unpatched, every worker unpacks the layer, which takes 0.7 s and 45 MB. Here, it gets an archive
+    with a `.pth` file that puts the folders at the start of `sys.path`.
     """
     resolve, unzipped_size = lambda_svc._resolve_layer_zip, lambda_svc._unzipped_size
 
@@ -365,15 +318,15 @@ def _share_unpacked_layers(layers: Mapping[str, Sequence[str]]) -> None:
         return _path_archive(folders) if folders else data
 
     lambda_svc._resolve_layer_zip = resolve_shared
-    # The 250 MB limit is still checked against the real archive.
+    # The 250 MB limit applies to the real archive.
     lambda_svc._layer_unzipped_size = lambda attachment: unzipped_size(resolve(attachment))
 
 
 def _path_archive(folders: Sequence[str]) -> bytes:
-    """Return a layer archive that makes Python look into `folders` first."""
+    """Return a layer archive that puts `folders` at the start of the import path."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        # `ascii`, because older interpreters read .pth files in the locale's encoding.
+        # In ASCII, because older interpreters read .pth files in the locale's encoding.
         archive.writestr(
             "python/lib/python3/site-packages/shared.pth",
             f"import sys; sys.path[:0] = {list(folders)!a}\n",
@@ -382,9 +335,9 @@ def _path_archive(folders: Sequence[str]) -> bytes:
 
 
 def _hide_emulator_packages(folder: Path) -> None:
-    """Run handlers without this environment's site-packages, as Lambda would.
+    """Run handlers without this environment's site-packages.
 
-    What is missing from the layer is missing here too, instead of being found by accident.
+    A dependency that is missing from the layer then fails here too.
     """
     detect = lambda_runtime._detect_runtime_binary
     isolated = folder / "worker-python"

@@ -1,4 +1,4 @@
-"""What the local stack does not prove: told to everybody who starts it."""
+"""Where the local stack differs from AWS. Whoever starts it gets this list."""
 
 from __future__ import annotations
 
@@ -7,113 +7,101 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local_stack.processes import LocalStackError
 from local_stack.template import SamTemplate
 
 
 @dataclass(frozen=True)
 class NotEmulated:
-    """Something of the template, or of AWS, that behaves differently here, and how."""
+    """A part of the template, or of AWS, that behaves differently here."""
 
     what: str
     how: str
 
 
-# (resource type, path of a property or nothing for the whole resource, what happens instead)
-_OF_TEMPLATE = (
-    ("AWS::Serverless::Function", ("Runtime",), "handlers run on this Python {python}"),
-    ("AWS::Serverless::Function", ("Architectures",), "handlers run on this processor, {machine}"),
-    ("AWS::Serverless::Function", ("MemorySize",), "memory and processor share are not limited"),
-    ("AWS::Serverless::Function", ("Tracing",), "no trace is recorded"),
-    (
-        "AWS::Serverless::Function",
-        ("LoggingConfig", "LogFormat"),
-        "the platform's own lines (start, report) are not written as JSON",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("EventInvokeConfig",),
-        "retries come after 0.1 and 0.2 s instead of one and two minutes",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("Events", "*", "Properties", "RetryPolicy"),
-        "an event is delivered at once or never",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("Events", "*", "Properties", "DeadLetterConfig"),
-        "a rule puts nothing into its dead-letter queue; failed runs do reach OnFailure",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("Events", "*", "Properties", "MaximumBatchingWindowInSeconds"),
-        "a batch is not waited for",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("DeploymentPreference",),
-        "gradual deployment is not possible: leave it out by a condition",
-    ),
-    (
-        "AWS::Serverless::Function",
-        ("FunctionUrlConfig",),
-        "an unsigned request is refused, but any signature is accepted",
-    ),
-    (
-        "AWS::Serverless::LayerVersion",
-        (),
-        (
-            "it comes before the function's code on the import path, not after; pip builds it for "
-            "this machine, and workers share one unpacked copy of the archive"
+# By resource type and path of a property; the empty path is the whole resource.
+_NOT_EMULATED: Mapping[str, Mapping[str, str]] = {
+    "AWS::Serverless::Function": {
+        "Runtime": "handlers run on this Python {python}",
+        "Architectures": "handlers run on this processor, {machine}",
+        "MemorySize": "memory and CPU share are not limited",
+        "Tracing": "no traces are recorded",
+        "LoggingConfig.LogFormat": "platform lines (start, report) are not JSON",
+        "EventInvokeConfig": "retries follow after 0.1 and 0.2 s, not one and two minutes",
+        "Events.*.Properties.RetryPolicy": "events are delivered once, without retries",
+        "Events.*.Properties.DeadLetterConfig": (
+            "rules do not use dead-letter queues; failed invocations do reach OnFailure"
         ),
+        "Events.*.Properties.MaximumBatchingWindowInSeconds": "ignored",
+        "DeploymentPreference": "not possible; exclude it with a condition",
+        "FunctionUrlConfig": "unsigned requests are denied, but any signature is accepted",
+    },
+    "AWS::Serverless::LayerVersion": {
+        "": (
+            "precedes the function's code on the import path; pip builds it for this machine, and "
+            "workers share one unpacked copy"
+        ),
+    },
+    "AWS::Lambda::EventInvokeConfig": {
+        "": "retries follow after 0.1 and 0.2 s, not one and two minutes",
+    },
+    "AWS::Events::Rule": {
+        "Targets.*.RetryPolicy": "events are delivered once, without retries",
+        "Targets.*.DeadLetterConfig": "rules do not use dead-letter queues",
+    },
+    "AWS::DynamoDB::Table": {
+        "TimeToLiveSpecification": "items do not expire",
+        "PointInTimeRecoverySpecification": "nothing is backed up",
+        "SSESpecification": "nothing is encrypted",
+    },
+    "AWS::S3::Bucket": {
+        "LifecycleConfiguration": "nothing expires",
+        "BucketEncryption": "nothing is encrypted",
+    },
+    "AWS::S3::BucketPolicy": {"": "plain HTTP is not denied, because all traffic here is HTTP"},
+    "AWS::SQS::QueuePolicy": {"": "plain HTTP is not denied, because all traffic here is HTTP"},
+    "AWS::SNS::Topic": {"KmsMasterKeyId": "nothing is encrypted"},
+    "AWS::KMS::Key": {"": "grants and key policies are not checked"},
+    "AWS::CloudWatch::Alarm": {"": "metrics of AWS services and EMF lines do not reach alarms"},
+    "AWS::Logs::MetricFilter": {"": "log lines do not become metrics"},
+    "AWS::CloudWatch::Dashboard": {"": "stored only"},
+    "AWS::SNS::Subscription": {"": "no e-mail is sent"},
+    "AWS::SNS::TopicPolicy": {"": "publishing is not checked"},
+}
+# Properties that work as on AWS. Any other type or property is an error.
+_EMULATED: Mapping[str, str] = {
+    "AWS::DynamoDB::Table": "AttributeDefinitions BillingMode GlobalSecondaryIndexes KeySchema",
+    "AWS::Events::Rule": "Description EventBusName EventPattern ScheduleExpression State Targets",
+    "AWS::IAM::Role": "AssumeRolePolicyDocument Description Policies",
+    "AWS::Logs::LogGroup": "LogGroupName RetentionInDays",
+    "AWS::S3::Bucket": (
+        "NotificationConfiguration OwnershipControls PublicAccessBlockConfiguration "
+        "VersioningConfiguration"
     ),
-    (
-        "AWS::Events::Rule",
-        ("Targets", "*", "RetryPolicy"),
-        "an event is delivered at once or never",
+    "AWS::SNS::Topic": "DisplayName",
+    "AWS::SQS::Queue": (
+        "MessageRetentionPeriod RedrivePolicy SqsManagedSseEnabled VisibilityTimeout"
     ),
-    (
-        "AWS::Events::Rule",
-        ("Targets", "*", "DeadLetterConfig"),
-        "a rule puts nothing into its dead-letter queue",
+    "AWS::Serverless::Function": (
+        "AutoPublishAlias CodeUri Description Environment Events Handler Layers "
+        "ReservedConcurrentExecutions Role Timeout"
     ),
-    ("AWS::DynamoDB::Table", ("TimeToLiveSpecification",), "set, but items do not expire on time"),
-    (
-        "AWS::DynamoDB::Table",
-        ("PointInTimeRecoverySpecification",),
-        "set, but nothing is backed up",
-    ),
-    ("AWS::DynamoDB::Table", ("SSESpecification",), "ignored"),
-    ("AWS::S3::Bucket", ("LifecycleConfiguration",), "set, but nothing is removed"),
-    ("AWS::S3::Bucket", ("BucketEncryption",), "nothing is encrypted"),
-    ("AWS::S3::BucketPolicy", (), "a refusal of plain HTTP is not applied: all is plain here"),
-    ("AWS::SQS::QueuePolicy", (), "a refusal of plain HTTP is not applied: all is plain here"),
-    ("AWS::KMS::Key", (), "grants and key policies are not checked"),
-    ("AWS::CloudWatch::Alarm", (), "metrics of AWS services and EMF lines do not reach alarms"),
-    ("AWS::Logs::MetricFilter", (), "log lines are not turned into metrics"),
-    ("AWS::CloudWatch::Dashboard", (), "stored, but not drawn"),
-    ("AWS::SNS::Subscription", (), "no e-mail is sent"),
-    ("AWS::SNS::TopicPolicy", (), "who may publish is not checked"),
+}
+_ATTRIBUTES = frozenset(
+    {"Type", "Properties", "Condition", "DependsOn", "Metadata"}
+    | {"DeletionPolicy", "UpdateReplacePolicy"}
 )
 
-# What SAM makes of some of the above: the same entry covers this property of the expanded template.
-_MADE_BY_SAM = {
-    ("AWS::Lambda::LayerVersion", "Content"): ("AWS::Serverless::LayerVersion", ()),
-}
-
-# Attributes of any resource that say what becomes of it at its end.
-_ENDINGS = ("DeletionPolicy", "UpdateReplacePolicy")
-
 _OF_AWS = (
-    NotEmulated(" and ".join(_ENDINGS), "the stack is thrown away with everything in it"),
+    NotEmulated("DeletionPolicy and UpdateReplacePolicy", "nothing outlives the stack"),
     NotEmulated(
         "IAM",
-        "each handler runs under its own role and is refused what the role does not allow; "
-        "resource policies and the rights of event sources are not checked",
+        "each handler is limited to its own role; resource policies and the permissions of event "
+        "sources are not checked",
     ),
-    NotEmulated("Bedrock", "a double: models, prices, latency and quotas are not Amazon's"),
+    NotEmulated("Bedrock", "a fake: models, prices, latency and quotas are not Amazon's"),
     NotEmulated("Limits", "no account quotas, no throttling except Bedrock's, lax size limits"),
-    NotEmulated("Time", "cold starts, delays of events and scaling of pollers are this machine's"),
+    NotEmulated("Time", "cold starts, event delays and scaling are this machine's"),
 )
 
 TICKED = NotEmulated("Schedule of track_runs", "invoked every second as well")
@@ -132,34 +120,48 @@ def changed_parameters(
 
 
 def not_emulated(template: SamTemplate) -> tuple[NotEmulated, ...]:
-    """Return what of this template, and of AWS around it, the local stack does not reproduce."""
+    """Return what the local stack does not emulate of this template and of AWS."""
     own = tuple(
         NotEmulated(
-            " ".join(
-                (resource_type.removeprefix("AWS::"), ".".join(path).replace(".*.", "."))
-            ).strip(),
+            f"{type_.removeprefix('AWS::')} {path.replace('.*.', '.')}".strip(),
             how.format(python=platform.python_version(), machine=platform.machine()),
         )
-        for resource_type, path, how in _OF_TEMPLATE
-        if any(_has(properties, path) for properties in _properties(template, resource_type))
+        for type_, differences in _NOT_EMULATED.items()
+        for path, how in differences.items()
+        if any(_has(used, path.split(".") if path else []) for used in _properties(template, type_))
     )
     return own + _OF_AWS
 
 
-def is_not_emulated(resource_type: str, name: str) -> bool:
-    """Return whether the list speaks of a property of the expanded template.
+def require_known(template: SamTemplate) -> None:
+    """Raise `LocalStackError` for resource types and properties that are on neither list."""
+    unknown = [
+        f"{name}: {found}"
+        for name, resource in template.document["Resources"].items()
+        for found in _unknown(resource)
+    ]
+    if unknown:
+        raise LocalStackError(
+            "unknown to the local stack (see local_stack/fidelity.py):\n  " + "\n  ".join(unknown)
+        )
 
-    No name stands for the whole type; the type `*` for attributes of any resource.
-    """
-    if resource_type == "*":
-        return name in _ENDINGS
-    path = (name,) if name else ()
-    entry = _MADE_BY_SAM.get((resource_type, name), (resource_type, path))
-    return any((type_, listed) == entry for type_, listed, _ in _OF_TEMPLATE)
+
+def _unknown(resource: Mapping[str, Any]) -> Iterator[str]:
+    type_ = resource["Type"]
+    yield from sorted(resource.keys() - _ATTRIBUTES)
+    if type_ not in _EMULATED and type_ not in _NOT_EMULATED:
+        yield type_
+        return
+    paths = _NOT_EMULATED.get(type_, {})
+    if "" not in paths:
+        known = {*_EMULATED[type_].split(), *(path.partition(".")[0] for path in paths)}
+        yield from (
+            f"{type_} {key}" for key in sorted(resource.get("Properties", {}).keys() - known)
+        )
 
 
 def _properties(template: SamTemplate, resource_type: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the properties of all resources of a type, and those that Globals gives them."""
+    """Yield the properties of all resources of a type, and those of Globals."""
     resources = template.resources(resource_type)
     yield from resources.values()
     if resources:
@@ -167,7 +169,7 @@ def _properties(template: SamTemplate, resource_type: str) -> Iterator[Mapping[s
         yield template.document.get("Globals", {}).get(short, {})
 
 
-def _has(value: Any, path: tuple[str, ...]) -> bool:
+def _has(value: Any, path: list[str]) -> bool:
     if not path:
         return True
     if isinstance(value, list) and path[0] == "*":

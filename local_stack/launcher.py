@@ -1,4 +1,4 @@
-"""Starting and stopping the local stack: the whole template.yaml on one machine."""
+"""Starts and stops the local stack: template.yaml on one machine, without Docker or an account."""
 
 from __future__ import annotations
 
@@ -18,23 +18,30 @@ from typing import Any, NoReturn, Self
 
 from local_stack.connection import StackConnection, answers
 from local_stack.deployment import deploy
-from local_stack.environment import CALLER, scrub
-from local_stack.fidelity import TICKED, NotEmulated, changed_parameters, not_emulated
+from local_stack.fidelity import (
+    TICKED,
+    NotEmulated,
+    changed_parameters,
+    not_emulated,
+    require_known,
+)
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
 from local_stack.packaging import LayerArchive, build_layer, user_cache_folder, zip_folder
 from local_stack.processes import (
+    CALLER,
     ChildProcess,
     LocalStackError,
     own_folder,
+    scrub,
     sweep_stale_folders,
 )
+from local_stack.state_file import STACK_NAME
 from local_stack.template import FUNCTION, LAYER, SamTemplate
 from local_stack.ticking import ticking_track_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
-STACK_NAME = "search-router"
-BEDROCK_DOUBLE = "local_stack.bedrock_double"
+BEDROCK_FAKE = "local_stack.bedrock_fake"
 AUTHORIZATIONS, BEDROCK_CALLS = "authorizations.jsonl", "bedrock-calls.jsonl"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -43,13 +50,11 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class LocalStackOptions:
-    """How a stack is started; the defaults suit a demo.
+    """Options of a local stack, with defaults for a demo.
 
-    `requests_per_minute` is what the Bedrock double allows and, unless `parameters` says
-    otherwise, what the stack is told; AWS allows 2,000. The next five describe the double: its
-    latency, share of malformed answers, and how long jobs and deployments take, and its seed.
-    `record_calls` leaves AUTHORIZATIONS and BEDROCK_CALLS in the stack's folder: what was called
-    under which role.
+    `requests_per_minute` is the quota of the Bedrock fake and the default of the template's
+    RequestsPerMinute. The five options after it configure the fake. `record_calls` writes the files
+    AUTHORIZATIONS and BEDROCK_CALLS to the stack's folder.
     """
 
     template: Path = PROJECT / "template.yaml"
@@ -65,16 +70,17 @@ class LocalStackOptions:
 
 
 class LocalStack:
-    """A context manager around one running stack, with folder, ports and processes of its own.
+    """A context manager that runs one stack with its own folder, ports and processes.
 
-    On leaving, after an error, and on SIGINT, SIGTERM and SIGHUP (in the main thread) nothing is
-    left. After `kill -9` the processes end by themselves and the next start removes the folder.
-    Raises `LocalStackError` if a part does not start or the template cannot be deployed.
+    It removes all of them on exit, after an error, and on SIGINT, SIGTERM and SIGHUP (in the main
+    thread). After `kill -9`, the processes end and the next start removes the folder. Raises
+    `LocalStackError` if the stack cannot be started or deployed.
     """
 
     def __init__(self, options: LocalStackOptions | None = None) -> None:
         self._options = options or LocalStackOptions()
         self._template = SamTemplate.load(self._options.template)
+        require_known(self._template)
         self._signals = contextlib.ExitStack()
         self._cleanup = contextlib.ExitStack()
         self._children: list[ChildProcess] = []
@@ -101,14 +107,14 @@ class LocalStack:
 
     @property
     def not_emulated(self) -> tuple[NotEmulated, ...]:
-        """What this stack does not prove about the template, or changes for this machine."""
+        """Where this stack differs from the template on AWS."""
         changed = changed_parameters(self._template, self.parameters)
         ticks = (TICKED,) if self._options.tick_track_runs else ()
         return not_emulated(self._template) + changed + ticks
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The values given to the template, where they are not its defaults."""
+        """The parameter values that differ from the template's defaults."""
         local = {
             "Architecture": "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
             "RequestsPerMinute": str(self._options.requests_per_minute),
@@ -117,12 +123,12 @@ class LocalStack:
         return {k: v for k, v in local.items() if k in declared} | dict(self._options.parameters)
 
     def require_alive(self) -> None:
-        """Raise `LocalStackError` with the end of its log if a part of the stack has died."""
+        """Raise `LocalStackError` with the end of its log if a process of the stack has ended."""
         for child in self._children:
             child.require_alive()
 
     def stop(self) -> None:
-        """End every process and remove the folder; signals wait until that is done."""
+        """End all processes and remove the folder; signals are ignored meanwhile."""
         with _signals_ignored():
             self._connection = None
             self._cleanup.close()
@@ -131,9 +137,9 @@ class LocalStack:
     def _start(self) -> StackConnection:
         sweep_stale_folders()
         folder = self._cleanup.enter_context(own_folder())
-        # Both children start while the packages are made.
+        # Both children start while the archives are built.
         emulator, endpoint = self._spawn_emulator(folder)
-        double = self._spawn_double(folder, endpoint)
+        fake = self._spawn_fake(folder, endpoint)
         layers = self._build_layers(folder)
         archives = {name: layer.content for name, layer in layers.items()}
         archives |= {
@@ -141,27 +147,27 @@ class LocalStack:
             for name, source in self._template.code_folders(FUNCTION).items()
         }
         clients = LoopbackClients(endpoint)
-        clients.client("s3")  # loads for 0.2 s, which the children need too
+        clients.client("s3")  # takes 0.2 s, while the children start
 
-        ready = double.first_line(timeout_seconds=_START_SECONDS)
+        ready = fake.first_line(timeout_seconds=_START_SECONDS)
         bedrock = f"http://127.0.0.1:{ready['port']}"
         authorizations = folder / AUTHORIZATIONS if self._options.record_calls else None
         emulator.send_line(_emulator_settings(layers.values(), bedrock, authorizations))
         _wait_until_healthy(emulator, endpoint)
-        stack = deploy(
+        outputs = deploy(
             clients,
             self._template,
             archives,
             stack_name=STACK_NAME,
             parameters=self.parameters,
         )
-        connection = StackConnection(endpoint, bedrock, stack.outputs, os.getpid(), folder)
+        connection = StackConnection(endpoint, bedrock, outputs, os.getpid(), folder)
         if self._options.tick_track_runs:
             self._cleanup.enter_context(ticking_track_runs(connection))
         return connection
 
     def _spawn_emulator(self, folder: Path) -> tuple[ChildProcess, str]:
-        """Start ministack on a socket bound here: no other process can get its port between."""
+        """Start ministack on a socket bound here, so that no other process gets its port."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             child = self._spawn(
@@ -173,13 +179,12 @@ class LocalStack:
             )
         return child, f"http://127.0.0.1:{port}"
 
-    def _spawn_double(self, folder: Path, emulator: str) -> ChildProcess:
-        """Start the Bedrock double, which reads and writes S3 and puts events in the emulator."""
+    def _spawn_fake(self, folder: Path, emulator: str) -> ChildProcess:
+        """Start the Bedrock fake, which uses S3 and EventBridge of the emulator."""
         options = self._options
         values = {
             "--port": 0,
-            "--s3-endpoint": emulator,
-            "--events-endpoint": emulator,
+            "--aws-endpoint": emulator,
             "--mean-latency-ms": options.mean_latency_ms,
             "--requests-per-minute": options.requests_per_minute,
             "--malformed-rate": options.malformed_rate,
@@ -191,7 +196,7 @@ class LocalStack:
         arguments = [text for name, value in values.items() for text in (name, str(value))]
         environment = scrub(os.environ, home=folder) | CALLER
         return self._spawn(
-            "bedrock-double", [BEDROCK_DOUBLE, *arguments], folder=folder, env=environment
+            "bedrock-fake", [BEDROCK_FAKE, *arguments], folder=folder, env=environment
         )
 
     def _spawn(
@@ -226,7 +231,7 @@ class LocalStack:
 def _emulator_settings(
     layers: Iterable[LayerArchive], bedrock: str, authorizations: Path | None
 ) -> dict[str, object]:
-    """Return the line that `ministack_server` waits for."""
+    """Return the configuration of `ministack_server`."""
     return {
         "authorizations": str(authorizations) if authorizations else None,
         "layers": {layer.sha256: [str(path) for path in layer.folders] for layer in layers},
@@ -253,7 +258,7 @@ def _exit_by_signal(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _signals_raising() -> contextlib.AbstractContextManager[None]:
-    """Turn the signals that end a process into exceptions, so that the block is left in order."""
+    """Turn signals into SystemExit during the block."""
     return _signal_handlers(_exit_by_signal, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -265,11 +270,11 @@ def _signals_ignored() -> contextlib.AbstractContextManager[None]:
 def _signal_handlers(
     handler: Callable[[int, FrameType | None], Any] | signal.Handlers, *numbers: signal.Signals
 ) -> Iterator[None]:
-    """Set a handler for the time of the block; only the main thread may, elsewhere do nothing."""
+    """Set a signal handler during the block, in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # What is ignored already (`nohup`) stays ignored.
+    # Ignored signals stay ignored (`nohup`).
     chosen = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, handler) for number in chosen}
     try:

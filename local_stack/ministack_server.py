@@ -1,9 +1,8 @@
 """The patched emulator as a child process: `python -m local_stack.ministack_server FD`.
 
-FD is a bound socket handed over by the launcher. The first line on stdin configures it:
-{"layers": {sha256: [folder, ...]}, "environment": {name: value},
-"authorizations": file or null}. It ends, with every worker, at end of file on stdin. Its
-environment comes from `server_environment`.
+FD is a bound socket of the launcher. The first line of stdin is its configuration:
+{"layers": {sha256: [folder, ...]}, "environment": {name: value}, "authorizations": file or null}.
+It exits with all workers when stdin closes. `server_environment` returns its environment.
 """
 
 from __future__ import annotations
@@ -21,24 +20,22 @@ from pathlib import Path
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local_stack.environment import CALLER, scrub
-
-HEALTH_PATH = "/_ministack/health"
+from local_stack.processes import CALLER, scrub
 
 
 def server_environment(environ: Mapping[str, str], *, folder: Path, port: int) -> dict[str, str]:
-    """Return the whole environment of the emulator, which its workers inherit."""
+    """Return the environment of the emulator, which its workers inherit."""
     return scrub(environ, home=folder) | {
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "AUTH": "true",
         **CALLER,
-        # Real waits are one and two minutes.
+        # AWS waits one and two minutes.
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",
         # Both would listen beside the gateway, the second on all interfaces.
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
-        # With a daemon at hand it would remove containers at start.
+        # It would remove containers of a Docker daemon at start.
         "DOCKER_HOST": f"unix://{folder}/no-docker",
         "POWERTOOLS_TRACE_DISABLED": "true",
     }
@@ -46,8 +43,7 @@ def server_environment(environ: Mapping[str, str], *, folder: Path, port: int) -
 
 def main() -> None:
     """Configure, patch and serve until stdin closes."""
-    # Imported here: the emulator reads its environment when it is imported, and tests only want
-    # to look at that environment. The settings arrive while this goes on.
+    # The emulator reads its environment when it is imported.
     from ministack.app import app  # noqa: PLC0415
 
     from local_stack.emulator_patches import (  # noqa: PLC0415
@@ -61,7 +57,7 @@ def main() -> None:
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = json.loads(line)
-    # For the workers: the gateway itself does not read these.
+    # Workers inherit these.
     os.environ.update(settings["environment"])
     apply_patches(layers=settings["layers"], folder=Path(os.environ["HOME"]))
     if settings["authorizations"]:
@@ -74,13 +70,13 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for end of file on stdin, then end this process and all workers at once."""
+    """Wait until stdin closes, then kill this process and all workers."""
     sys.stdin.buffer.read()
     os.killpg(0, signal.SIGKILL)
 
 
 def _import_translator() -> None:
-    """Import what the first `create_stack` would otherwise wait 0.6 s for."""
+    """Import what the first `create_stack` needs, which takes 0.6 s."""
     importlib.import_module("samtranslator.translator.transform")
 
 

@@ -1,42 +1,40 @@
-"""Archives of functions and layers, as `sam build` would make them for this machine."""
+"""Builds archives of functions and layers for this machine, like `sam build`."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
-import os
 import platform
+import re
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
-from local_stack import slimming
-from local_stack.environment import installer_environment
+from local_stack import stripping
 from local_stack.processes import LocalStackError
 
 REQUIREMENTS = "requirements.txt"
-# Archives hold no times of their own, so equal content gives equal bytes.
+# A fixed time, so that equal content gives equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_INSTALL_SECONDS = 300
+_PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class LayerArchive:
-    """A layer as the emulator gets it, and the folders that hold the same content unpacked."""
+    """The archive of a layer, and the folders that contain the same files."""
 
     content: bytes
     folders: tuple[Path, ...]
 
     @property
     def sha256(self) -> str:
-        """The hash by which the emulator recognises the archive."""
+        """The hash of the archive."""
         return hashlib.sha256(self.content).hexdigest()
 
 
@@ -49,11 +47,11 @@ def zip_folder(folder: Path, *, prefix: str = "") -> bytes:
 
 
 def build_layer(folder: Path, *, snapshot: Path, cache: Path) -> LayerArchive:
-    """Return the layer whose sources and `requirements.txt` are in `folder`.
+    """Return the layer of the sources and `requirements.txt` in `folder`.
 
     Sources are copied to `snapshot`, so that editing them does not change a running stack.
-    Dependencies come from `cache`, by lock file and interpreter; the first time they are installed
-    from the package index, which takes some 10 s.
+    Dependencies come from `cache`, by lock file and interpreter; the first time they are copied
+    from this environment.
     """
     shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     dependencies = _cached_dependencies(folder / REQUIREMENTS, cache)
@@ -64,7 +62,7 @@ def build_layer(folder: Path, *, snapshot: Path, cache: Path) -> LayerArchive:
 
 
 def user_cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return where this user's built dependencies are kept between runs."""
+    """Return the user's cache folder for installed dependencies."""
     if "XDG_CACHE_HOME" in environ:
         return Path(environ["XDG_CACHE_HOME"]) / "search-router"
     caches = "Library/Caches" if sys.platform == "darwin" else ".cache"
@@ -87,10 +85,10 @@ def _source_files(folder: Path) -> Iterator[Path]:
 
 
 def _cached_dependencies(lock: Path, cache: Path) -> Path:
-    """Return the folder with `packages/` and `packages.zip` for a lock file, built if absent."""
+    """Return the folder with `packages/` and `packages.zip`; build it if it does not exist."""
     interpreter = f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}"
-    slimmed = Path(slimming.__file__).read_bytes()
-    key = hashlib.sha256(lock.read_bytes() + interpreter.encode() + slimmed).hexdigest()[:16]
+    rules = Path(stripping.__file__).read_bytes()
+    key = hashlib.sha256(lock.read_bytes() + interpreter.encode() + rules).hexdigest()[:16]
     built = cache / f"layer-{key}"
     if built.is_dir():
         return built
@@ -98,36 +96,34 @@ def _cached_dependencies(lock: Path, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache) as scratch:
         made = Path(scratch) / "layer"
         _install(lock, made / "packages")
-        slimming.slim(made / "packages")
+        stripping.strip(made / "packages")
         (made / "packages.zip").write_bytes(zip_folder(made / "packages", prefix="python/"))
         try:
             made.rename(built)
         except OSError:
-            # Another process was faster; what it built is the same.
+            # Another process has built the same.
             if not built.is_dir():
                 raise
     return built
 
 
 def _install(lock: Path, target: Path) -> None:
-    """Install a hashed lock file with the interpreter that will run the workers."""
-    if importlib.util.find_spec("pip") is None:
-        raise LocalStackError(
-            f"{sys.executable} has no pip, which builds the layer: run `python -m ensurepip`"
-        )
-    command = [sys.executable, "-I", "-m", "pip", "install", "--quiet", "--require-hashes"]
-    command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), "-r", str(lock)]
-    result = subprocess.run(  # noqa: S603 - a fixed command
-        command,
-        env=installer_environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
-    )
-    if result.returncode:
-        raise LocalStackError(
-            f"the dependencies in {lock} could not be installed (first use needs the package "
-            f"index):\n{result.stderr[-2000:]}"
-        )
+    """Copy the pinned packages from this environment, which was installed from the same pins.
+
+    Raises `LocalStackError` if one is missing or has another version.
+    """
+    for name, version in _PIN.findall(lock.read_text("utf-8")):
+        try:
+            installed = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            raise LocalStackError(f"{name} {version} is not installed. Run `make setup`.") from None
+        if installed.version != version:
+            raise LocalStackError(
+                f"{name} {installed.version} is installed, but the layer needs {version}. "
+                "Run `make setup`."
+            )
+        for file in installed.files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                copy = target / file
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file.locate(), copy)

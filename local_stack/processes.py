@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive the stack, and the folder they share."""
+"""Child processes that end with the stack, their environment, and the folder they share."""
 
 from __future__ import annotations
 
@@ -20,16 +20,41 @@ FOLDER_PREFIX = "search-router-local-"
 _FOLDER_NAME = re.compile(re.escape(FOLDER_PREFIX) + r"(?P<pid>\d+)-")
 _POLL_SECONDS = 0.02
 
+# The emulator's root user; these keys open nothing on AWS.
+CALLER = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+_KEPT_VARIABLES = ("PATH", "SYSTEMROOT")
+
 
 class LocalStackError(RuntimeError):
-    """The local stack could not be started, deployed or reached; the text says what to do."""
+    """The local stack cannot be started, deployed or reached. The message says what to do."""
+
+
+def scrub(environ: Mapping[str, str], *, home: Path) -> dict[str, str]:
+    """Return the environment of a child process, which cannot reach an AWS account.
+
+    No variable of `environ` except PATH is kept. `home` becomes HOME and TMPDIR, so that no
+    profile, configuration or credential file is found. Locale and time zone are those of Lambda.
+    """
+    kept = {name: environ[name] for name in _KEPT_VARIABLES if name in environ}
+    return kept | {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        # Without it, macOS uses the proxies of the system settings.
+        "NO_PROXY": "*",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 class ChildProcess:
-    """A process in a session of its own that ends when its parent closes the pipe to its stdin.
+    """A process in its own session that exits when its stdin closes.
 
-    The child promises to end at end of file on stdin. The kernel closes the pipe with the parent,
-    so this holds after `kill -9` too.
+    The kernel closes the pipe when the parent exits, also after `kill -9`.
     """
 
     def __init__(
@@ -69,7 +94,7 @@ class ChildProcess:
             raise LocalStackError(f"{self.name} ended with exit code {code}:\n{self.log_tail()}")
 
     def send_line(self, message: Mapping[str, object]) -> None:
-        """Write one JSON line to the process, whose stdin stays open."""
+        """Write one JSON line to the stdin of the process."""
         stdin = self._stdin()
         try:
             stdin.write(json.dumps(message).encode() + b"\n")
@@ -92,14 +117,14 @@ class ChildProcess:
             f"{self.name} was not ready in {timeout_seconds:.0f} s:\n{self.log_tail()}"
         )
 
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines the process wrote to stderr."""
+    def log_tail(self) -> str:
+        """Return the last 20 lines of stderr."""
         text = self.log_file.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:]) or "(it wrote nothing)"
+        return "\n".join(text.splitlines()[-20:]) or "(no output)"
 
     def stop(self) -> None:
-        """End the process and everything it started, at once: all they hold is thrown away."""
-        # The group is gone if its last member is; macOS answers EPERM for a group of zombies.
+        """Kill the process and its children."""
+        # The group is gone when its last member is; macOS returns EPERM for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -114,7 +139,7 @@ class ChildProcess:
 
 @contextlib.contextmanager
 def own_folder() -> Iterator[Path]:
-    """Yield a temp folder named after this process, locked while in use and removed after."""
+    """Yield a temporary folder named after this process and locked by it; remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
     try:
         with (folder / "lock").open("w") as lock:
@@ -125,11 +150,11 @@ def own_folder() -> Iterator[Path]:
 
 
 def sweep_stale_folders(parent: Path | None = None) -> list[Path]:
-    """Remove the folders that killed stacks left in `parent` (the temp folder), and return them."""
+    """Remove the folders of killed stacks from `parent` (the temp folder) and return them."""
     stale = [
         folder
         for folder in (parent or Path(tempfile.gettempdir())).glob(f"{FOLDER_PREFIX}*")
-        if _is_abandoned(folder)
+        if _is_stale(folder)
     ]
     for folder in stale:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,11 +172,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """Return whether the owner is gone: its id is dead and nobody holds the lock.
+def _is_stale(folder: Path) -> bool:
+    """Return whether the owner has exited and the folder is not locked.
 
-    The id covers the moment before the lock is taken; the lock covers an owner in another process
-    namespace (a container sharing the temp folder), whose id means nothing here.
+    The process id is valid before the lock is taken. The lock is valid for owners in a container
+    that shares the temp folder.
     """
     name = _FOLDER_NAME.match(folder.name)
     if name is None or folder.is_symlink() or is_alive(int(name["pid"])):

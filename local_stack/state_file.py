@@ -1,4 +1,7 @@
-"""The small file by which `search-router --local` finds a stack that another process runs."""
+"""The state file by which `search-router --local` finds a stack in another process.
+
+Importing this module loads neither boto3 nor the emulator.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,26 @@ from pathlib import Path
 from local_stack.connection import StackConnection
 from local_stack.processes import LocalStackError
 
+STACK_NAME = "search-router"
+
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
-    """Return this user's folder for state files, made if absent and closed to others.
+    """Return this user's private folder for state files; create it if it does not exist.
 
-    Raises `LocalStackError` if somebody else owns it, who could send us to another endpoint.
+    Raises `LocalStackError` if another user can write to it.
     """
     parent = Path(environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
     folder = parent / f"search-router-{os.getuid()}"
     folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
-        raise LocalStackError(f"{folder} must be a folder of yours that only you can open")
+        raise LocalStackError(f"folder is not private: {folder}. Only you may have access to it.")
     return folder
 
 
 @contextlib.contextmanager
-def announced(connection: StackConnection, folder: Path) -> Iterator[Path]:
-    """Leave the state file of a stack in `folder` for the time of the block."""
+def published(connection: StackConnection, folder: Path) -> Iterator[Path]:
+    """Write the state file of a stack to `folder`; remove it at the end of the block."""
     path = folder / f"{connection.pid}.json"
     values = asdict(connection) | {"folder": str(connection.folder)}
     partial = path.with_suffix(".partial")
@@ -44,10 +49,9 @@ def announced(connection: StackConnection, folder: Path) -> Iterator[Path]:
 
 
 def running_stacks(folder: Path) -> list[StackConnection]:
-    """Return the stacks that are running, newest first; files of dead ones are removed."""
-    found = sorted(folder.glob("*.json"), key=_changed_at, reverse=True)
+    """Return the running stacks, newest first; remove the files of others."""
     stacks = []
-    for path in found:
+    for path in sorted(folder.glob("*.json"), key=_changed_at, reverse=True):
         connection = _read(path)
         if connection is not None and connection.is_running():
             stacks.append(connection)
@@ -57,13 +61,10 @@ def running_stacks(folder: Path) -> list[StackConnection]:
 
 
 def find_running_stack(folder: Path) -> StackConnection:
-    """Return the stack that was started last.
-
-    Raises `LocalStackError` if none is running.
-    """
+    """Return the newest running stack; raises `LocalStackError` if there is none."""
     stacks = running_stacks(folder)
     if not stacks:
-        raise LocalStackError("no local stack is running: start one with `search-router local up`")
+        raise LocalStackError("no local stack is running. Start one with `search-router local up`.")
     return stacks[0]
 
 

@@ -1,4 +1,4 @@
-"""The five-minute schedule of track_runs, sped up for a demo."""
+"""Invokes track_runs more often than its five-minute schedule."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_stack.connection import StackConnection
-from local_stack.environment import CALLER
-from local_stack.processes import LocalStackError
+from local_stack.processes import CALLER, LocalStackError
 
 _OUTPUT = "TrackRunsFunctionName"
 _JOIN_SECONDS = 2.0
@@ -23,9 +22,9 @@ _logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def ticking_track_runs(connection: StackConnection, *, seconds: float = 1.0) -> Iterator[None]:
-    """Invoke track_runs, one run after the other with a pause of `seconds`, during the block."""
+    """Invoke track_runs during the block, with a pause of `seconds` between invocations."""
     if _OUTPUT not in connection.outputs:
-        raise LocalStackError(f"the template has no output {_OUTPUT} to tick")
+        raise LocalStackError(f"template has no output {_OUTPUT}")
     ended = threading.Event()
     thread = threading.Thread(target=_tick, args=(connection, seconds, ended), daemon=True)
     thread.start()
@@ -33,8 +32,7 @@ def ticking_track_runs(connection: StackConnection, *, seconds: float = 1.0) -> 
         yield
     finally:
         ended.set()
-        # A run that hangs must not hold up the end.
-        thread.join(_JOIN_SECONDS)
+        thread.join(_JOIN_SECONDS)  # does not wait for an invocation that hangs
 
 
 def _tick(connection: StackConnection, seconds: float, ended: threading.Event) -> None:
@@ -54,7 +52,7 @@ def _tick(connection: StackConnection, seconds: float, ended: threading.Event) -
 
 
 def _scheduled_event() -> dict[str, object]:
-    """Return what EventBridge sends when a schedule fires."""
+    """Return the event of an EventBridge schedule."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),

@@ -1,63 +1,42 @@
-"""`search-router VERB`: reads the arguments, runs one verb, turns errors into exit codes.
+"""`search-router VERB`: parse the arguments, run one verb, map errors to exit codes.
 
-0: done. 1: the work failed; the message says what to do next. 2: wrong usage.
+0: done. 1: the work failed and the message says what to do next. 2: wrong usage. 130: interrupted.
+141: the reader of the output closed the pipe (128 + SIGPIPE, as a shell reports it).
 """
 
-import argparse
-import importlib
+import os
+import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
 
-from router_cli.console import fail
-from router_cli.failures import CommandError
+from router_cli.console import CommandError, fail
+from router_cli.verbs import make_parser
 from search_router.domain.errors import SearchRouterError
 
-VERBS = (
-    "validate",
-    "generate",
-    "label",
-    "upload",
-    "runs",
-    "distill",
-    "promote",
-    "rollback",
-    "champions",
-    "report",
-    "route",
-    "results",
-    "compare",
-    "export",
-    "redrive",
-    "cost",
-    "cleanup",
-    "local",
-)
-_INTERRUPTED = 130
+_BY_SIGNAL = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
-        prog="search-router", description="Distil, evaluate and run a video-search query router."
-    )
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in _named(arguments):
-        importlib.import_module(f"router_cli.{verb}").add_parser(verbs)
-    parsed = parser.parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     try:
-        code: int = parsed.run(parsed)
+        code: int = pkgutil.resolve_name(parsed.run)(parsed)
+        sys.stdout.flush()
     except (CommandError, SearchRouterError) as error:
         return fail(str(error))
+    except BrokenPipeError:
+        _discard_output()
+        return _BY_SIGNAL + signal.SIGPIPE
     except KeyboardInterrupt:
         fail("interrupted")
-        return _INTERRUPTED
+        return _BY_SIGNAL + signal.SIGINT
     return code
 
 
-def _named(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the verb asked for, so that `validate` need not import boto3; all for the help."""
-    return [verb for verb in VERBS if arguments and arguments[0] == verb] or VERBS
+def _discard_output() -> None:
+    """Send the buffered output to /dev/null, or Python would fail again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-"""What the command prints: tables and steps for people, one JSON object for programs.
+"""Output of the command: tables and messages for people, one JSON object for programs.
 
-Text from files is stripped of control characters, so that a hostile query cannot steer a terminal.
+Text from files loses its control characters, so that a hostile query cannot steer a terminal.
 """
 
 import json
+import re
 import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, TypeVar
-
-from rich import box
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
+from typing import TypeVar
 
 _FAILED = 1
-_WHOLE = 32  # a first column up to this wide is never wrapped: ids are copied from it
+_MAX_UNWRAPPED = 32  # characters; ids in the first column are copied from it
+_NUMBER = re.compile(r"\$?[+-]?\d[\d,.]*(%| ms| µs)?")
 ItemT = TypeVar("ItemT")
+
+
+class CommandError(Exception):
+    """The work of a verb failed; the message says why and what to do next."""
 
 
 def printable(value: object) -> str:
@@ -29,50 +29,55 @@ def printable(value: object) -> str:
     )
 
 
-def printable_lines(text: str) -> str:
-    """Return text of several lines without other control characters."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
 def print_json(value: Mapping[str, object]) -> None:
     """Print exactly one JSON object to stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right, and no text is cut off, ids least of all."""
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    listed = list(rows)
-    for place, column in enumerate(columns):
-        longest = max((len(_cell(row[place])) for row in listed), default=0)
-        grid.add_column(column, overflow="fold", no_wrap=place == 0 and longest <= _WHOLE)
-    for row in listed:
-        grid.add_row(*(Text(_cell(value), justify=_side(value)) for value in row))
+    """Print a table; numbers are aligned to the right, and text is wrapped, never cut off."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
+    cells = [[_cell(value) for value in row] for row in rows]
+    for number, column in enumerate(columns):
+        longest = max((len(row[number]) for row in cells), default=0)
+        grid.add_column(column, overflow="fold", no_wrap=number == 0 and longest <= _MAX_UNWRAPPED)
+    for row in cells:
+        grid.add_row(
+            *(Text(text, justify="right" if _NUMBER.fullmatch(text) else "left") for text in row)
+        )
     Console(highlight=False).print(grid)
 
 
 def say(message: str) -> None:
-    """Tell a person something, on stderr, so that stdout stays for results."""
+    """Print a message to stderr, so that stdout holds nothing but results."""
     sys.stderr.write(printable(message) + "\n")
     sys.stderr.flush()
 
 
 def fail(message: str) -> int:
-    """Tell what went wrong and return the exit code for failed work."""
-    sys.stderr.write(f"search-router: {printable_lines(message)}\n")
+    """Print an error of one or more lines and return the exit code for failed work."""
+    sys.stderr.write("search-router: " + "\n".join(map(printable, message.split("\n"))) + "\n")
     return _FAILED
 
 
 def progress(doing: str, items: Iterable[ItemT], total: int) -> Iterator[ItemT]:
-    """Pass items on and show how far they are; the bar is drawn on terminals only."""
-    console = Console(stderr=True)
-    yield from track(
-        items, description=doing, total=total, console=console, disable=not console.is_terminal
-    )
+    """Yield the items; a terminal shows a progress bar meanwhile."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=doing, total=total, console=Console(stderr=True))
 
 
 class Steps:
-    """Says what is being done and, when it is done, how long it took."""
+    """Reports the steps of a longer job with their duration."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -84,16 +89,18 @@ class Steps:
 
     @contextmanager
     def step(self, doing: str) -> Iterator[list[str]]:
-        """Show one step; what the block puts into the list is said with its end."""
+        """Report one step when it is done, with the details that the block puts into the list."""
         started = time.monotonic()
-        done: list[str] = []
+        details: list[str] = []
         if sys.stderr.isatty():
+            from rich.console import Console
+
             with Console(stderr=True).status(doing):
-                yield done
+                yield details
         else:
-            yield done
+            yield details
         took = time.monotonic() - started
-        say(f"{self.elapsed_s:6.1f} s  {doing}: {', '.join(done) or 'done'} ({took:.1f} s)")
+        say(f"{self.elapsed_s:6.1f} s  {doing}: {', '.join(details) or 'done'} ({took:.1f} s)")
 
 
 def _cell(value: object) -> str:
@@ -101,10 +108,4 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) else printable(value)
-
-
-def _side(value: object) -> Literal["left", "right"]:
-    return "right" if isinstance(value, int | float) else "left"

@@ -1,4 +1,4 @@
-"""`search-router cost`: what a file would cost, or what a stack has cost in 30 days."""
+"""`search-router cost`: the estimated cost of a file, or that of a stack in the last 30 days."""
 
 import argparse
 import gzip
@@ -11,17 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from router_cli.console import print_json, print_table, say
-from router_cli.failures import CommandError
-from router_cli.prompt_sources import prompt_file
-from router_cli.stack import Stack, add_stack_arguments, open_stack
-from router_cli.teardown.bedrock_things import BedrockThings
-from router_cli.validate import (
-    DEFAULT_HOLDOUT_FRACTION,
-    DEFAULT_MODALITIES,
-    DEFAULT_STUDENT,
-    DEFAULT_TEACHER,
-)
+from router_cli.console import CommandError, print_json, print_table, say
+from router_cli.prompt_files import prompt_file
+from router_cli.stack import Stack, open_stack
+from router_cli.teardown import BedrockResources
+from router_cli.verbs import HOLDOUT_FRACTION, MODALITIES, STUDENT, TEACHER
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
 from search_router.domain.intake.prompt_files import select, survey
@@ -35,14 +29,14 @@ from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.queries import query_digest
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
-WINDOW = timedelta(days=30)
-MEASURED, ESTIMATED, LISTED = "measured tokens", "estimate before the job", "a month, by list"
-NOT_COUNTED = (
-    "the LLM judge (Bedrock does not tell its tokens)",
-    "queries of the API (the metric CostUsd counts them)",
-    "Lambda, SQS, S3, DynamoDB and logs (under a dollar for a million rows)",
+_WINDOW = timedelta(days=30)
+_MEASURED, _ESTIMATED, _LISTED = "measured tokens", "estimate before the job", "list price, a month"
+_NOT_COUNTED = (
+    "the LLM judge (Bedrock does not report its tokens)",
+    "API queries (the metric CostUsd counts them)",
+    "Lambda, SQS, S3, DynamoDB and logs (under $1 for a million rows)",
 )
-ROUTED = "estimate, none cached, weights only"
+_ROUTED = "estimate: no query cached, no reasoning"
 _SAMPLE_BYTES = 1 << 16
 _WATCHED = {"AWS::CloudWatch::Alarm": "alarm", "AWS::CloudWatch::Dashboard": "dashboard"}
 _ESTIMATED_PARTS = ("training_usd", "teacher_usd")
@@ -50,7 +44,7 @@ _ESTIMATED_PARTS = ("training_usd", "teacher_usd")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that cost money; `from_memory` if its price is not confirmed."""
+    """One item of the bill; `from_memory` if its price is not confirmed."""
 
     what: str
     usd: float
@@ -58,19 +52,8 @@ class Item:
     from_memory: bool = False
 
 
-def add_parser(verbs: Any) -> None:
-    """Describe the verb."""
-    parser = verbs.add_parser("cost", help="estimate a prompt file, or account for a stack")
-    files = parser.add_mutually_exclusive_group()
-    files.add_argument("--prompts", type=Path, metavar="FILE", help="estimate a run on this file")
-    files.add_argument("--query-log", type=Path, metavar="FILE", help="estimate routing this log")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_stack_arguments(parser)
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is paid for, what it costs, and how that is known."""
+    """Print the items with their cost and its basis."""
     title, items, not_counted = _items(arguments)
     total = sum(item.usd for item in items)
     if arguments.json:
@@ -78,35 +61,39 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"items": listed, "total_usd": round(total, 6), "not_counted": not_counted})
         return 0
     rows = [
-        (item.what, f"{item.usd:,.4f}", item.basis, "from memory" if item.from_memory else "")
+        (item.what, f"${item.usd:,.4f}", item.basis, "unconfirmed" if item.from_memory else "")
         for item in items
     ]
-    print_table(title, ["", "USD", "basis", "price"], [*rows, ("total", f"{total:,.4f}", "", "")])
+    print_table(title, ["", "cost", "basis", "price"], [*rows, ("total", f"${total:,.4f}", "", "")])
     for what in not_counted:
         say(f"not counted: {what}")
     return 0
 
 
 def _items(arguments: argparse.Namespace) -> tuple[str, list[Item], tuple[str, ...]]:
-    """Return what is told, its title, and what is not in it."""
+    """Return a title, the items, and what they leave out."""
     path = arguments.prompts or arguments.query_log
     if path is None:
         items = list(_account(open_stack(arguments), datetime.now(UTC)))
-        return "The last 30 days", items, NOT_COUNTED
+        return "The last 30 days", items, _NOT_COUNTED
     if not path.is_file():
-        raise CommandError(f"there is no file {path}")
+        raise CommandError(f"no such file: {path}.")
     estimate = _run_estimate if arguments.prompts else _log_estimate
-    return f"What {path.name} would cost", list(estimate(path)), (NOT_COUNTED[0], NOT_COUNTED[2])
+    return (
+        f"Estimated cost of {path.name}",
+        list(estimate(path)),
+        (_NOT_COUNTED[0], _NOT_COUNTED[2]),
+    )
 
 
 def _log_estimate(path: Path) -> Iterator[Item]:
-    """Yield what routing a log would cost if no query of it is cached yet; labels as weights."""
+    """Yield the cost of routing a log if none of its queries is cached."""
     opened: Any = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "rb") as file:
         sample = file.read(_SAMPLE_BYTES)
         dialect = find_dialect(path.name, sample, whole=len(sample) < _SAMPLE_BYTES)
         if dialect is None:
-            raise CommandError(f"{path} holds no rows")
+            raise CommandError(f"no rows in {path}.")
         chunks = chain([sample], iter(lambda: file.read(_SAMPLE_BYTES), b""))
         found = (read_row(line, dialect) for line in raw_rows(chunks, 0, dialect))
         sizes = {
@@ -114,44 +101,48 @@ def _log_estimate(path: Path) -> Iterator[Item]:
             for row in found
             if isinstance(row, LogRow)
         }
-    modalities = parse_modalities(DEFAULT_MODALITIES)
+    modalities = parse_modalities(MODALITIES)
     prompt = len(default_system_prompt(modalities)) * len(sizes) + sum(sizes.values())
     answers = len(json.dumps(dict.fromkeys(modalities, 0.25))) * len(sizes)
     tokens = (prompt // BYTES_PER_TOKEN, answers // BYTES_PER_TOKEN)
-    yield Item(f"{len(sizes):,} distinct queries", cost_usd(DEFAULT_STUDENT, *tokens), ROUTED)
+    yield Item(f"{len(sizes):,} distinct queries", cost_usd(STUDENT, *tokens), _ROUTED)
 
 
 def _run_estimate(path: Path) -> Iterator[Item]:
-    """Yield what a run on a prompt file would cost, with the defaults of the template."""
-    rules = IntakeRules(parse_modalities(DEFAULT_MODALITIES), DEFAULT_HOLDOUT_FRACTION)
+    """Yield the cost of a run on a prompt file, with the defaults of the template."""
+    rules = IntakeRules(parse_modalities(MODALITIES), HOLDOUT_FRACTION)
     builder, files = IntakeBuilder(rules), [prompt_file(path)]
     for _ in survey(files, builder):
-        pass  # what is rejected costs nothing; `validate` lists it
+        pass  # rejected lines cost nothing
     selection, _ = select(files, builder)
     if selection.refusal:
-        raise CommandError(f"no job can start: {selection.refusal}")
-    estimate = estimate_costs(selection, DEFAULT_TEACHER, DEFAULT_STUDENT)
-    yield Item("training", estimate.training_usd, ESTIMATED, _from_memory("customization_training"))
-    yield Item("the teacher's answers", estimate.teacher_usd, ESTIMATED)
-    yield Item("the teacher's labels for the holdout", estimate.reference_usd, ESTIMATED)
-    yield Item("evaluation of candidate and base", estimate.evaluation_usd, ESTIMATED)
+        raise CommandError(
+            f"no job can start: {selection.refusal}. `search-router validate` shows why."
+        )
+    estimate = estimate_costs(selection, TEACHER, STUDENT)
+    yield Item(
+        "training", estimate.training_usd, _ESTIMATED, _from_memory("customization_training")
+    )
+    yield Item("teacher answers", estimate.teacher_usd, _ESTIMATED)
+    yield Item("teacher labels for the holdout", estimate.reference_usd, _ESTIMATED)
+    yield Item("evaluation of candidate and base student", estimate.evaluation_usd, _ESTIMATED)
     storage = estimate.storage_usd_per_month
-    yield Item("keeping the model", storage, LISTED, _from_memory("custom_model_storage"))
+    yield Item("storage of the model", storage, _LISTED, _from_memory("custom_model_storage"))
 
 
 def _account(stack: Stack, now: datetime) -> Iterator[Item]:
     runs = list(stack.runs.all())
-    recent = [run for run in runs if now - run.created_at < WINDOW]
+    recent = [run for run in runs if now - run.created_at < _WINDOW]
     yield from _jobs(stack, recent)
     for run in recent:
         if run.evaluation is not None:
-            yield Item(f"evaluation of {run.run_id}", run.evaluation.cost_usd, MEASURED)
+            yield Item(f"evaluation of {run.run_id}", run.evaluation.cost_usd, _MEASURED)
     yield from _logs(stack, now)
     yield from _kept(stack, runs)
 
 
 def _jobs(stack: Stack, runs: list[Run]) -> Iterator[Item]:
-    """Yield each job once: runs that share the bytes share the job."""
+    """Yield each job once; runs on the same training data share a job."""
     jobs = {run.training.job_name: run for run in runs if run.training}
     for name, run in jobs.items():
         try:
@@ -160,26 +151,25 @@ def _jobs(stack: Stack, runs: list[Run]) -> Iterator[Item]:
             continue
         estimate = manifest.get("estimate", {})
         usd = sum(estimate.get(part, 0.0) for part in _ESTIMATED_PARTS)
-        yield Item(f"job {name}", usd, ESTIMATED, _from_memory("customization_training"))
+        yield Item(f"job {name}", usd, _ESTIMATED, _from_memory("customization_training"))
 
 
 def _logs(stack: Stack, now: datetime) -> Iterator[Item]:
     for log in stack.ledger.all():
-        if log.state is LogState.ROUTED and now - log.created_at < WINDOW:
+        if log.state is LogState.ROUTED and now - log.created_at < _WINDOW:
             summary = json.loads(stack.objects.get(naming.log_key(log.log_id, "summary.json")))
-            yield Item(f"query log {log.log_id}", summary["cost_usd"], MEASURED)
+            yield Item(f"query log {log.log_id}", summary["cost_usd"], _MEASURED)
 
 
 def _kept(stack: Stack, runs: list[Run]) -> Iterator[Item]:
-    """Yield what is billed by the month as long as it is there."""
-    things = Counter(
-        thing.kind for thing in BedrockThings(stack.client("bedrock"), runs).remaining()
-    )
-    yield _monthly("custom models", things["custom model"], "custom_model_storage")
-    yield Item(f"{things['deployment']} deployments, paid by token", 0.0, LISTED)
-    kinds = Counter(_resource_types(stack))
+    """Yield what is billed by the month."""
+    resources = BedrockResources(stack.client("bedrock"), runs)
+    kinds = Counter(left.kind for left in resources.remaining())
+    yield _monthly("custom models", kinds["custom model"], "custom_model_storage")
+    yield Item(f"{kinds['deployment']} deployments, billed by token", 0.0, _LISTED)
+    types = Counter(_resource_types(stack))
     for kind, unit in _WATCHED.items():
-        yield _monthly(f"{unit}s", kinds[kind], unit)
+        yield _monthly(f"{unit}s", types[kind], unit)
 
 
 def _resource_types(stack: Stack) -> Iterator[str]:
@@ -191,7 +181,7 @@ def _resource_types(stack: Stack) -> Iterator[str]:
 
 def _monthly(what: str, number: int, unit: str) -> Item:
     usd = number * price_list().unit_usd(unit)
-    return Item(f"{number} {what}", usd, LISTED, _from_memory(unit))
+    return Item(f"{number} {what}", usd, _LISTED, _from_memory(unit))
 
 
 def _from_memory(unit: str) -> bool:

@@ -1,4 +1,4 @@
-"""`search-router export opensearch LOG`: a log's weights, ready to paste into a search engine."""
+"""`search-router export opensearch LOG`: the weights of a log as pipelines and hybrid queries."""
 
 import argparse
 import json
@@ -8,48 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from router_cli import opensearch
-from router_cli.console import print_json, print_table, say
-from router_cli.failures import CommandError
-from router_cli.routed_logs.distinct import DistinctQueries
-from router_cli.routed_logs.parts import champion_of, read_parts, routed_log, rows_of
-from router_cli.stack import Stack, add_stack_arguments, open_stack
+from router_cli.console import CommandError, print_json, print_table, say
+from router_cli.routed_logs.parts import (
+    DistinctQueries,
+    champion_of,
+    read_parts,
+    routed_log,
+    rows_of,
+)
+from router_cli.stack import Stack, open_stack
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Weights
 
-_STEPS = (0.01, 0.05, 0.1)
-_MANY_PIPELINES = 1_000  # all of them lie in the memory of every node, in the cluster state
+_MANY_PIPELINES = 1_000  # every node keeps all of them in memory, in the cluster state
 PIPELINES, QUERIES, REQUESTS = "pipelines.txt", "queries.jsonl", "requests.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedQuery:
-    """One distinct query, how many rows ask it, and the weights it is to be searched with."""
+    """One distinct query, the number of its rows, and its weights."""
 
     query: str
     rows: int
     weights: Weights
 
 
-def add_parser(verbs: Any) -> None:
-    """Describe the verb."""
-    parser = verbs.add_parser("export", help="write a log's weights for a search engine")
-    parser.add_argument("engine", choices=("opensearch",))
-    parser.add_argument("log_id", metavar="LOG")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: opensearch-LOG")
-    parser.add_argument(
-        "--sub-queries", type=Path, metavar="FILE", help='JSON: {"visual": {"neural": …}, …}'
-    )
-    parser.add_argument(
-        "--step", type=float, choices=_STEPS, default=_STEPS[0], help="rounding of the weights"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_stack_arguments(parser)
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Write pipelines, queries and requests into one folder."""
+    """Write pipelines, queries and requests into a folder."""
     stack = open_stack(arguments)
     log = routed_log(stack, arguments.log_id)
     champion = champion_of(stack, log)
@@ -60,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         report = _write(stack, log.log_id, champion, sub_queries, arguments.step, folder)
     except OSError as error:
-        raise CommandError(f"{folder}: {error}") from None
+        raise CommandError(f"cannot write {error.filename or folder}: {error.strerror}.") from None
     if arguments.json:
         print_json(report)
     else:
@@ -71,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def exported(stack: Stack, log_id: str, champion: Champion, step: float) -> Iterator[ExportedQuery]:
     """Yield the distinct queries of a log, the most frequent first.
 
-    A query without a usable answer gets the prior, as a query that the log does not hold would.
+    A query without a usable answer gets the prior, which is also the default for other queries.
     """
     modalities = champion.serving.modalities
     with DistinctQueries("query", "status", *modalities) as distinct:
@@ -130,7 +116,7 @@ def _sub_queries(path: Path | None, champion: Champion) -> opensearch.SubQueries
     try:
         return opensearch.read_sub_queries(path.read_text("utf-8"), modalities)
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {error}") from None
+        raise CommandError(f"cannot read {path}: {error}.") from None
 
 
 def _line(value: dict[str, Any]) -> bytes:
@@ -139,18 +125,18 @@ def _line(value: dict[str, Any]) -> bytes:
 
 def _print(report: dict[str, Any], sub_queries: opensearch.SubQueries, champion: Champion) -> None:
     rows = [
-        (place, name, json.dumps(sub_queries[name], ensure_ascii=False))
-        for place, name in enumerate(champion.serving.modalities, start=1)
+        (number, name, json.dumps(sub_queries[name], ensure_ascii=False))
+        for number, name in enumerate(champion.serving.modalities, start=1)
     ]
     print_table("Sub-queries of the hybrid query, in this order", ["", "modality", "clause"], rows)
     say(
-        f"{report['folder']}: {report['queries']} queries, {report['pipelines']} pipelines. Paste "
-        f"{PIPELINES} into Dev Tools and search with ?search_pipeline= as {QUERIES} says, "
-        f"{report['default_pipeline']} for all other queries; or send a body of {REQUESTS}, which "
-        "brings its pipeline along"
+        f"{report['queries']:,} queries and {report['pipelines']:,} pipelines written to "
+        f"{report['folder']}. Paste {PIPELINES} into Dev Tools and search with the "
+        f"?search_pipeline= that {QUERIES} names, or {report['default_pipeline']} for all other "
+        f"queries. Or send a body from {REQUESTS}, which contains its pipeline."
     )
     if report["pipelines"] > _MANY_PIPELINES:
         say(
-            f"{report['pipelines']} pipelines are many for a cluster's state: --step 0.05 needs "
-            f"fewer, {REQUESTS} none"
+            f"{report['pipelines']:,} pipelines are many for the state of a cluster. Use "
+            f"--step 0.05 for fewer, or {REQUESTS}, which needs none."
         )

@@ -1,10 +1,10 @@
-"""Weights as OpenSearch takes them: one hybrid query, one sub-query per modality, one pipeline.
+"""Weights for OpenSearch: a hybrid query with one sub-query for each modality, and a pipeline.
 
 A `normalization-processor` scales the scores of each sub-query to [0, 1] and adds them up by
-`weights`, in the order of the sub-queries. OpenSearch refuses other numbers of weights than of
-sub-queries, weights that are no decimals in [0, 1], a sum off 1 by over 0.01 in single precision,
-and more than five sub-queries (opensearch-project/neural-search: ScoreCombinationUtil.java,
-HybridQueryBuilder.java; docs.opensearch.org: normalization processor, hybrid query).
+`weights`, in the order of the sub-queries. OpenSearch wants as many weights as sub-queries, at
+most five, decimals in [0, 1], and a sum within 0.01 of 1 in single precision
+(opensearch-project/neural-search: ScoreCombinationUtil.java, HybridQueryBuilder.java;
+docs.opensearch.org: normalization processor, hybrid query).
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from router_cli.failures import CommandError
+from router_cli.console import CommandError
 from search_router.domain.weights import Modalities, Weights, snap
 
 MAX_SUB_QUERIES = 5
@@ -24,53 +24,55 @@ SubQueries = Mapping[str, Mapping[str, Any]]
 
 
 def default_sub_queries(modalities: Modalities) -> SubQueries:
-    """Match the query in a text field that is called like the modality."""
+    """Return a match clause for each modality, on a text field of its name."""
     return {name: {"match": {name: {"query": PLACEHOLDER}}} for name in modalities}
 
 
 def read_sub_queries(text: str, modalities: Modalities) -> SubQueries:
-    """Read one query clause per modality, with `{query}` where the query's text goes.
+    """Return one query clause for each modality, with `{query}` in place of the query's text.
 
-    Raises CommandError saying what is missing or too much.
+    Raises CommandError for anything else.
     """
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise CommandError(f"the sub-queries are not JSON: {error}") from None
+        raise CommandError(f"--sub-queries: not JSON: {error}.") from None
     if not isinstance(value, dict) or set(value) != set(modalities):
-        raise CommandError(f"the sub-queries need exactly the keys {', '.join(modalities)}")
+        raise CommandError(f"--sub-queries: expected exactly the keys {', '.join(modalities)}.")
     for name, clause in value.items():
         if not isinstance(clause, dict) or len(clause) != 1:
-            raise CommandError(f'{name}: expected one query clause, as in {{"match": {{…}}}}')
+            raise CommandError(
+                f'--sub-queries: {name}: expected one query clause, as in {{"match": {{…}}}}.'
+            )
     return value
 
 
 def check_modalities(modalities: Modalities) -> None:
-    """Raise CommandError when a hybrid query cannot hold that many sub-queries."""
+    """Raise CommandError if a hybrid query cannot hold that many sub-queries."""
     if len(modalities) > MAX_SUB_QUERIES:
         raise CommandError(
-            f"OpenSearch takes at most {MAX_SUB_QUERIES} sub-queries in a hybrid query; this log "
-            f"has {len(modalities)} modalities: {', '.join(modalities)}"
+            f"a hybrid query of OpenSearch has at most {MAX_SUB_QUERIES} sub-queries, but the log "
+            f"has {len(modalities)} modalities: {', '.join(modalities)}."
         )
 
 
 def rounded(weights: Weights, step: float) -> Weights:
-    """Round weights to multiples of `step` that sum to 1, and check them as OpenSearch does."""
+    """Round weights to multiples of `step` that sum to 1; check them as OpenSearch does."""
     on_grid = snap(weights, step)
     single = [struct.unpack("f", struct.pack("f", weight))[0] for weight in on_grid]
     total = list(accumulate(single, lambda a, b: struct.unpack("f", struct.pack("f", a + b))[0]))
     if not all(0.0 <= weight <= 1.0 for weight in single) or abs(total[-1] - 1) > _SUM_TOLERANCE:
-        raise CommandError(f"OpenSearch would refuse these weights: {on_grid}")
+        raise CommandError(f"OpenSearch would reject these weights: {on_grid}.")
     return on_grid
 
 
 def pipeline_name(weights: Weights) -> str:
-    """Name a pipeline by its weights in per cent: equal weights have one name for ever."""
+    """Return a pipeline's name, made of its weights in percent."""
     return "-".join(["search-router", *(str(round(weight * 100)) for weight in weights)])
 
 
 def pipeline(weights: Weights) -> dict[str, Any]:
-    """Return the search pipeline; weights are written as decimals, 1.0 and not 1."""
+    """Return the search pipeline; OpenSearch wants weights as decimals, 1.0 and not 1."""
     return {
         "phase_results_processors": [
             {
@@ -87,7 +89,7 @@ def pipeline(weights: Weights) -> dict[str, Any]:
 
 
 def put_pipeline(weights: Weights, modalities: Modalities) -> str:
-    """Return the request that creates a pipeline, as one pastes it into Dev Tools."""
+    """Return the request that creates a pipeline, for Dev Tools."""
     described = ", ".join(
         f"{name} {weight:g}" for name, weight in zip(modalities, weights, strict=True)
     )
@@ -98,13 +100,13 @@ def put_pipeline(weights: Weights, modalities: Modalities) -> str:
 def search_body(
     query: str, weights: Weights, modalities: Sequence[str], sub_queries: SubQueries
 ) -> dict[str, Any]:
-    """Return a search that brings its pipeline with it, so that none needs to be created."""
+    """Return a search body that contains its pipeline, so that none must be created."""
     clauses = [_filled(sub_queries[name], query) for name in modalities]
     return {"query": {"hybrid": {"queries": clauses}}, "search_pipeline": pipeline(weights)}
 
 
 def _filled(value: Any, query: str) -> Any:
-    """Put the query's text into every string value; it can become no other part of the JSON."""
+    """Replace the placeholder in every string value, where the text cannot become other JSON."""
     if isinstance(value, str):
         return value.replace(PLACEHOLDER, query)
     if isinstance(value, dict):

@@ -1,14 +1,14 @@
-"""`search-router runs [RUN]`: what became of the prompt files and the query logs."""
+"""`search-router runs [RUN]`: the runs and query logs of a stack, or one run with its scores."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from router_cli.console import print_json, print_table
-from router_cli.failures import CommandError
-from router_cli.stack import Stack, add_stack_arguments, open_stack
+from router_cli.labels import figure, label, labelled
+from router_cli.stack import Stack, open_stack
+from search_router.domain.lifecycle.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION
 
-_FIGURES = ("mae_interval", "risk_coverage", "held_out_patterns")
-_MODELS = ("candidate", "champion", "base", "baseline")
 _SCORES = (
     "n",
     "mae",
@@ -19,19 +19,11 @@ _SCORES = (
     "invalid_share",
     "invalid",
 )
-
-
-def add_parser(verbs: Any) -> None:
-    """Describe the verb."""
-    parser = verbs.add_parser("runs", help="list runs and query logs, or show one run")
-    parser.add_argument("run_id", nargs="?", metavar="RUN")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_stack_arguments(parser)
-    parser.set_defaults(run=run)
+_DRAWN = {"mae_interval", "risk_coverage", "held_out_patterns"}  # in the report, not in a table
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show one run in full, or all in short."""
+    """Show one run in full, or list all runs and query logs."""
     stack = open_stack(arguments)
     if arguments.run_id:
         _show(stack, arguments.run_id, arguments.json)
@@ -40,51 +32,53 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def print_scores(evaluation: Mapping[str, Any]) -> None:
+    """Print the scores of the models side by side, with the noise ceiling of the labels."""
+    names = (CANDIDATE, CHAMPION, BASE, BASELINE)
+    models = {name: evaluation[name] for name in names if evaluation[name] is not None}
+    noise = evaluation["noise"] or {}
+    rows = [
+        (
+            label(name),
+            *(_with_interval(scores, name) for scores in models.values()),
+            figure(name, noise.get(name)),
+        )
+        for name in _SCORES
+    ]
+    for name in ("mean", "p50", "p95"):
+        row = (f"latency_{name}", [scores["latency_ms"][name] for scores in models.values()])
+        rows.append((label(row[0]), *(figure(row[0], value) for value in row[1]), "-"))
+    costs = [scores["cost_usd_per_million"] for scores in models.values()]
+    name = "cost_usd_per_million"
+    rows.append((label(name), *(figure(name, cost) for cost in costs), "-"))
+    print_table("Scores on the holdout", ["", *models, "noise ceiling"], rows)
+    local = evaluation.get("local_tier")
+    if local:
+        shown = {name: value for name, value in local.items() if name not in _DRAWN}
+        print_table("Local tier on the same holdout", ["", ""], labelled(shown))
+        if local.get("held_out_patterns"):
+            patterns = labelled(local["held_out_patterns"])
+            print_table("Local tier on patterns left out of its training", ["", ""], patterns)
+
+
 def _show(stack: Stack, run_id: str, as_json: bool) -> None:
-    run = stack.runs.get(run_id)
-    if run is None:
-        raise CommandError(f"there is no run {run_id}; `search-router runs` lists them")
+    run = stack.run(run_id)
     fields = run.model_dump(mode="json", exclude={"evaluation"})
     evaluation = run.evaluation.model_dump(mode="json") if run.evaluation else None
     if as_json:
         print_json({**fields, "evaluation": evaluation})
         return
-    print_table(run_id, ["", ""], fields.items())
-    if run.evaluation:
-        print_scores(run.evaluation.model_dump())
+    print_table(run_id, ["", ""], labelled(fields))
+    if evaluation:
+        print_scores(evaluation)
 
 
-def print_scores(evaluation: dict[str, Any]) -> None:
-    """Print the models of an evaluation side by side, and the labels' noise as the ceiling."""
-    models = {name: evaluation[name] for name in _MODELS if evaluation[name] is not None}
-    noise = evaluation["noise"] or {}
-    rows: list[list[object]] = [
-        [
-            name,
-            *(_with_interval(scores, name) for scores in models.values()),
-            _rounded(noise.get(name)),
-        ]
-        for name in _SCORES
-    ]
-    for figure in ("mean", "p50", "p95"):
-        row = [_rounded(scores["latency_ms"][figure]) for scores in models.values()]
-        rows.append([f"latency {figure}, ms", *row, None])
-    dollars = [round(scores["cost_usd_per_million"], 2) for scores in models.values()]
-    rows.append(["$ per million", *dollars, None])
-    print_table("Scores on the holdout", ["", *models, "noise ceiling"], rows)
-    local = evaluation.get("local_tier")
-    if local:
-        shown = {name: _rounded(value) for name, value in local.items() if name not in _FIGURES}
-        print_table("Local tier on the same holdout", ["", ""], shown.items())
-    if local and local.get("held_out_patterns"):
-        hidden = {name: _rounded(value) for name, value in local["held_out_patterns"].items()}
-        print_table("Local tier on patterns kept from its training", ["", ""], hidden.items())
-
-
-def _with_interval(scores: dict[str, Any], name: str) -> object:
-    """Return a score with its 95 % interval, if it has one."""
-    value, interval = _rounded(scores[name]), scores["intervals"].get(name)
-    return f"{value:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]" if interval else value
+def _with_interval(scores: Mapping[str, Any], name: str) -> str:
+    """Return a score with its 95% interval, if it has one."""
+    text, interval = figure(name, scores[name]), scores["intervals"].get(name)
+    if not interval:
+        return text
+    return f"{text} ({figure(name, interval['low'])} to {figure(name, interval['high'])})"
 
 
 def _list(stack: Stack, as_json: bool) -> None:
@@ -100,7 +94,7 @@ def _list(stack: Stack, as_json: bool) -> None:
         return
     print_table(
         "Runs",
-        ["run", "file", "state", "training", "job", "reason"],
+        ["run", "file", "state", "training rows", "job", "reason"],
         [
             (
                 r.run_id,
@@ -118,7 +112,3 @@ def _list(stack: Stack, as_json: bool) -> None:
         ["log", "file", "state", "splits", "parts", "reason"],
         [(g.log_id, g.source_key, g.state.value, g.splits, g.parts, g.reason) for g in logs],
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return round(value, 4) if isinstance(value, float) else value

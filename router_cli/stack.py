@@ -1,21 +1,17 @@
-"""Which stack a verb works on: the one on this machine, or one on AWS, by the same adapters."""
+"""The stack that a verb works on: one on AWS, or one on this machine, through the same adapters."""
 
 import argparse
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_stack.connection import StackConnection
-from local_stack.launcher import STACK_NAME
-from local_stack.processes import LocalStackError
-from local_stack.state_file import find_running_stack, runtime_folder
-from router_cli.failures import CommandError
+from router_cli.console import CommandError
 from search_router.adapters.bedrock import BedrockDeployments
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
@@ -23,17 +19,20 @@ from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
+from search_router.domain.lifecycle.runs import Run
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
-DEFAULT_STACK = "search-router-dev"
-DEFAULT_REGION = "us-east-1"
-EVENT_BUS = "default"  # the account's own, as the template says
+if TYPE_CHECKING:
+    from local_stack.connection import StackConnection
+
+_EVENT_BUS = "default"  # of the account, as in template.yaml
+_LOCAL_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack: its outputs, and clients that reach it and nothing else."""
+    """A deployed stack: its outputs, and clients that reach nothing else."""
 
     outputs: Mapping[str, str]
     client: Callable[[str], Any]
@@ -44,72 +43,73 @@ class Stack:
 
     @cached_property
     def objects(self) -> S3ObjectStore:
-        """Our own objects."""
+        """The objects in the data bucket."""
         return S3ObjectStore(self.client("s3"), self.outputs["DataBucketName"])
 
     @cached_property
     def runs(self) -> DynamoRunRepository:
-        """The owner of run states."""
+        """The run records."""
         return DynamoRunRepository(self.client("dynamodb"), self.outputs["StateTableName"])
 
     @cached_property
     def ledger(self) -> DynamoQueryLogLedger:
-        """The owner of query logs."""
+        """The query log records."""
         return DynamoQueryLogLedger(self.client("dynamodb"), self.outputs["StateTableName"])
 
     @cached_property
     def champions(self) -> DynamoChampionRepository:
-        """The owner of the champion pointer."""
+        """The champion pointer and its history."""
         return DynamoChampionRepository(self.client("dynamodb"), self.outputs["StateTableName"])
 
     @cached_property
     def lifecycle(self) -> RunLifecycle:
-        """The steps of runs."""
-        events = EventBridgePublisher(self.client("events"), EVENT_BUS)
+        """Moves runs from state to state and publishes their events."""
+        events = EventBridgePublisher(self.client("events"), _EVENT_BUS)
         return RunLifecycle(self.runs, events, SystemClock())
 
     @cached_property
     def deployments(self) -> BedrockDeployments:
-        """Bedrock's on-demand deployments."""
+        """The on-demand deployments in Bedrock."""
         return BedrockDeployments(self.client("bedrock"))
 
     @cached_property
     def run_deployments(self) -> RunDeployments:
-        """The deployments of runs."""
+        """Creates, follows and deletes the deployments of runs."""
         return RunDeployments(self.lifecycle, self.deployments)
 
-
-def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what names a stack: `--local`, or a stack name with region and profile."""
-    group = parser.add_argument_group("which stack")
-    group.add_argument(
-        "--local", action="store_true", help="the stack that `search-router local up` started"
-    )
-    group.add_argument("--stack-name", default=DEFAULT_STACK, help="default: %(default)s")
-    group.add_argument("--region", default=DEFAULT_REGION, help="default: %(default)s")
-    group.add_argument("--profile", help="AWS profile; default: the environment's")
+    def run(self, run_id: str) -> Run:
+        """Return a run; raises CommandError if there is none of that id."""
+        run = self.runs.get(run_id)
+        if run is None:
+            raise CommandError(f"no such run: {run_id}. `search-router runs` lists all runs.")
+        return run
 
 
 def open_stack(arguments: argparse.Namespace) -> Stack:
-    """Find the stack that the arguments name; raises CommandError if it is not there."""
+    """Return the stack that the arguments name; raises CommandError if it does not exist."""
     if arguments.local:
-        return _running_here()
+        return _on_this_machine()
     return _on_aws(arguments.stack_name, arguments.region, arguments.profile)
 
 
-def local_stack_of(connection: StackConnection) -> Stack:
-    """Wrap a connection to a local stack; its clients refuse any address but loopback."""
+def local_stack_of(connection: "StackConnection") -> Stack:
+    """Return a local stack; its clients refuse any address but loopback."""
+    from local_stack.state_file import STACK_NAME
+
     return Stack(
         outputs=connection.outputs,
         client=connection.client,
         route_url=connection.url_of(connection.outputs["RouteApiUrl"]),
         credentials=lambda: Credentials("test", "test"),
-        region=DEFAULT_REGION,
+        region=_LOCAL_REGION,
         name=STACK_NAME,
     )
 
 
-def _running_here() -> Stack:
+def _on_this_machine() -> Stack:
+    from local_stack.processes import LocalStackError
+    from local_stack.state_file import find_running_stack, runtime_folder
+
     try:
         return local_stack_of(find_running_stack(runtime_folder(os.environ)))
     except LocalStackError as error:
@@ -121,12 +121,17 @@ def _on_aws(name: str, region: str, profile: str | None) -> Stack:
         session = boto3.Session(profile_name=profile, region_name=region)
         stacks = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except (BotoCoreError, ClientError) as error:
-        raise CommandError(f"stack {name} in {region}: {error}") from None
+        raise CommandError(
+            f"cannot read the stack {name} in {region}: {error}. "
+            "Check --stack-name, --region and --profile."
+        ) from None
     outputs = {
         output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])
     }
     if "RouteApiUrl" not in outputs:
-        raise CommandError(f"stack {name} in {region} is not a search router")
+        raise CommandError(
+            f"not a search router: stack {name} in {region}. Name another with --stack-name."
+        )
     return Stack(
         outputs=outputs,
         client=cast("Callable[[str], Any]", session.client),

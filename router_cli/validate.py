@@ -1,76 +1,70 @@
-"""`search-router validate FILE…`: what prompt files would become, without any AWS."""
+"""`search-router validate FILE…`: what a run would make of prompt files, without AWS.
+
+`--report` writes report.json for programs, report.html for people, and rejected.jsonl.
+"""
 
 import argparse
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from router_cli import synthesis
-from router_cli.console import print_json, print_table
-from router_cli.failures import CommandError
-from router_cli.prompt_sources import prompt_file
-from router_cli.validation_report import Rejects, write_report
+from router_cli.console import CommandError, print_json, print_table
+from router_cli.labels import labelled
+from router_cli.prompt_files import prompt_file
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.answer_files import holds_answers, read_answers
 from search_router.domain.intake.manifests import described
 from search_router.domain.intake.prompt_files import PromptFile, select, survey
-from search_router.domain.intake.prompts import rejected_line
+from search_router.domain.intake.prompts import RejectedLine, rejected_line
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.intake.training_sets import TrainingSet
 from search_router.domain.lifecycle.estimates import estimate_costs
 from search_router.domain.weights import Modalities, parse_modalities
 
-DEFAULT_MODALITIES = ",".join(synthesis.DEFAULT_MODALITIES)
-DEFAULT_HOLDOUT_FRACTION = 0.1
-DEFAULT_TEACHER = "amazon.nova-pro-v1:0"
-DEFAULT_STUDENT = "amazon.nova-micro-v1:0:128k"
-SHOWN_REJECTS = 20
+_REJECTS_IN_PAGE = 200
+_REJECTS_IN_TABLE = 20
+_CAN_START = "A distillation job could start."
 
 
-def add_parser(verbs: Any) -> None:
-    """Describe the verb."""
-    parser = verbs.add_parser("validate", help="check prompt files offline")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--modalities", default=DEFAULT_MODALITIES, help="default: %(default)s")
-    parser.add_argument(
-        "--holdout-fraction",
-        type=_share,
-        default=DEFAULT_HOLDOUT_FRACTION,
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--keep-reasoning", action="store_true", help="as the parameter KeepReasoning: true"
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="write report.json, report.html, rejected.jsonl"
-    )
-    parser.add_argument("--teacher", default=DEFAULT_TEACHER, help="default: %(default)s")
-    parser.add_argument("--student", default=DEFAULT_STUDENT, help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+class _Rejects:
+    """Counts rejected lines by reason and keeps the first ones, without their text."""
+
+    def __init__(self) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self.first: list[tuple[str, RejectedLine]] = []
+
+    def add(self, file: str, line: RejectedLine) -> None:
+        self.by_reason[line.reason.value] += 1
+        if len(self.first) < _REJECTS_IN_PAGE:
+            self.first.append((file, line._replace(text=None)))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Report on the files as one dataset; 0 if a distillation job could start, otherwise 1."""
+    """Report on the files as one dataset; return 0 if a distillation job could start, else 1."""
     rules = IntakeRules(
         parse_modalities(arguments.modalities),
         arguments.holdout_fraction,
         arguments.keep_reasoning,
     )
-    files = [prompt_file(path) for path in _prompts(arguments.files)]
-    _check_answers(arguments.files, rules.modalities)
-    builder, rejects = IntakeBuilder(rules), Rejects()
+    paths = [path for path in arguments.files if not holds_answers(path.name)]
+    if not paths:
+        raise CommandError("no prompt file among the files. Name the labelled prompts too.")
+    _check_answers([path for path in arguments.files if path not in paths], rules.modalities)
+    files = [prompt_file(path) for path in paths]
+    builder, rejects = IntakeBuilder(rules), _Rejects()
     try:
         _survey(files, builder, rejects, arguments.report)
         selection, rows = select(files, builder)
     except (OSError, InvalidInputError) as error:
         where = f"{files[0].name}: " if len(files) == 1 else ""
         raise CommandError(f"{where}{error}") from None
-    report = _report(selection, rows, rejects, arguments)
+    report = _report(paths, selection, rows, rejects, arguments)
     if arguments.report:
-        write_report(arguments.report, report, rejects)
+        _write_report(arguments.report, report, rejects)
     if arguments.json:
         print_json(report)
     else:
@@ -78,25 +72,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if selection.refusal else 0
 
 
-def _prompts(paths: Sequence[Path]) -> list[Path]:
-    prompts = [path for path in paths if not holds_answers(path.name)]
-    if not prompts:
-        raise CommandError("nothing but a model's answers: name the labelled prompts too")
-    return prompts
-
-
 def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
-    files = [prompt_file(path) for path in paths if holds_answers(path.name)]
     try:
-        read_answers(files, modalities)
+        read_answers([prompt_file(path) for path in paths], modalities)
     except (OSError, InvalidInputError) as error:
         raise CommandError(str(error)) from None
 
 
 def _survey(
-    files: Sequence[PromptFile], builder: IntakeBuilder, rejects: Rejects, folder: Path | None
+    files: Sequence[PromptFile], builder: IntakeBuilder, rejects: _Rejects, folder: Path | None
 ) -> None:
-    """Read the files once; what is refused is written as it comes, not held."""
+    """Read the files once; rejected lines go to the report as they come."""
     with ExitStack() as stack:
         out = None
         if folder is not None:
@@ -109,8 +95,12 @@ def _survey(
 
 
 def _report(
-    selection: Selection, rows: TrainingSet, rejects: Rejects, arguments: argparse.Namespace
-) -> dict[str, object]:
+    paths: Sequence[Path],
+    selection: Selection,
+    rows: TrainingSet,
+    rejects: _Rejects,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
     digest = hashlib.sha256()
     for line in rows.training:
         digest.update(line)
@@ -119,7 +109,7 @@ def _report(
         **selection.counts.model_dump(),
         "files": [
             {"name": str(path), "rows_in": file.rows_in, "rejected": file.rejected}
-            for path, file in zip(_prompts(arguments.files), selection.files, strict=True)
+            for path, file in zip(paths, selection.files, strict=True)
         ],
         "rejected_by_reason": dict(rejects.by_reason),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
@@ -128,23 +118,39 @@ def _report(
     }
 
 
-def _print(report: Mapping[str, Any], rejects: Rejects) -> None:
-    counts = [(name, value) for name, value in report.items() if type(value) is int]
-    print_table("Rows", ["", "rows"], counts)
-    print_table("Training rows by dominant modality", ["", "rows"], report["balance"].items())
-    print_table("Labels of one query against each other", ["", ""], report["label_noise"].items())
-    print_table("Estimated cost, US dollars", ["", ""], report["estimate"].items())
+def _counts(report: Mapping[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in report.items() if type(value) is int}
+
+
+def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) -> None:
+    from router_cli.pages import render
+
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    page = render(
+        "validation.html",
+        report=report,
+        counts=_counts(report),
+        rejects=rejects.first,
+        rejected=rejects.by_reason.total(),
+        can_start=_CAN_START,
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _print(report: Mapping[str, Any], rejects: _Rejects) -> None:
+    print_table("Rows", ["", "rows"], labelled(_counts(report)))
+    print_table("Training rows by dominant modality", ["", "rows"], labelled(report["balance"]))
+    print_table("Agreement of labels of one query", ["", ""], labelled(report["label_noise"]))
+    print_table("Estimated cost, US dollars", ["", ""], labelled(report["estimate"]))
     if rejects.first:
-        rows = [
-            (name, line.line_number, line.reason.value, line.detail) for name, line in rejects.first
-        ]
-        title = f"Rejected lines (first {SHOWN_REJECTS})"
-        print_table(title, ["file", "line", "reason", "detail"], rows[:SHOWN_REJECTS])
-    print_table("Verdict", [""], [[report["refusal"] or "a distillation job could start"]])
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError("a share is between 0 and 1")
-    return share
+        print_table(
+            f"Rejected lines (first {_REJECTS_IN_TABLE})",
+            ["file", "line", "reason", "detail"],
+            [
+                (name, line.line_number, line.reason.value, line.detail)
+                for name, line in rejects.first[:_REJECTS_IN_TABLE]
+            ],
+        )
+    refusal = report["refusal"]
+    print_table("Verdict", [""], [[f"No job can start: {refusal}" if refusal else _CAN_START]])

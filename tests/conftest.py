@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from hypothesis import settings
 
 TESTS = Path(__file__).parent
 FIGURE = "figure"
+LONGEST_ID = 80
 EVENTS = TESTS.parent / "events"
 LOOPBACK = ["127.0.0.1", "::1"]
 ENVIRONMENT = {
@@ -56,17 +58,36 @@ def pytest_configure() -> None:
     settings.load_profile("project")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name data after its parameter: an id is a word that every process spells alike."""
+    if isinstance(val, str) and val.isascii() and val.isprintable() and len(val) <= LONGEST_ID:
+        return None  # pytest's own way, as for numbers and names
+    return argname if isinstance(val, str | bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests open no socket at all, the others only to this machine."""
     for item in items:
-        is_unit = item.path.is_relative_to(TESTS / "unit")
+        is_unit = item.nodeid.startswith("tests/unit/")
         item.add_marker(
             pytest.mark.disable_socket if is_unit else pytest.mark.allow_hosts(LOOPBACK)
         )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what tests measured, whichever process they ran in."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show what ran, what did not, and what tests measured, whichever process they ran in."""
+    folders = Counter(
+        Path(report.nodeid.split("::")[0]).parts[1].removeprefix("test_").removesuffix(".py")
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+    )
+    ran = ", ".join(f"{count:,} {folder}" for folder, count in sorted(folders.items()))
+    left_out = "; sweeps are left to make test-all" * (config.option.markexpr == "not sweep")
+    if ran:
+        terminalreporter.section(f"ran {ran}{left_out}")
     measured = [
         figure
         for report in terminalreporter.getreports("passed")

@@ -1,8 +1,7 @@
-"""A small judge of policy documents: does one statement match one request?
+"""Evaluates IAM policy statements against requests.
 
-It knows the elements, operators and principals that our template uses and refuses any other, so
-that nothing is taken for granted. The emulator decides with code of its own: the two check each
-other.
+Supports the elements, operators and principals that the template uses, and raises ValueError for
+any other. The emulator has its own implementation, so each checks the other.
 """
 
 import re
@@ -17,7 +16,7 @@ _ELEMENTS = frozenset({"Sid", "Effect", "Action", "Resource", "Principal", "Cond
 
 @dataclass(frozen=True)
 class Request:
-    """One call as a policy sees it; `principal` matters to resource policies only."""
+    """A call with its condition keys. Only resource policies look at `principal`."""
 
     action: str
     resource: str
@@ -26,16 +25,19 @@ class Request:
 
 
 def is_allowed(statements: Iterable[Statement], request: Request) -> bool:
-    """Decide as IAM does within one document: a Deny wins, and nothing is allowed by itself."""
+    """Evaluate one document as IAM does: a Deny wins, and the default is to deny."""
     effects = {statement["Effect"] for statement in statements if matches(statement, request)}
     return effects == {"Allow"}
 
 
 def matches(statement: Statement, request: Request) -> bool:
-    """Return whether a statement speaks of a request; ValueError if it cannot be told."""
+    """Return whether a statement applies to a request.
+
+    Raises ValueError for an unsupported statement.
+    """
     unknown = statement.keys() - _ELEMENTS
     if unknown:
-        raise ValueError(f"cannot judge {sorted(unknown)}")
+        raise ValueError(f"cannot evaluate {sorted(unknown)}")
     return (
         _is_like(request.action, statement["Action"], ignoring_case=True)
         and ("Resource" not in statement or _is_like(request.resource, statement["Resource"]))
@@ -49,15 +51,15 @@ def _names(principal: Any, caller: str) -> bool:
         return True
     (kind, names), *others = principal.items()
     if kind != "Service" or others:
-        raise ValueError(f"cannot judge the principal {principal}")
+        raise ValueError(f"cannot evaluate the principal {principal}")
     return caller in listed(names)
 
 
 def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:
-    """Every key of every operator must be there and match; a missing key does not match."""
+    """Return whether every key of every operator is present and matches."""
     for operator, wanted in condition.items():
         if operator not in _OPERATORS:
-            raise ValueError(f"cannot judge {operator}")
+            raise ValueError(f"cannot evaluate {operator}")
         for key, values in wanted.items():
             found = {name.lower(): value for name, value in context.items()}.get(key.lower())
             if found is None or not _OPERATORS[operator](str(found), values):
@@ -82,12 +84,12 @@ def _is_truth(text: str, values: Any) -> bool:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a policy's "one or several" as a list."""
+    """Return a value that may be a single item as a list."""
     return value if isinstance(value, list) else [value]
 
 
 _OPERATORS: Mapping[str, Callable[[str, Any], bool]] = {
-    "ArnEquals": _is_like,  # the same as ArnLike, AWS says
+    "ArnEquals": _is_like,  # same as ArnLike
     "ArnLike": _is_like,
     "Bool": _is_truth,
     "StringEquals": _is_one_of,

@@ -1,5 +1,6 @@
 """Valid records to start a test from; name only what the test is about."""
 
+import gzip
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -56,6 +57,11 @@ def conversation(query: str, answer: str | None = None, **changes: object) -> di
 def jsonl(rows: Sequence[object]) -> bytes:
     """Write rows as JSON Lines."""
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def gzipped(body: bytes) -> bytes:
+    """Pack without the time of day, which gzip would write into the header."""
+    return gzip.compress(body, mtime=0)
 
 
 def rows_in(lines: Iterable[Line], dialect: Dialect) -> list[LogRow | RejectedRow]:

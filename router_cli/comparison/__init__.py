@@ -1,1 +1,1 @@
-"""Two models over one log: who they are, what they answered, how the answers differ."""
+"""The answers of two models to the queries of one log, and how they differ."""

@@ -1,25 +1,35 @@
 """The queries of a comparison and the answers so far, in one SQLite file.
 
-It is the cache that the cascade looks into, so a comparison that was stopped asks only what is
-missing when it is started again. It holds the queries' text, as the results do.
+The cascade uses the file as its cache, so a comparison that was stopped asks only for what is
+missing. The file holds the text of the queries, as the results do.
 """
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from search_router.domain.queries import normalised_query, query_digest
-from search_router.domain.serving.decisions import Decision, Status, Tier
-from search_router.domain.streams import batched
+from search_router.domain.serving.decisions import Decision
 from search_router.domain.weights import Modalities
 
 RECORDED = "recorded"
 ASKED_TOGETHER = 500
+_DECISION = TypeAdapter(Decision)
+_RECORDED_COLUMNS = (
+    "tier",
+    "status",
+    "model",
+    "latency_ms",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS logs (log_id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS queries (
@@ -27,11 +37,23 @@ CREATE TABLE IF NOT EXISTS queries (
 CREATE TABLE IF NOT EXISTS answers (
   side TEXT, digest BLOB, answer TEXT NOT NULL, PRIMARY KEY (side, digest));
 """
+# A sample is the first queries by hash: the same ones each time, spread over the log.
+_SAMPLE = "WITH sample AS (SELECT * FROM queries ORDER BY digest LIMIT :limit) "
+_MISSING = (
+    "FROM sample WHERE digest > :after AND NOT EXISTS "
+    "(SELECT 1 FROM answers WHERE side = :side AND answers.digest = sample.digest)"
+)
+_COUNT_MISSING = f"{_SAMPLE} SELECT count(*) {_MISSING}"
+_LIST_MISSING = f"{_SAMPLE} SELECT digest, query {_MISSING} ORDER BY digest LIMIT :together"
+_PAIRS = f"""{_SAMPLE} SELECT query, rows, base.answer, against.answer FROM sample
+JOIN answers AS base ON base.side = :base AND base.digest = sample.digest
+JOIN answers AS against ON against.side = :against AND against.digest = sample.digest
+ORDER BY sample.digest"""  # noqa: S608 - no text from outside
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredTwice:
-    """One distinct query and what the two sides say."""
+    """One distinct query with the answers of both sides."""
 
     query: str
     rows: int
@@ -40,10 +62,10 @@ class AnsweredTwice:
 
 
 class ComparisonStore(AbstractContextManager["ComparisonStore"]):
-    """Queries and answers of one log; a side is a name for one way to ask one model."""
+    """The queries of one log and their answers; a side is one model asked in one way."""
 
     def __init__(self, path: Path) -> None:
-        # The cascade draws queries, and so looks into its cache, in the model's threads.
+        # The cascade reads its cache in the threads that call the model.
         self._database = sqlite3.connect(path, check_same_thread=False)
         self._lock = threading.Lock()
         self._database.executescript(_TABLES)
@@ -53,12 +75,12 @@ class ComparisonStore(AbstractContextManager["ComparisonStore"]):
         self._database.close()
 
     def holds(self, log_id: str) -> bool:
-        """Tell whether all queries of a log are in."""
+        """Return whether the store has all queries of a log."""
         found = self._database.execute("SELECT 1 FROM logs WHERE log_id = ?", (log_id,))
         return found.fetchone() is not None
 
-    def take_in(self, log_id: str, rows: Iterable[dict[str, Any]], modalities: Modalities) -> None:
-        """Store the distinct queries of a log and what they were answered; all or nothing."""
+    def add_log(self, log_id: str, rows: Iterable[dict[str, Any]], modalities: Modalities) -> None:
+        """Store the distinct queries of a log with their recorded answers, in one transaction."""
         with self._database:
             for row in rows:
                 digest = _digest(row["query"])
@@ -73,14 +95,20 @@ class ComparisonStore(AbstractContextManager["ComparisonStore"]):
             self._database.execute("INSERT INTO logs VALUES (?)", (log_id,))
 
     def missing(self, side: str, sample: int | None) -> int:
-        """Return how many of the compared queries a side has not answered."""
-        return sum(1 for _ in self._unanswered(side, sample))
+        """Return how many of the compared queries have no answer of a side."""
+        [count] = self._database.execute(_COUNT_MISSING, _parameters(sample, side=side)).fetchone()
+        return int(count)
 
     def unanswered(self, side: str, sample: int | None) -> Iterator[dict[str, str]]:
-        """Yield what is missing as the cascade wants it, five hundred at a time."""
-        for chunk in batched(list(self._unanswered(side, sample)), ASKED_TOGETHER):
-            texts = [self._text(digest) for digest in chunk]
-            yield {normalised_query(text): text for text in texts}
+        """Yield the queries without an answer, up to 500 at a time, by their normalised text."""
+        after = b""
+        while True:
+            parameters = _parameters(sample, side=side, after=after)
+            found = self._database.execute(_LIST_MISSING, parameters).fetchall()
+            if not found:
+                return
+            yield {normalised_query(query): query for _, query in found}
+            after = found[-1][0]
 
     def keep(self, side: str, decisions: Mapping[str, Decision]) -> None:
         """Store answers by normalised query."""
@@ -89,55 +117,37 @@ class ComparisonStore(AbstractContextManager["ComparisonStore"]):
                 self._put(side, _digest(query), decision)
 
     def answer(self, side: str, query: str) -> Decision | None:
-        """Return what a side answered to a query."""
+        """Return the answer of a side to a query."""
         with self._lock:
-            return self._answer(side, _digest(query))
+            found = self._database.execute(
+                "SELECT answer FROM answers WHERE side = ? AND digest = ?", (side, _digest(query))
+            ).fetchone()
+        return _DECISION.validate_json(found[0]) if found else None
 
     def pairs(self, base: str, against: str, sample: int | None) -> Iterator[AnsweredTwice]:
-        """Yield the compared queries with both answers, in the order of their hash."""
-        for digest, query, rows in self._chosen(sample):
-            first, second = self._answer(base, digest), self._answer(against, digest)
-            if first is not None and second is not None:
-                yield AnsweredTwice(query, rows, first, second)
-
-    def _chosen(self, sample: int | None) -> Iterator[tuple[bytes, str, int]]:
-        """Yield the first queries by hash: the same sample each time, spread over the log."""
-        limit = -1 if sample is None else sample
-        yield from self._database.execute(
-            "SELECT digest, query, rows FROM queries ORDER BY digest LIMIT ?", (limit,)
-        )
-
-    def _unanswered(self, side: str, sample: int | None) -> Iterator[bytes]:
-        for digest, _, _ in self._chosen(sample):
-            if self._answer(side, digest) is None:
-                yield digest
-
-    def _text(self, digest: bytes) -> str:
-        found = self._database.execute("SELECT query FROM queries WHERE digest = ?", (digest,))
-        return str(found.fetchone()[0])
-
-    def _answer(self, side: str, digest: bytes) -> Decision | None:
-        found = self._database.execute(
-            "SELECT answer FROM answers WHERE side = ? AND digest = ?", (side, digest)
-        ).fetchone()
-        return _read(found[0]) if found else None
+        """Yield the compared queries that both sides have answered, in the order of their hash."""
+        parameters = _parameters(sample, base=base, against=against)
+        for query, rows, first, second in self._database.execute(_PAIRS, parameters):
+            yield AnsweredTwice(
+                query, rows, _DECISION.validate_json(first), _DECISION.validate_json(second)
+            )
 
     def _put(self, side: str, digest: bytes, decision: Decision) -> None:
         self._database.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-            (side, digest, json.dumps(asdict(decision))),
+            (side, digest, _DECISION.dump_json(decision).decode("utf-8")),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswers:
-    """The store as one side's cache."""
+    """The store as the cache of one side."""
 
     store: ComparisonStore
     side: str
 
     def get_many(self, queries: Sequence[str]) -> Mapping[str, Decision]:
-        """Return what this side answered before."""
+        """Return the answers that this side has given already."""
         found = {query: self.store.answer(self.side, query) for query in queries}
         return {query: decision for query, decision in found.items() if decision is not None}
 
@@ -150,26 +160,14 @@ def _digest(query: str) -> bytes:
     return bytes.fromhex(query_digest(query))
 
 
+def _parameters(sample: int | None, **values: object) -> dict[str, object]:
+    no_limit = -1
+    limit = no_limit if sample is None else sample
+    return {"limit": limit, "after": b"", "together": ASKED_TOGETHER, **values}
+
+
 def _recorded(row: dict[str, Any], modalities: Modalities) -> Decision:
-    return Decision(
-        weights=tuple(row[name] for name in modalities),
-        tier=Tier(row["tier"]),
-        status=Status(row["status"]),
-        model=row["model"],
-        latency_ms=row["latency_ms"],
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        cost_usd=row["cost_usd"],
-    )
-
-
-def _read(text: str) -> Decision:
-    fields = json.loads(text)
-    return Decision(
-        **{
-            **fields,
-            "weights": tuple(fields["weights"]),
-            "tier": Tier(fields["tier"]),
-            "status": Status(fields["status"]),
-        }
+    return _DECISION.validate_python(
+        {"weights": [row[name] for name in modalities]}
+        | {name: row[name] for name in _RECORDED_COLUMNS}
     )

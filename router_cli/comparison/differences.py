@@ -1,4 +1,4 @@
-"""How two models' answers differ: query by query, and over the whole log."""
+"""How the answers of two models differ: for one query, and over the whole log."""
 
 import heapq
 import math
@@ -11,63 +11,50 @@ from search_router.domain.logs.results import latency_bucket, latency_summary
 from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.weights import Modalities, dominant
 
-_BINS = 100  # largest changes are kept to a hundredth
+_BINS = 100  # a largest change is counted to a hundredth
 _MILLION = 1_000_000
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One query's answers side by side; `largest_change` is of `modality`'s weight."""
+    """The two answers to one query; `largest_change` is that of the weight of `modality`."""
 
     query: str
     rows: int
+    dominant: tuple[str, str]
+    largest_change: float
+    modality: str
     base: dict[str, float]
     against: dict[str, float]
-    dominants: tuple[str, str]
-    statuses: tuple[str, str]
-    modality: str
-    largest_change: float
+    status: tuple[str, str]
 
     @property
     def dominant_changed(self) -> bool:
-        """Tell whether another modality leads."""
-        return self.dominants[0] != self.dominants[1]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return a line of the list of moved queries."""
-        return {
-            "query": self.query,
-            "rows": self.rows,
-            "dominant": list(self.dominants),
-            "largest_change": self.largest_change,
-            "modality": self.modality,
-            "base": self.base,
-            "against": self.against,
-            "status": list(self.statuses),
-        }
+        """Whether the dominant modality differs."""
+        return self.dominant[0] != self.dominant[1]
 
 
 def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
-    """Compare two answers; of equal changes the first modality's is named."""
+    """Compare two answers; the first of equally large changes counts as the largest."""
     base, against = pair.base.weights, pair.against.weights
     changes = [round(abs(b - a), 6) for a, b in zip(base, against, strict=True)]
-    place = max(range(len(changes)), key=changes.__getitem__)
+    largest = max(changes)
     return Difference(
         query=pair.query,
         rows=pair.rows,
+        dominant=(dominant(base, modalities), dominant(against, modalities)),
+        largest_change=largest,
+        modality=modalities[changes.index(largest)],
         base=dict(zip(modalities, base, strict=True)),
         against=dict(zip(modalities, against, strict=True)),
-        dominants=(dominant(base, modalities), dominant(against, modalities)),
-        statuses=(pair.base.status.value, pair.against.status.value),
-        modality=modalities[place],
-        largest_change=changes[place],
+        status=(pair.base.status.value, pair.against.status.value),
     )
 
 
 @dataclass(slots=True)
 class Side:
-    """What one model's answers took and cost."""
+    """Calls, tokens, cost and latency of the answers of one model."""
 
     fallback: int = 0
     answers: int = 0
@@ -78,7 +65,7 @@ class Side:
     latency: Counter[int] = field(default_factory=Counter)
 
     def add(self, decision: Decision) -> None:
-        """Count one answer in."""
+        """Count one answer."""
         self.answers += 1
         self.fallback += decision.status is Status.FALLBACK
         if decision.latency_ms:
@@ -89,7 +76,7 @@ class Side:
             self.latency[latency_bucket(decision.latency_ms)] += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return figures; a side that was answered from a cache has no calls."""
+        """Return the figures; answers from a cache have no calls."""
         return {
             "answers": self.answers,
             "fallback": self.fallback,
@@ -106,10 +93,10 @@ class Side:
 
 @dataclass(slots=True)
 class Differences:
-    """Adds up differences; `most` of those that moved furthest are kept.
+    """Sums over all queries, and the `most` queries that moved furthest.
 
-    A query has moved when another modality leads or a weight changed by at least `moved_by`. A
-    query that either model could not answer is counted as unanswered and not compared.
+    A query has moved if its dominant modality differs or a weight changed by at least `moved_by`. A
+    query to which one model gave no usable answer is not compared.
     """
 
     modalities: Modalities
@@ -130,7 +117,7 @@ class Differences:
     _furthest: list[tuple[tuple[float, int], int, Difference]] = field(default_factory=list)
 
     def add(self, pair: AnsweredTwice) -> Difference | None:
-        """Count one query in; return its difference if it moved."""
+        """Count one query; return its difference if it moved."""
         self.base.add(pair.base)
         self.against.add(pair.against)
         self.queries += 1
@@ -151,7 +138,7 @@ class Differences:
         return found
 
     def furthest(self) -> list[Difference]:
-        """Return the queries that moved furthest, the furthest first."""
+        """Return the queries that moved furthest, in descending order."""
         return [found for _, _, found in sorted(self._furthest, reverse=True)]
 
     def as_json(self) -> dict[str, Any]:
@@ -188,7 +175,7 @@ class Differences:
         self.compared += 1
         self.compared_rows += found.rows
         if found.dominant_changed:
-            self.turns[f"{found.dominants[0]} to {found.dominants[1]}"] += 1
+            self.turns[f"{found.dominant[0]} to {found.dominant[1]}"] += 1
             self.turned_rows += found.rows
         self._largest[min(_BINS, round(found.largest_change * _BINS))] += 1
         for name in self.modalities:
@@ -203,10 +190,10 @@ class Differences:
     def _percentile(self, share: float) -> float | None:
         """Return the nearest-rank percentile of the largest changes, to a hundredth."""
         seen, rank = 0, max(1, math.ceil(share * self.compared))
-        for place, count in enumerate(self._largest):
+        for number, count in enumerate(self._largest):
             seen += count
             if seen >= rank:
-                return place / _BINS
+                return number / _BINS
         return None
 
 

@@ -1,1 +1,1 @@
-"""The report of a run: facts from the stack, figures from the facts, a page of both."""
+"""The report of a run: its facts, figures of them, and a page with both."""

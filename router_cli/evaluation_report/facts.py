@@ -1,4 +1,4 @@
-"""What a report tells of a run, read from the run, its evaluation and the kept answers."""
+"""The facts of a report, read from the run, its evaluation and the kept answers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from search_router.domain.weights import Modalities, Weights
 from search_router.ports import ObjectStore
 from search_router.use_cases.answers import Answers, labelled_holdout
 
-BINS = 10  # of a weight: 0, 0.1, … 1, each bin centred on its level
+BINS = 10  # steps of a weight: 0, 0.1, … 1, with a bin centred on each
 LABELS = "labels"
 _PERCENTS = tuple(range(101))
 _DECISIONS = TypeAdapter(dict[str, Decision])
@@ -33,10 +33,10 @@ _COUNTS = (
 
 
 class ReportFacts(BaseModel):
-    """Everything on the page, in numbers; `report.json` is this.
+    """The content of `report.json`.
 
-    `weight_shares` has, by modality and by whose weights they are, the share of holdout queries in
-    each of eleven bins; `latency_percentiles` has by model the 0th to 100th, in milliseconds.
+    `weight_shares` holds the share of holdout queries in each of eleven bins, by modality and model
+    (or labels). `latency_percentiles` holds the 0th to 100th percentile by model, in milliseconds.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,12 +61,12 @@ class ReportFacts(BaseModel):
 
 
 def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> ReportFacts:
-    """Read what a report needs; raises NotFoundError for a run that was never evaluated."""
+    """Read the facts of a run; raises NotFoundError for a run without an evaluation."""
     evaluation, dataset, training = run.evaluation, run.dataset, run.training
     if evaluation is None or dataset is None or training is None:
         raise NotFoundError(
             f"{run.run_id} is {run.state} and has no evaluation: "
-            f"{run.reason or 'wait until `search-router runs` shows its end'}"
+            f"{run.reason or 'wait until `search-router runs` shows that it has ended'}."
         )
     answers = {
         name: list(_kept(run, _folder(name, evaluation), objects)) for name in evaluation.models
@@ -94,17 +94,19 @@ def gather(run: Run, objects: ObjectStore, *, is_local: bool, now: datetime) -> 
     )
 
 
-class _NobodyToAsk:
-    """Stands for the model where every answer is kept already."""
+class _NoModel:
+    """A model that is never called, because every answer is kept."""
 
     def ask(self, serving: ServingModel, queries: Iterable[str]) -> Iterator[NoReturn]:
-        """Refuse: a report pays for nothing."""
+        """Raise NotFoundError: a report makes no calls."""
         missing = sum(1 for _ in queries)
-        raise NotFoundError(f"{missing} answers of {serving.model_id} were not kept")
+        raise NotFoundError(
+            f"{missing} answers of {serving.model_id} are missing in the data bucket."
+        )
 
 
 def _labels(run: Run, teacher: str, objects: ObjectStore) -> list[Weights]:
-    answers = Answers(run.run_id, objects, _NobodyToAsk())
+    answers = Answers(run.run_id, objects, _NoModel())
     holdout = labelled_holdout(answers, run.serving, teacher)
     return list(holdout.labels.values())
 
@@ -123,9 +125,11 @@ def _weight_shares(
 ) -> dict[str, dict[str, list[float]]]:
     return {
         modality: {
-            whose: _shares([row[place] for row in rows]) for whose, rows in weights.items() if rows
+            source: _shares([row[number] for row in rows])
+            for source, rows in weights.items()
+            if rows
         }
-        for place, modality in enumerate(modalities)
+        for number, modality in enumerate(modalities)
     }
 
 
@@ -156,5 +160,5 @@ def _side_by_side(evaluation: Evaluation, objects: ObjectStore) -> SideBySide | 
 
 
 def is_invalid(status: str) -> bool:
-    """Tell whether an answer was unusable, so that a user would have got the prior."""
+    """Return whether an answer was unusable, so that the prior is served instead."""
     return status == Status.FALLBACK.value

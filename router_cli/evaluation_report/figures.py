@@ -1,6 +1,6 @@
-"""The figures of a report as SVG: the published post's three from measured data, and three more.
+"""The figures of an evaluation report as SVG.
 
-Nothing else in the command imports matplotlib: `validate` must start fast and without it.
+This is the only module of the command that imports matplotlib, which is slow to load.
 """
 
 import io
@@ -14,11 +14,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from router_cli.evaluation_report.facts import BINS, LABELS, ReportFacts
-from router_cli.evaluation_report.palette import COLOURS, MARKERS, NAMES
-from router_cli.evaluation_report.risk_coverage import risk_coverage
-from search_router.domain.lifecycle.evaluation import Scores
+from search_router.domain.lifecycle.evaluation import BASE, BASELINE, CANDIDATE, CHAMPION, Scores
+from search_router.domain.local_tier.scores import LocalTierScores
 
 RISK_COVERAGE = "risk-coverage"
+NAMES = {
+    CANDIDATE: "distilled (candidate)",
+    CHAMPION: "champion before",
+    BASE: "base student",
+    BASELINE: "large baseline",
+}
+# Okabe and Ito (2008): colours that people with any colour blindness can tell apart.
+_COLOURS = {CANDIDATE: "#0072B2", CHAMPION: "#009E73", BASE: "#D55E00", BASELINE: "#CC79A7"}
+_LOCAL_COLOUR = "#E69F00"
+_MODALITY_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
+)  # fmt: skip
+_OTHER_COLOUR = "#999999"
+_MARKERS = {CANDIDATE: "o", CHAMPION: "s", BASE: "^", BASELINE: "D"}
+_POINT: Any = {"linestyle": "none", "markersize": 10, "clip_on": False, "zorder": 3}
 _WIDTH = 10.0  # inches; the page scales the drawing to its own width
 _INK, _FAINT, _CEILING = "#222222", "#d0d7de", "#555555"
 _STYLE: Any = {
@@ -36,12 +50,12 @@ _STYLE: Any = {
     "text.color": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
-    "svg.fonttype": "path",  # the page must look the same without this machine's fonts
+    "svg.fonttype": "path",  # looks the same without the fonts of this machine
 }
 
 
 class Drawing(NamedTuple):
-    """One figure: what it is called, what it shows in words, and its SVG."""
+    """One figure as SVG, with its name, title and caption."""
 
     name: str
     title: str
@@ -68,8 +82,13 @@ _MEASURES = (
 )
 
 
+def modality_colour(number: int) -> str:
+    """Return the colour of the n-th modality; the eighth and later ones share one."""
+    return (*_MODALITY_COLOURS, _OTHER_COLOUR)[min(number, len(_MODALITY_COLOURS))]
+
+
 def draw_figures(facts: ReportFacts) -> list[Drawing]:
-    """Return every figure that the facts allow."""
+    """Return every figure for which the facts have data."""
     with mpl.rc_context(_STYLE):
         drawings = list(_drawings(facts))
     if facts.is_local:
@@ -79,8 +98,8 @@ def draw_figures(facts: ReportFacts) -> list[Drawing]:
 
 def _of_a_local_run(drawing: Drawing) -> str:
     if drawing.name == RISK_COVERAGE:
-        return "The local model is the real one; the dotted line is the Bedrock double's."
-    return "All figures are the Bedrock double's."
+        return "The local model is real; the dotted line is that of the Bedrock fake."
+    return "All figures are those of the Bedrock fake."
 
 
 def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
@@ -89,15 +108,15 @@ def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
         "model-comparison",
         "Model comparison",
         f"Scores of every model on the same {facts.evaluation.candidate.n} holdout queries; bars "
-        "are 95 % intervals. The dashed line is the noise ceiling: how well the labels agree with "
-        "themselves.",
+        "are 95% intervals. The dashed line is the noise ceiling: how well the labels agree with "
+        "each other.",
         _svg("model-comparison", _model_comparison(facts)),
     )
     yield Drawing(
         "weight-distribution",
         "Weight distribution",
-        "Share of holdout queries by weight, for each modality: the labels (grey) and what the "
-        "models answered.",
+        "Share of holdout queries by weight, for each modality: the labels (grey) and the answers "
+        "of the models.",
         _svg("weight-distribution", _weight_distribution(facts)),
     )
     if facts.latency_percentiles:
@@ -109,7 +128,7 @@ def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
         )
     yield Drawing(
         "error-breakdown",
-        "Where the error is",
+        "Error by modality",
         "Mean absolute error by modality, and by the dominant modality of the label.",
         _svg("error-breakdown", _error_breakdown(models)),
     )
@@ -117,18 +136,18 @@ def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
     if judged:
         yield Drawing(
             "judge",
-            "What the judge made of it",
-            "Grades of the LLM judge by model; answers without a result are counted apart.",
+            "Grades of the LLM judge",
+            "Answers by grade; those without a result are counted separately.",
             _svg("judge", _judge(judged)),
         )
     local = facts.evaluation.local_tier
     if local is not None:
         yield Drawing(
             RISK_COVERAGE,
-            "What the local tier answers, and at what error",
-            "Mean absolute error on the share of the holdout that the local model is surest of. "
-            "Full circle: what its gate answers of the holdout; open circle: of the known queries "
-            "that the gate was chosen on.",
+            "Error and coverage of the local tier",
+            "Mean absolute error on the queries of the holdout with the highest confidence. Full "
+            "circle: what the gate lets through of the holdout. Open circle: of the labelled "
+            "queries on which the gate was chosen.",
             _svg(RISK_COVERAGE, risk_coverage(local, facts.evaluation.candidate.mae)),
         )
 
@@ -152,8 +171,8 @@ def _measure_panel(panel: Axes, measure: _Measure, facts: ReportFacts) -> None:
         interval = scores.intervals.get(measure.interval)
         low, high = (interval.low, interval.high) if interval else (value, value)
         ends = (low * measure.scale, high * measure.scale)
-        panel.hlines(row, *ends, color=COLOURS[name], linewidth=2.5, alpha=0.75)
-        panel.plot(value, row, MARKERS[name], color=COLOURS[name], markersize=7)
+        panel.hlines(row, *ends, color=_COLOURS[name], linewidth=2.5, alpha=0.75)
+        panel.plot(value, row, _MARKERS[name], color=_COLOURS[name], markersize=7)
         panel.annotate(
             f"{value:.{measure.places}f}",
             (value, row),
@@ -211,16 +230,16 @@ def _weights_panel(
     labels = [100 * share for share in shares.get(LABELS, ())]
     if labels:
         panel.bar(levels, labels, width=0.09, color="#c4c9cf", label="labels")
-    for name in NAMES:
+    for name, title in NAMES.items():
         if name in shares:
             panel.plot(
                 levels,
                 [100 * share for share in shares[name]],
-                marker=MARKERS[name],
+                marker=_MARKERS[name],
                 markersize=5,
                 linewidth=1.6,
-                color=COLOURS[name],
-                label=NAMES[name],
+                color=_COLOURS[name],
+                label=title,
                 clip_on=False,
             )
 
@@ -230,7 +249,7 @@ def _latency(facts: ReportFacts) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     for name, percentiles in facts.latency_percentiles.items():
         left.step(
-            percentiles, range(101), where="post", color=COLOURS[name], linewidth=2,
+            percentiles, range(101), where="post", color=_COLOURS[name], linewidth=2,
             label=NAMES[name],
         )  # fmt: skip
     left.set_title("Calls answered within a time, %")
@@ -245,11 +264,11 @@ def _latency(facts: ReportFacts) -> Figure:
 def _latency_ranges(panel: Axes, models: Mapping[str, Scores]) -> None:
     panel.set_title("Median to 95th percentile, and mean")
     for row, (name, scores) in enumerate(models.items()):
-        latency, colour = scores.latency_ms, COLOURS[name]
+        latency, colour = scores.latency_ms, _COLOURS[name]
         panel.hlines(row, latency.p50, latency.p95, color=colour, linewidth=6, alpha=0.35)
         panel.plot(latency.p50, row, "|", color=colour, markersize=16, markeredgewidth=3)
         panel.plot(latency.p95, row, "|", color=colour, markersize=16, markeredgewidth=3)
-        panel.plot(latency.mean, row, MARKERS[name], color=colour, markersize=7)
+        panel.plot(latency.mean, row, _MARKERS[name], color=colour, markersize=7)
         panel.annotate(
             f"median {latency.p50:,.0f} · mean {latency.mean:,.0f} · p95 {latency.p95:,.0f} ms",
             (latency.p50, row),
@@ -302,7 +321,7 @@ def _bars(
         offset = (number - (len(models) - 1) / 2) * width
         heights = [value(scores, group) or 0.0 for group in groups]
         places = [place + offset for place in range(len(groups))]
-        bars = panel.bar(places, heights, width * 0.92, color=COLOURS[name], label=NAMES[name])
+        bars = panel.bar(places, heights, width * 0.92, color=_COLOURS[name], label=NAMES[name])
         panel.bar_label(bars, fmt=_three_places, fontsize=8, padding=1.5)
     panel.set_xticks(range(len(groups)), [_short(group) for group in groups])
     panel.tick_params(axis="x", length=0)
@@ -340,6 +359,52 @@ def _judge(judged: Mapping[str, Scores]) -> Figure:
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
+
+
+def risk_coverage(local: LocalTierScores, candidate_error: float) -> Figure:
+    """Draw error against coverage, the gate's bound and, if the gate is open, where it stands.
+
+    Geifman and El-Yaniv (NeurIPS 2017) call the axes risk and coverage. `candidate_error` is the
+    error of the distilled model on all of the same queries, for comparison.
+    """
+    figure = Figure(figsize=(_WIDTH, 3.8), layout="constrained")
+    panel = figure.subplots()
+    panel.plot(
+        [100 * point.coverage for point in local.risk_coverage],
+        [point.mae for point in local.risk_coverage],
+        marker=".",
+        color=_LOCAL_COLOUR,
+        linewidth=2,
+        label="local model, holdout",
+    )
+    _gate(panel, local)
+    panel.axhline(
+        local.max_error, color=_INK, linewidth=1.2, linestyle="--",
+        label=f"the gate's bound, {local.max_error:g}",
+    )  # fmt: skip
+    panel.axhline(
+        candidate_error, color=_COLOURS[CANDIDATE], linewidth=1.2, linestyle=":",
+        label=f"{NAMES[CANDIDATE]}, all queries",
+    )  # fmt: skip
+    panel.set_xlabel("% of queries answered, by descending confidence")
+    panel.set_ylabel("mean absolute error")
+    panel.set_xlim(0, 102)
+    panel.set_ylim(0, 1.15 * max(panel.get_ylim()[1], local.max_error))
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def _gate(panel: Axes, local: LocalTierScores) -> None:
+    if local.answered_mae is not None:
+        panel.plot(
+            100 * local.answered, local.answered_mae, "o", color=_LOCAL_COLOUR,
+            label="the gate, holdout", **_POINT,
+        )  # fmt: skip
+    if local.calibrated_mae is not None:
+        panel.plot(
+            100 * local.calibrated_coverage, local.calibrated_mae, "o", color=_CEILING,
+            markerfacecolor="white", markeredgewidth=2, label="the gate, calibration", **_POINT,
+        )  # fmt: skip
 
 
 def _short(name: str) -> str:

@@ -1,318 +1,172 @@
-"""The report as one page that needs nothing beside itself and may run nothing."""
+"""The evaluation report as one self-contained HTML page."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from router_cli.evaluation_report.facts import ReportFacts, is_invalid
-from router_cli.evaluation_report.figures import RISK_COVERAGE, Drawing
-from router_cli.evaluation_report.local_tier import local_tier_section
-from router_cli.evaluation_report.palette import NAMES, modality_colour
-from router_cli.markup import Markup, document, tag
+from router_cli.evaluation_report.figures import NAMES, RISK_COVERAGE, Drawing, modality_colour
+from router_cli.labels import figure, label
+from router_cli.pages import render
 from search_router.domain.intervals import Interval
 from search_router.domain.lifecycle.evaluation import NoiseCeiling, Scores, SideBySideAnswer
+from search_router.domain.local_tier.scores import LocalTierScores
 from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Modalities, Weights
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222; background: #fff; }
-h1 { margin: 0 0 .2rem; font-size: 1.7rem; } h2 { margin: 2.2rem 0 .4rem; font-size: 1.2rem; }
-h3 { margin: 1.2rem 0 .2rem; font-size: 1.02rem; }
-p { margin: .4rem 0; } .quiet { color: #57606a; }
-.note { padding: .6rem 1rem; border-left: .3rem solid #E69F00; background: #fff8e6; }
-.verdict { padding: .6rem 1rem; border-left: .3rem solid #57606a; background: #f3f5f7;
-  overflow-wrap: anywhere; }
-.verdict.PROMOTED { border-color: #0072B2; background: #eaf4fb; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }
-th { font-weight: 600; border-bottom: 2px solid #d0d7de; }
-td { border-bottom: 1px solid #eaeef2; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums;
-  white-space: nowrap; }
-.interval { display: block; color: #57606a; font-size: .82em; }
-.ceiling { background: #f6f8fa; }
-figure { margin: .6rem 0 0; } figure svg { width: 100%; height: auto; display: block; }
-figcaption { color: #57606a; } dl { display: grid; grid-template-columns: max-content 1fr;
-  gap: .15rem 1.2rem; margin: 0; } dt { color: #57606a; } dd { margin: 0;
-  overflow-wrap: anywhere; }
-.bar { display: flex; height: 1.05rem; border-radius: .2rem; overflow: hidden; min-width: 9rem; }
-.bar span { display: block; height: 100%; } .bad .bar { opacity: .35; }
-.key { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem;
-  margin: 0 .35rem 0 1rem; vertical-align: -.05rem; }
-.small { font-size: .82em; color: #57606a; } td.query { overflow-wrap: anywhere; }
-table.beside { table-layout: fixed; } table.beside td { padding-right: 1.1rem; }
-table.beside col.query { width: 28%; }
-"""
-_DASH = "–"  # noqa: RUF001 - what stands for "not measured"
+_NOT_MEASURED = "–"  # noqa: RUF001 - an en dash
+_MEASURES = ("mae", "dominant_agreement", "within_005", "within_010", "rubric")
+
+
+class Cell(NamedTuple):
+    """A figure and, below it, its 95% interval."""
+
+    value: str
+    interval: str = ""
+
+
+class Bar(NamedTuple):
+    """Weights as a stacked bar: a percentage and a colour for each modality."""
+
+    description: str
+    parts: list[tuple[float, str]]
+    caption: str
+    is_invalid: bool = False
 
 
 def page(facts: ReportFacts, drawings: Sequence[Drawing]) -> str:
     """Return the report as HTML."""
-    return document(
-        f"Evaluation of {facts.run_id}",
-        _STYLE,
-        tag("h1", "Evaluation of ", facts.run_id),
-        tag("p", f"{facts.source} · made {facts.made_at:%Y-%m-%d %H:%M} UTC", class_="quiet"),
-        *_notes(facts),
-        tag("h2", "Scores on the holdout"),
-        _scores_table(facts),
-        *_below_the_table(facts),
-        *(part for it in drawings if it.name != RISK_COVERAGE for part in _figure(it)),
-        *_local_tier(facts, drawings),
-        *_side_by_side(facts),
-        tag("h2", "The run"),
-        _run(facts),
+    shown = [drawing._replace(svg=_inline(drawing.svg)) for drawing in drawings]
+    return render(
+        "evaluation.html",
+        facts=facts,
+        evaluation=facts.evaluation,
+        names=NAMES,
+        scores=list(_scores(facts)),
+        drawings=[it for it in shown if it.name != RISK_COVERAGE],
+        local_drawings=[it for it in shown if it.name == RISK_COVERAGE],
+        local=facts.evaluation.local_tier,
+        local_rows=list(_local_rows(facts.evaluation.local_tier)),
+        side_by_side=list(_side_by_side(facts)),
+        colour=modality_colour,
     )
 
 
-def _notes(facts: ReportFacts) -> Iterator[Markup]:
-    verdict = f": {facts.reason}" if facts.reason else ""
-    yield tag("p", tag("b", facts.state), verdict, class_=f"verdict {facts.state}")
-    if facts.is_local:
-        yield tag(
-            "p",
-            tag("b", "A local run. "),
-            "Quality, latency, tokens and dollars on this page are those of the Bedrock double, "
-            "not of Amazon Nova. They show that the system works, not how good the model is. Only "
-            "the local tier is the real one.",
-            class_="note",
-        )
+def _inline(svg: str) -> Markup:
+    """Mark a drawing of our own as markup; its caption describes it to screen readers."""
+    return Markup(svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1))  # noqa: S704
 
 
-_Row = tuple[str, Callable[[Scores], tuple[str, str]], Callable[[NoiseCeiling], str]]
-
-
-def _scores_table(facts: ReportFacts) -> Markup:
-    evaluation = facts.evaluation
-    models = evaluation.models
-    head = tag(
-        "tr",
-        tag("th", "95 % intervals below each figure"),
-        *(tag("th", NAMES[name], class_="number") for name in models),
-        tag("th", "noise ceiling", class_="number ceiling"),
+def _scores(facts: ReportFacts) -> Iterator[tuple[str, list[Cell], str]]:
+    """Yield the rows of the score table: a title, a cell for each model, the noise ceiling."""
+    models, noise = list(facts.evaluation.models.values()), facts.evaluation.noise
+    for name in _MEASURES:
+        ceiling = figure(name, getattr(noise, name)) if noise else _NOT_MEASURED
+        yield label(name), [_measure(scores, name) for scores in models], ceiling
+    if any(scores.judge for scores in models):
+        yield label("judge"), [_judge(scores) for scores in models], _NOT_MEASURED
+    yield label("invalid"), [_measure(scores, "invalid_share") for scores in models], _NOT_MEASURED
+    rest: tuple[tuple[str, Callable[[Scores], str]], ...] = (
+        (label("latency_mean"), lambda it: figure("latency_mean", it.latency_ms.mean)),
+        (label("latency_p50"), lambda it: figure("latency_p50", it.latency_ms.p50)),
+        (label("latency_p95"), lambda it: figure("latency_p95", it.latency_ms.p95)),
+        ("tokens in and out, per query", _tokens),
+        (label("cost_usd_per_million"), lambda it: f"${it.cost_usd_per_million:,.2f}"),
     )
-    rows = []
-    is_judged = any(scores.judge for scores in models.values())
-    for title, figure, ceiling in _table_rows():
-        if figure is _judge and not is_judged:
-            continue
-        cells = []
-        for scores in models.values():
-            value, interval = figure(scores)
-            cells.append(
-                tag("td", value, tag("span", interval, class_="interval"), class_="number")
-            )
-        bound = ceiling(evaluation.noise) if evaluation.noise else _DASH
-        rows.append(tag("tr", tag("td", title), *cells, tag("td", bound, class_="number ceiling")))
-    return tag("table", head, *rows)
+    for title, value in rest:
+        yield title, [Cell(value(scores)) for scores in models], _NOT_MEASURED
+    yield label("n"), [Cell(f"{scores.n:,}") for scores in models], _pairs(noise)
 
 
-def _table_rows() -> Iterator[_Row]:
-    yield "Mean absolute error per weight", _number("mae", 4), lambda n: f"{n.mae:.4f}"
-    yield "Right dominant modality", _share("dominant_agreement"), _ceiling("dominant_agreement")
-    yield "All weights within 0.05", _share("within_005"), _ceiling("within_005")
-    yield "All weights within 0.10", _share("within_010"), _ceiling("within_010")
-    yield "Rubric, 1 to 5", _number("rubric", 2), lambda n: f"{n.rubric:.2f}"
-    yield "LLM judge, 1 to 5", _judge, _no_ceiling
-    yield "Invalid answers", _share("invalid_share"), _no_ceiling
-    yield "Latency, mean", _latency("mean"), _no_ceiling
-    yield "Latency, median", _latency("p50"), _no_ceiling
-    yield "Latency, 95th percentile", _latency("p95"), _no_ceiling
-    yield "Tokens in and out, per query", _tokens, _no_ceiling
-    yield "Dollars per million queries", _dollars, _no_ceiling
-    yield "Queries", lambda scores: (f"{scores.n:,}", ""), lambda n: f"{n.pairs:,} pairs"
+def _measure(scores: Scores, name: str) -> Cell:
+    return Cell(figure(name, getattr(scores, name)), _interval(name, scores.intervals.get(name)))
 
 
-def _below_the_table(facts: ReportFacts) -> Iterator[Markup]:
-    noise, references = facts.evaluation.noise, facts.evaluation.references
-    comparison = facts.evaluation.comparison
-    if comparison is not None:
-        low, high = comparison.interval.low, comparison.interval.high
-        yield tag(
-            "p",
-            f"Paired difference of the mean absolute error to the {NAMES[comparison.rival]}: "
-            f"{comparison.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} "
-            "(negative: the candidate is better).",
-        )
-    if noise is not None:
-        yield tag(
-            "p",
-            f"Noise ceiling: {noise.repeated_queries:,} queries were labelled more than once; one "
-            "label is scored against the other as if it were an answer. No student can be measured "
-            "to be better than that.",
-            class_="quiet",
-        )
-    else:
-        yield tag(
-            "p", "No query was labelled twice, so the labels' own noise is unknown.", class_="quiet"
-        )
-    if references is not None and references.from_teacher:
-        yield tag(
-            "p",
-            f"{references.from_file:,} labels come from the file, {references.from_teacher:,} from "
-            f"{references.teacher}; {references.unusable:,} of its answers were unusable.",
-            class_="quiet",
-        )
-    for name, scores in facts.evaluation.models.items():
-        judge = scores.judge
-        if judge is not None:
-            yield tag(
-                "p",
-                f"Judge {judge.judge} on the {NAMES[name]}: {judge.status}, {judge.asked:,} "
-                f"answers, {judge.missing:,} without a result, which count nowhere.",
-                class_="quiet",
-            )
-
-
-def _figure(drawing: Drawing, heading: str = "h2") -> Iterator[Markup]:
-    yield tag(heading, drawing.title)
-    yield tag(
-        "figure",
-        Markup(drawing.svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1)),
-        tag("figcaption", drawing.caption),
-        id=drawing.name,
-    )
-
-
-def _local_tier(facts: ReportFacts, drawings: Sequence[Drawing]) -> Iterator[Markup]:
-    local = facts.evaluation.local_tier
-    if local is not None:
-        yield from local_tier_section(local)
-        yield from (
-            part for it in drawings if it.name == RISK_COVERAGE for part in _figure(it, "h3")
-        )
-
-
-def _side_by_side(facts: ReportFacts) -> Iterator[Markup]:
-    shown = facts.side_by_side
-    if shown is None:
-        return
-    yield tag("h2", f"{len(shown.rows)} queries side by side")
-    yield tag(
-        "p",
-        *(
-            part
-            for place, name in enumerate(shown.modalities)
-            for part in (
-                tag("span", class_="key", style=f"background:{modality_colour(place)}"),
-                name,
-            )
-        ),
-    )
-    heads = ("query", "label", NAMES["candidate"], NAMES["base"])
-    yield tag(
-        "table",
-        tag("colgroup", tag("col", class_="query"), *(tag("col") for _ in heads[1:])),
-        tag("tr", *(tag("th", head) for head in heads)),
-        *(
-            tag(
-                "tr",
-                tag("td", row.query, class_="query"),
-                tag(
-                    "td",
-                    _weights(row.reference, shown.modalities),
-                    tag("span", _in_figures(row.reference), class_="small"),
-                ),
-                _answer(row.candidate, shown.modalities),
-                _answer(row.base, shown.modalities),
-            )
-            for row in shown.rows
-        ),
-        class_="beside",
-    )
-
-
-def _answer(answer: SideBySideAnswer, modalities: Modalities) -> Markup:
-    bad = is_invalid(answer.status)
-    said = f"{_in_figures(answer.weights)} · grade {answer.grade}"
-    if bad:
-        said = f"invalid, {answer.problem}: the user gets the prior"
-    elif answer.status != Status.OK:
-        said = f"{said}, {answer.status}"
-    return tag(
-        "td",
-        _weights(answer.weights, modalities),
-        tag("span", said, class_="small"),
-        class_="bad" if bad else "good",
-    )
-
-
-def _in_figures(weights: Weights) -> str:
-    return " ".join(f"{weight:.2f}".removeprefix("0") for weight in weights)
-
-
-def _weights(weights: Weights, modalities: Modalities) -> Markup:
-    said = ", ".join(
-        f"{name} {weight:.2f}" for name, weight in zip(modalities, weights, strict=True)
-    )
-    parts = [
-        tag("span", style=f"width:{100 * weight:.1f}%;background:{modality_colour(place)}")
-        for place, weight in enumerate(weights)
-    ]
-    return tag("div", *parts, class_="bar", role="img", aria_label=said, title=said)
-
-
-def _run(facts: ReportFacts) -> Markup:
-    rows = (
-        ("teacher", facts.teacher),
-        ("student", facts.student),
-        ("system prompt", facts.system_prompt),
-        ("created", f"{facts.created_at:%Y-%m-%d %H:%M:%S} UTC"),
-        ("last changed", f"{facts.updated_at:%Y-%m-%d %H:%M:%S} UTC"),
-        *((name.replace("_", " "), f"{count:,}") for name, count in facts.counts.items()),
-        ("the evaluation's own calls", f"${facts.evaluation.cost_usd:.4f}, without the judge"),
-    )
-    return tag(
-        "dl", *(part for name, value in rows for part in (tag("dt", name), tag("dd", value)))
-    )
-
-
-def _number(field: str, places: int) -> Callable[[Scores], tuple[str, str]]:
-    def figure(scores: Scores) -> tuple[str, str]:
-        return f"{getattr(scores, field):.{places}f}", _interval(
-            scores.intervals.get(field), 1, places
-        )
-
-    return figure
-
-
-def _share(field: str) -> Callable[[Scores], tuple[str, str]]:
-    def figure(scores: Scores) -> tuple[str, str]:
-        return f"{100 * getattr(scores, field):.1f} %", _interval(
-            scores.intervals.get(field), 100, 1
-        )
-
-    return figure
-
-
-def _ceiling(field: str) -> Callable[[NoiseCeiling], str]:
-    return lambda noise: f"{100 * getattr(noise, field):.1f} %"
-
-
-def _no_ceiling(_: NoiseCeiling) -> str:
-    return _DASH
-
-
-def _latency(field: str) -> Callable[[Scores], tuple[str, str]]:
-    return lambda scores: (f"{getattr(scores.latency_ms, field):,.0f} ms", "")
-
-
-def _tokens(scores: Scores) -> tuple[str, str]:
-    return f"{scores.input_tokens / scores.n:.0f} / {scores.output_tokens / scores.n:.0f}", ""
-
-
-def _dollars(scores: Scores) -> tuple[str, str]:
-    return f"${scores.cost_usd_per_million:,.2f}", ""
-
-
-def _judge(scores: Scores) -> tuple[str, str]:
+def _judge(scores: Scores) -> Cell:
     judge = scores.judge
     if judge is None or judge.mean is None:
-        return _DASH, ""
-    return f"{judge.mean:.2f}", _interval(judge.interval, 1, 2)
+        return Cell(_NOT_MEASURED)
+    return Cell(figure("judge", judge.mean), _interval("judge", judge.interval))
 
 
-def _interval(interval: Interval | None, scale: float, places: int) -> str:
+def _tokens(scores: Scores) -> str:
+    return f"{scores.input_tokens / scores.n:.0f} / {scores.output_tokens / scores.n:.0f}"
+
+
+def _pairs(noise: NoiseCeiling | None) -> str:
+    return f"{noise.pairs:,} pairs" if noise else _NOT_MEASURED
+
+
+def _interval(name: str, interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{scale * interval.low:.{places}f} to {scale * interval.high:.{places}f}"
+    return f"{figure(name, interval.low)} to {figure(name, interval.high)}"
+
+
+def _local_rows(local: LocalTierScores | None) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield a title and up to five cells: queries, answered, error, dominant modality, rubric."""
+    if local is None:
+        return
+    everything = figure("answered", 1.0)
+    yield (
+        "Holdout, if it answered every query",
+        [
+            Cell(f"{local.n:,}"),
+            Cell(everything),
+            Cell(figure("mae", local.mae), _interval("mae", local.mae_interval)),
+            Cell(figure("dominant_agreement", local.dominant_agreement)),
+            Cell(figure("rubric", local.rubric)),
+        ],
+    )
+    yield "Holdout, what its gate lets through", _gated(local.answered, local.answered_mae)
+    coverage, error = local.calibrated_coverage, local.calibrated_mae
+    yield "Calibration, what its gate lets through", _gated(coverage, error)
+    hidden = local.held_out_patterns
+    if hidden is not None:
+        yield (
+            f"{hidden.patterns} held-out patterns, if it answered every query",
+            [Cell(f"{hidden.queries:,}"), Cell(everything), Cell(figure("mae", hidden.mae))],
+        )
+        gated = _gated(hidden.answered, hidden.answered_mae)
+        yield "Held-out patterns, what its gate lets through", gated
+
+
+def _gated(share: float, error: float | None) -> list[Cell]:
+    shown = _NOT_MEASURED if error is None else figure("mae", error)
+    return [Cell(""), Cell(figure("answered", share)), Cell(shown)]
+
+
+def _side_by_side(facts: ReportFacts) -> Iterator[tuple[str, list[Bar]]]:
+    """Yield each query with the bars of its label, the candidate and the base student."""
+    shown = facts.side_by_side
+    for row in shown.rows if shown else ():
+        names = facts.modalities
+        yield (
+            row.query,
+            [
+                _bar(row.reference, names, _digits(row.reference)),
+                _answer(row.candidate, names),
+                _answer(row.base, names),
+            ],
+        )
+
+
+def _answer(answer: SideBySideAnswer, modalities: Modalities) -> Bar:
+    invalid = is_invalid(answer.status)
+    caption = f"{_digits(answer.weights)} · grade {answer.grade}"
+    if invalid:
+        caption = f"invalid, {answer.problem}: the prior is served"
+    elif answer.status != Status.OK:
+        caption = f"{caption}, {answer.status}"
+    return _bar(answer.weights, modalities, caption)._replace(is_invalid=invalid)
+
+
+def _bar(weights: Weights, modalities: Modalities, caption: str) -> Bar:
+    described = (f"{name} {weight:.2f}" for name, weight in zip(modalities, weights, strict=True))
+    parts = [(100 * weight, modality_colour(number)) for number, weight in enumerate(weights)]
+    return Bar(", ".join(described), parts, caption)
+
+
+def _digits(weights: Weights) -> str:
+    return " ".join(f"{weight:.2f}".removeprefix("0") for weight in weights)

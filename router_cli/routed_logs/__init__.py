@@ -1,1 +1,1 @@
-"""What the verbs share that read a routed log: its parts, its distinct queries, its progress."""
+"""Reading a routed query log: its parts, its distinct queries, its progress, its table forms."""

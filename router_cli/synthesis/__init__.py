@@ -1,14 +1,14 @@
-"""Synthetic queries, made from a seed: training prompts, query logs and evaluation sets."""
+"""Synthetic training prompts, query logs and evaluation sets from a seed."""
 
 from router_cli.synthesis.catalogue import BUILT_IN, Catalogue, read_catalogue
 from router_cli.synthesis.generator import (
+    DEFAULT_MODALITIES,
     evaluation_rows,
     query_log_rows,
     record_query,
     training_records,
     write_jsonl,
 )
-from router_cli.synthesis.templates import DEFAULT_MODALITIES
 
 __all__ = [
     "BUILT_IN",

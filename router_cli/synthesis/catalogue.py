@@ -1,4 +1,4 @@
-"""What queries are made of: templates and vocabulary, built in or from a user's JSON file.
+"""The templates and vocabulary of synthetic queries: `built-in.json`, or a file of a user.
 
     {"keep_built_in": true,
      "vocabulary": {"procedure": ["hip replacement", "skin graft"]},
@@ -6,10 +6,13 @@
                     "weights": {"visual": 0.7, "camera_angle": 0.3},
                     "difficulty": "easy", "held_out": false}]}
 
-Every key is optional but a template's `text` and `weights`. A slot of the user's replaces the
-built-in slot of that name; `keep_built_in: false` drops the built-in templates (their slots stay
-usable). Weights lie on the 0.1 grid and sum to 1. `difficulty` is "medium" if absent; a `held_out`
-template is kept out of the training records.
+Every key is optional except a template's `text` and `weights`. A slot of a user replaces the
+built-in slot of that name. `keep_built_in: false` removes the built-in templates but not their
+slots. Weights are multiples of 0.1 that sum to 1. `difficulty` is "medium" by default. A `held_out`
+template appears only in query logs and in evaluation sets of new patterns.
+
+In `built-in.json` people, programmes, channels and spoken lines are invented; cities are real.
+Terms of a slot that follows "a" start with a consonant sound.
 """
 
 import re
@@ -18,42 +21,80 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from router_cli.synthesis.templates import (
-    DIFFICULTIES,
-    HELD_OUT_TEMPLATES,
-    SLOT,
-    TENTHS,
-    TRAINING_TEMPLATES,
-    Template,
-)
-from router_cli.synthesis.vocabulary import SLOTS, Vocabulary
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.weights import REASONING_KEY, weights_from_object
 
-MAX_QUERY = 1_000  # characters: whatever they are, far from Bedrock's 16,000 bytes a record
-MAX_SHOWN_PROBLEMS = 10
+Difficulty = Literal["easy", "medium", "hard"]
+Vocabulary = Mapping[str, tuple[str, ...]]
 
+DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "medium", "hard")
+SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+TENTHS = 10
+
+_MAX_QUERY = 1_000  # characters; in any script far below the 16,000 bytes of a Bedrock record
+_MAX_SHOWN_PROBLEMS = 10
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _GRID_TOLERANCE = 1e-9
+_CUES: tuple[tuple[Difficulty, str], ...] = (
+    ("easy", "filter clips on {cue}: {place}"),
+    ("easy", "{series} listed under {cue}"),
+    ("easy", "recommended {cue} for {sport}"),
+    ("medium", "how the {cue} changes once the {role} appears"),
+    ("medium", "sort {kind} results by {cue}"),
+    ("medium", "compare {cue} in {series} with {cue} in {series}"),
+    ("hard", "same {cue} as in the {event} footage of {year}, never mind the rest"),
+    ("hard", "a {colour} {object}, but chosen for its {cue} rather than how it looks"),
+    ("hard", "whatever {person} meant by a better {cue} for {topic}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A query with slots in braces, and the weights of the modalities in tenths that sum to ten."""
+
+    text: str
+    difficulty: Difficulty
+    profile: Mapping[str, int]
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Templates, and the terms for each slot that they name."""
+    """Templates and the terms of their slots.
+
+    `with_built_in` says whether the built-in templates are included; only then can modalities that
+    no template names be served, with `cue_templates`.
+    """
 
     templates: tuple[Template, ...]
     vocabulary: Vocabulary
     with_built_in: bool
-    """Whether the built-in templates are among them; only then is an unknown modality served."""
 
 
-BUILT_IN = Catalogue(TRAINING_TEMPLATES + HELD_OUT_TEMPLATES, SLOTS, with_built_in=True)
+def cue_templates(modality: str) -> tuple[Template, ...]:
+    """Return templates for a modality that no other template names.
+
+    A query that contains the modality's name gives it 0.6, and visual and metadata 0.2 each.
+    """
+    cue, profile = modality.replace("_", " "), {modality: 6, "visual": 2, "metadata": 2}
+    return tuple(
+        Template(text.replace("{cue}", cue), difficulty, profile) for difficulty, text in _CUES
+    )
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """Read a user's file and merge it with the built-in catalogue.
+
+    Raises InvalidInputError with the place of each mistake, OSError for a file that cannot be read.
+    """
+    return _read(path, BUILT_IN)
 
 
 class _Problems:
-    """Collects what is wrong, with its place, so that a user mends the file in one go."""
+    """Collects mistakes with their place, so that a user can fix all of them at once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -66,37 +107,32 @@ class _Problems:
             self.lines.append(f"{place}: {error}")
 
 
-def read_catalogue(path: Path) -> Catalogue:
-    """Read a user's file and merge it with the built-in catalogue.
-
-    Raises InvalidInputError that lists what is wrong, each with its place in the file; OSError if
-    the file cannot be read.
-    """
+def _read(path: Path, built_in: Catalogue) -> Catalogue:
     problems = _Problems()
-    catalogue = BUILT_IN
+    catalogue = built_in
     with problems.at("file"):
-        catalogue = _catalogue(strict_json.loads(path.read_bytes()), problems)
+        catalogue = _catalogue(strict_json.loads(path.read_bytes()), built_in, problems)
     if problems.lines:
-        shown = problems.lines[:MAX_SHOWN_PROBLEMS]
+        shown = problems.lines[:_MAX_SHOWN_PROBLEMS]
         hidden = len(problems.lines) - len(shown)
         lines = [f"{path.name} cannot be used", *shown, *([f"and {hidden} more"] if hidden else [])]
         raise InvalidInputError("\n  ".join(lines))
     return catalogue
 
 
-def _catalogue(value: object, problems: _Problems) -> Catalogue:
+def _catalogue(value: object, built_in: Catalogue, problems: _Problems) -> Catalogue:
     fields = _fields(value, {"keep_built_in", "vocabulary", "templates"})
     keep_built_in = fields.get("keep_built_in", True)
     with problems.at("keep_built_in"):
         _check(isinstance(keep_built_in, bool), "expected true or false")
-    vocabulary = {**SLOTS, **_vocabulary(fields.get("vocabulary", {}), problems)}
+    vocabulary = {**built_in.vocabulary, **_vocabulary(fields.get("vocabulary", {}), problems)}
     templates = _templates(fields.get("templates", []), vocabulary, problems)
     if not keep_built_in:
         with problems.at("templates"):
             trainable = any(not template.held_out for template in templates)
             _check(trainable, "without the built-in ones, one that is not held_out is needed")
-    built_in = BUILT_IN.templates if keep_built_in else ()
-    return Catalogue(built_in + templates, vocabulary, with_built_in=bool(keep_built_in))
+    kept = built_in.templates if keep_built_in else ()
+    return Catalogue(kept + templates, vocabulary, with_built_in=bool(keep_built_in))
 
 
 def _vocabulary(value: object, problems: _Problems) -> dict[str, tuple[str, ...]]:
@@ -104,7 +140,7 @@ def _vocabulary(value: object, problems: _Problems) -> dict[str, tuple[str, ...]
     with problems.at("vocabulary"):
         _check(isinstance(value, dict), "expected an object of slots, each a list of terms")
     for name, terms in value.items() if isinstance(value, dict) else ():
-        slots[name] = ()  # a slot with wrong terms is known all the same to the templates
+        slots[name] = ()  # the templates may name a slot even if its terms are wrong
         with problems.at(f"vocabulary[{name!r}]"):
             slots[name] = _terms(name, terms)
     return slots
@@ -153,7 +189,9 @@ def _check_slots(text: str, vocabulary: Vocabulary) -> None:
     longest = sum(map(len, literals)) + sum(
         max(map(len, vocabulary[slot]), default=0) for slot in slots
     )
-    _check(longest <= MAX_QUERY, f"text can grow to {longest} characters, the limit is {MAX_QUERY}")
+    _check(
+        longest <= _MAX_QUERY, f"text can grow to {longest} characters, the limit is {_MAX_QUERY}"
+    )
 
 
 def _profile(value: object) -> Mapping[str, int]:
@@ -185,7 +223,7 @@ def _fields(value: object, known: set[str]) -> Mapping[str, object]:
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidInputError(f"{what} is missing, blank or not a text")
-    _check(len(value) <= MAX_QUERY, f"{what} is longer than {MAX_QUERY} characters")
+    _check(len(value) <= _MAX_QUERY, f"{what} is longer than {_MAX_QUERY} characters")
     control = any(unicodedata.category(character) == "Cc" for character in value)
     _check(not control, f"{what} has a line end or another control character")
     return value
@@ -194,3 +232,6 @@ def _text(value: object, what: str) -> str:
 def _check(passed: bool, problem: str) -> None:
     if not passed:
         raise InvalidInputError(problem)
+
+
+BUILT_IN = _read(Path(__file__).with_name("built-in.json"), Catalogue((), {}, with_built_in=True))

@@ -1,7 +1,7 @@
-"""Seeded choices that come out the same on every Python.
+"""Seeded choices that are the same on every Python version.
 
-Only `random.Random.random()` under an integer seed is used: it is the one method whose sequence
-the standard library promises to keep. Everything else here is integer arithmetic on top of it.
+They use only `random.Random.random()` with an integer seed, the one method whose sequence the
+standard library guarantees.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class Draw:
 
 
 class Rotation(Generic[T]):
-    """Deals every item once per round, each round in a new order, so that counts stay level."""
+    """Returns every item once per round, each round in a new order, so that counts stay even."""
 
     def __init__(self, items: Iterable[T], draw: Draw) -> None:
         self._items = tuple(items)

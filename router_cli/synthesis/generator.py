@@ -1,7 +1,7 @@
-"""Synthetic queries: training records, query logs and evaluation sets from one seed.
+"""Synthetic training records, query logs and evaluation sets.
 
-The same arguments give the same bytes on every Python. Rows are level over the stressed modality
-(and "balanced") and, within it, over difficulty: each takes its turn, in seeded order.
+The same arguments give the same bytes on every Python version. Rows are spread evenly over the
+dominant modality (or "balanced") and, within it, over difficulty.
 """
 
 import json
@@ -19,7 +19,7 @@ from router_cli.synthesis.labels import (
     teacher_tenths,
 )
 from router_cli.synthesis.sources import Query, QuerySource, Shape, query_shapes
-from router_cli.synthesis.templates import DEFAULT_MODALITIES
+from router_cli.verbs import MODALITIES
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.training_records import SCHEMA_VERSION
 from search_router.domain.queries import fingerprint
@@ -31,7 +31,9 @@ from search_router.domain.weights import (
 
 Row = dict[str, Any]
 
-REPEAT_SHARE = 0.12  # with the chance repeats, about the 15 % seen in public training data
+DEFAULT_MODALITIES = parse_modalities(MODALITIES)
+
+_REPEAT_SHARE = 0.12  # with random repeats, about the 15% of public training data
 _LOCALES = ("en-US", "en-US", "en-GB", "pt-BR", "es-ES", "de-DE", "ja-JP", None)
 
 
@@ -45,8 +47,8 @@ def training_records(
 ) -> Iterator[Row]:
     """Yield labelled training prompts as `bedrock-conversation-2024` records.
 
-    About one in seven repeats an earlier query; labels carry a teacher's noise, so repeats may
-    differ. `with_reasoning` adds a text and its mention in the prompt, no more. Raises
+    About one in seven repeats an earlier query. Labels have the noise of a teacher, so repeats may
+    differ. `with_reasoning` adds a sentence to each label, and asks for it in the prompt. Raises
     InvalidInputError.
     """
     names = _checked_modalities(modalities)
@@ -64,12 +66,12 @@ def evaluation_rows(
     held_out_templates: bool = False,
     catalogue: Catalogue = BUILT_IN,
 ) -> Iterator[Row]:
-    """Yield `{"query", "reference"}` rows, all different and none equal to an excluded query.
+    """Yield `{"query", "reference"}` rows: distinct queries, without the excluded ones.
 
-    Equal means the same fingerprint: Unicode NFKC, case and white space do not count. The reference
-    is JSON text of weights with a teacher's noise. With `held_out_templates` the queries have
-    patterns that no training record has. Raises InvalidInputError, also while iterating if the
-    templates cannot make enough different queries.
+    Queries are compared by fingerprint (Unicode NFKC, without case and white space). The reference
+    is JSON text of weights with the noise of a teacher. With `held_out_templates` the queries have
+    patterns that no training record has. Raises InvalidInputError, while iterating too if the
+    templates cannot make enough distinct queries.
     """
     names = _checked_modalities(modalities)
     _check_not_negative(count=count)
@@ -94,18 +96,19 @@ def query_log_rows(
 ) -> Iterator[Row]:
     """Yield log rows `{"query_id", "query", "user_locale"}` of exactly min(rows, distinct) queries.
 
-    Popularity follows Zipf's law with exponent 1. Of the different queries `known_share` are taken
-    from `known` (the training queries), as far as they reach; `held_out_share` follow patterns that
-    no training record has, if the catalogue has such; the rest are new queries of trained patterns.
-    One row in eight has no `user_locale`. Raises InvalidInputError, also if the templates cannot
-    make enough different queries.
+    Popularity follows Zipf's law with exponent 1. A `known_share` of the distinct queries comes
+    from `known` (the training queries) while they last, a `held_out_share` has patterns that no
+    training record has, and the rest are new queries of trained patterns. One row in eight has no
+    `user_locale`. Raises InvalidInputError, also if the templates cannot make enough queries.
     """
     names = _checked_modalities(modalities)
     _check_not_negative(rows=rows, distinct=distinct)
     if rows and not distinct:
-        raise InvalidInputError("rows without a distinct query cannot be made")
+        raise InvalidInputError("rows need at least one distinct query: distinct is 0")
     if not (known_share >= 0 and held_out_share >= 0 and known_share + held_out_share <= 1):
-        raise InvalidInputError("known_share and held_out_share are shares of one whole")
+        raise InvalidInputError(
+            "known_share and held_out_share must be positive and sum to at most 1"
+        )
     draw = Draw(seed, "query log")
     queries = _log_queries(
         draw,
@@ -125,7 +128,7 @@ def record_query(record: Mapping[str, Any]) -> str:
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows as UTF-8 lines ended by a line feed, and return how many."""
+    """Write rows as JSON Lines and return their number."""
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
@@ -138,14 +141,14 @@ def _training_records(
     seed: int, count: int, modalities: Modalities, shapes: Sequence[Shape], *, with_reasoning: bool
 ) -> Iterator[Row]:
     draw = Draw(seed, "training")
-    reasoning_draw = Draw(seed, "reasoning")  # apart, so that the queries stay the same without it
+    reasoning_draw = Draw(seed, "reasoning")  # separate, so that it does not change the queries
     source = QuerySource(shapes, draw)
     system = default_system_prompt(modalities, with_reasoning=with_reasoning)
     earlier: dict[tuple[str, str], list[Query]] = defaultdict(list)
     for _ in range(count):
         shape = source.shape()
         of_cell = earlier[shape.cell]
-        if of_cell and draw.chance(REPEAT_SHARE):
+        if of_cell and draw.chance(_REPEAT_SHARE):
             query = draw.pick(of_cell)
         else:
             query = source.query(shape)

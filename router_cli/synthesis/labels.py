@@ -1,12 +1,12 @@
-"""From a template's profile to the label a teacher would write: whole tenths that sum to ten.
+"""From the weights of a template to the label of a teacher.
 
-Integers, not floats, so that every label lies exactly on the 0.1 grid.
+Weights are whole tenths that sum to ten, so that every label is exactly on the 0.1 grid.
 """
 
 from collections.abc import Mapping
 
+from router_cli.synthesis.catalogue import TENTHS
 from router_cli.synthesis.draws import Draw
-from router_cli.synthesis.templates import TENTHS
 from search_router.domain.intake.labels import render_label
 from search_router.domain.weights import Modalities
 
@@ -14,8 +14,8 @@ Tenths = tuple[int, ...]
 
 BALANCED = "balanced"
 
-# Measured on public teacher labels: 72 % of the pairs of labels of one query are equal, the rest
-# differ by one step. Moving 15 % of the labels gives 0.85 squared = 72 %.
+# In public teacher labels 72% of the pairs of labels of one query are equal, and the others differ
+# by one step. Changing 15% of the labels gives 0.85 squared = 72%.
 NOISE_SHARE = 0.15
 
 _EVIDENCE = {
@@ -28,10 +28,10 @@ _OPENINGS = ("Depends mostly on {}", "The strongest cue is {}", "Asks first of a
 
 
 def configured_tenths(profile: Mapping[str, int], modalities: Modalities) -> Tenths | None:
-    """Restrict a profile to the configured modalities and scale it back to ten tenths.
+    """Restrict a profile to the configured modalities and scale it to ten tenths.
 
-    Left-over tenths go to the largest remainders, earlier modalities first. Returns None if the
-    modalities carry less than half of the profile: the query would not be about them.
+    Remaining tenths go to the largest remainders, earlier modalities first. Returns None if the
+    modalities have less than half of the profile: the query would not be about them.
     """
     kept = [profile.get(name, 0) for name in modalities]
     total = sum(kept)
@@ -45,13 +45,13 @@ def configured_tenths(profile: Mapping[str, int], modalities: Modalities) -> Ten
 
 
 def stressed(tenths: Tenths, modalities: Modalities) -> str:
-    """Name the one modality with the largest weight, or "balanced" where several share it."""
+    """Return the modality with the largest weight, or "balanced" if several share it."""
     top = max(tenths)
     return modalities[tenths.index(top)] if tenths.count(top) == 1 else BALANCED
 
 
 def teacher_tenths(tenths: Tenths, draw: Draw) -> Tenths:
-    """Return the label with a teacher's noise: sometimes 0.1 moves between two modalities."""
+    """Return the label with the noise of a teacher, which moves 0.1 to another modality."""
     if not draw.chance(NOISE_SHARE):
         return tenths
     givers = [i for i, weight in enumerate(tenths) if weight > 0]
@@ -64,12 +64,12 @@ def teacher_tenths(tenths: Tenths, draw: Draw) -> Tenths:
 
 
 def label_text(tenths: Tenths, modalities: Modalities, reasoning: str | None = None) -> str:
-    """Write a label as the JSON text that stands in the assistant's turn."""
+    """Return a label as the JSON text of the assistant's turn."""
     return render_label(modalities, tuple(weight / TENTHS for weight in tenths), reasoning)
 
 
 def reasoning_text(tenths: Tenths, modalities: Modalities, draw: Draw) -> str:
-    """Explain a label in one or two stock sentences, as a teacher's `reasoning` would."""
+    """Return one or two sentences that explain a label, as the `reasoning` of a teacher."""
     order = sorted(range(len(tenths)), key=lambda i: -tenths[i])
     first, second, *others = [_evidence(modalities[i]) for i in order]
     text = draw.pick(_OPENINGS).format(first)

@@ -1,23 +1,20 @@
-"""Where queries come from: templates made ready for the configured modalities, dealt in turn."""
+"""Queries from templates, for the configured modalities."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from router_cli.synthesis.catalogue import Catalogue
+from router_cli.synthesis.catalogue import SLOT, Catalogue, Template, cue_templates
 from router_cli.synthesis.draws import Draw, Rotation
 from router_cli.synthesis.labels import Tenths, configured_tenths, stressed
-from router_cli.synthesis.templates import SLOT, Template, cue_templates
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Modalities
 
-ODD_SHARE = 0.05
+_ODD_SHARE = 0.05
+_MISSES_ALLOWED = 20_000  # far above the N/n draws that hit one of n new queries among N
 
-# Well over what a draw needs while new queries exist: hitting one of n left among N takes N/n.
-_MISSES_ALLOWED = 20_000
-
-# What people do to a query without meaning anything else by it.
+# Variants that do not change the meaning of a query.
 _LONG_STORY = (
     "I saw this once, a long time ago, at a friend's place, and have been looking for it ever "
     "since; I no longer know who sent it or where it was kept, but it goes about like this: {}"
@@ -35,7 +32,7 @@ _ODD_FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A template made ready for the configured modalities: literals around lists of terms."""
+    """A template for the configured modalities: literals around lists of terms."""
 
     literals: tuple[str, ...]
     slots: tuple[tuple[str, ...], ...]
@@ -44,7 +41,7 @@ class Shape:
     """Stressed modality (or "balanced") and difficulty."""
 
     def fill(self, draw: Draw) -> str:
-        """Return a query: every slot gets a term, and no term twice if there are enough."""
+        """Return a query with a term in each slot, and no term twice if there are enough."""
         pieces = [self.literals[0]]
         for terms, literal in zip(self.slots, self.literals[1:], strict=True):
             pieces += (_unused(terms, pieces, draw), literal)
@@ -53,14 +50,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query and its label before the teacher's noise."""
+    """A query and its label without noise."""
 
     text: str
     tenths: Tenths
 
 
 class QuerySource:
-    """Deals queries, level over groups, then difficulties, then templates."""
+    """Makes queries, evenly over groups, then difficulties, then templates."""
 
     def __init__(self, shapes: Sequence[Shape], draw: Draw) -> None:
         cells: dict[str, dict[str, list[Shape]]] = defaultdict(lambda: defaultdict(list))
@@ -75,21 +72,21 @@ class QuerySource:
         }
 
     def shape(self) -> Shape:
-        """Deal the next shape."""
+        """Return the next shape."""
         group = self._groups.deal()
         return self._shapes[group, self._difficulties[group].deal()].deal()
 
     def query(self, shape: Shape) -> Query:
-        """Make a query of the shape; a few are written in an odd form."""
+        """Return a query of the shape; a few are written in an odd form."""
         text = shape.fill(self._draw)
-        if self._draw.chance(ODD_SHARE):
+        if self._draw.chance(_ODD_SHARE):
             text = _odd(text, self._draw)
         return Query(text, shape.tenths)
 
     def new_queries(self, taken: set[bytes]) -> Iterator[Query]:
-        """Yield queries whose fingerprint is not taken yet, and take it.
+        """Yield queries whose fingerprint is not in `taken`, and add it.
 
-        Raises InvalidInputError when the shapes seem to have no more of them.
+        Raises InvalidInputError when the shapes seem to have no more new queries.
         """
         misses = 0
         while misses < _MISSES_ALLOWED:
@@ -100,18 +97,19 @@ class QuerySource:
             else:
                 misses += 1
         raise InvalidInputError(
-            f"found no more than {len(taken)} different queries, with those to avoid: "
-            "ask for fewer, or add terms and templates"
+            f"the templates make no more than {len(taken)} different queries, excluded ones "
+            "included. Ask for fewer, or add terms and templates."
         )
 
 
 def query_shapes(
     catalogue: Catalogue, modalities: Modalities, *, held_out: bool = False
 ) -> tuple[Shape, ...]:
-    """Make the training or the held-out templates ready for the configured modalities.
+    """Return the shapes of the training or held-out templates for the configured modalities.
 
-    Left out are templates that are mostly about other modalities. A modality that no template names
-    gets templates of its own if the built-in ones are in use, else InvalidInputError is raised.
+    Templates that are mostly about other modalities are left out. For a modality that no template
+    names, `cue_templates` are added if the built-in ones are in use; otherwise InvalidInputError is
+    raised.
     """
     templates = [template for template in catalogue.templates if template.held_out == held_out]
     unnamed = set(modalities).difference(*(template.profile for template in catalogue.templates))
@@ -137,7 +135,7 @@ def _shape(template: Template, catalogue: Catalogue, modalities: Modalities) -> 
 
 
 def _unused(terms: Sequence[str], pieces: Sequence[str], draw: Draw) -> str:
-    """Pick a term that the query does not have yet, if there is one."""
+    """Return a term that the query does not contain yet, if there is one."""
     start = draw.index(len(terms))
     for offset in range(len(terms)):
         term = terms[(start + offset) % len(terms)]

@@ -31,7 +31,7 @@ def sample_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sample_stack(sample_template: Path) -> Iterator[LocalStack]:
-    """The sample stack, started by somebody who is logged in to a real account."""
+    """The sample stack, started in an environment with AWS credentials."""
     with ExitStack() as running:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in AMBIENT.items():

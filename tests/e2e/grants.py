@@ -1,6 +1,6 @@
 """What each role allows against what its function called: needed = granted.
 
-Calls of ministack's services come from its authorizations, Bedrock's from the double's record. The
+Calls of ministack's services come from its authorizations, Bedrock's from the fake's record. The
 two are joined by the access key of the worker's session.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_stack.environment import CALLER
-from local_stack.expansion import ACCOUNT, REGION, Resolver
 from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS
+from local_stack.processes import CALLER
+from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, listed, matches
 
 _BEDROCK = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:"
@@ -78,7 +78,7 @@ def granted(resolver: Resolver) -> list[Grant]:
 def calls(folder: Path, physical_ids: Mapping[str, str]) -> list[Call]:
     """Read what a stack with `record_calls` has recorded.
 
-    Raises `LookupError` if a Bedrock call was signed by nobody who called anything else.
+    Raises `LookupError` if a Bedrock call has an unknown access key.
     """
     roles = {physical: logical for logical, physical in physical_ids.items()}
     made, owners = [], {}
@@ -103,7 +103,7 @@ def unused(grants: Iterable[Grant], made: Iterable[Call]) -> list[Grant]:
 
 
 def missing(grants: Iterable[Grant], made: Iterable[Call]) -> list[Call]:
-    """Return the calls that were refused, or that no grant covers."""
+    """Return the calls that were denied or that no grant covers."""
     grants = list(grants)
     return [
         call for call in made if not call.allowed or not any(grant.covers(call) for grant in grants)

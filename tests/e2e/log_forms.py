@@ -1,11 +1,12 @@
 """One query log in the eight forms that it may be uploaded in."""
 
 import csv
-import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.records import gzipped
 
 FORMS = tuple(
     f"{form}{packed}" for form in ("jsonl", "csv", "tsv", "txt") for packed in ("", ".gz")
@@ -30,6 +31,6 @@ def write_forms(rows: Sequence[Mapping[str, str]], folder: Path, name: str) -> l
     for form in FORMS:
         body = texts[form.removesuffix(".gz")].encode("utf-8")
         path = folder / f"{name}.{form}"
-        path.write_bytes(gzip.compress(body) if form.endswith(".gz") else body)
+        path.write_bytes(gzipped(body) if form.endswith(".gz") else body)
         paths.append(path)
     return paths

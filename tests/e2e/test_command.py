@@ -1,11 +1,10 @@
-"""`search-router` against a stack that stays: what a user types, and what it answers."""
+"""`search-router` against a running local stack."""
 
 import argparse
 import csv
 import io
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from search_router.domain import naming
 from search_router.domain.logs.query_logs import LogPlan, LogState, split_messages
 from tests.e2e.log_forms import FORMS, write_forms
 from tests.records import MODALITIES
+from tests.waiting import eventually
 
 FAST = ("--requests-per-minute", "6000")
 
@@ -68,10 +68,7 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
     synthesis.write_jsonl(prompts, synthesis.training_records(3, 300))
     run_id = answer(capsys, "upload", "prompts", str(prompts))["id"]
     # THEN the run ends with a champion
-    deadline = time.monotonic() + 60
-    while run_of(capsys, run_id)["state"] not in ("PROMOTED", "REJECTED", "FAILED"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    eventually(lambda: run_of(capsys, run_id)["state"] in ("PROMOTED", "REJECTED", "FAILED"))
     assert run_of(capsys, run_id)["state"] == "PROMOTED"
     assert answer(capsys, "runs", run_id)["evaluation"]["candidate"]["invalid"] == 0
     # AND its report tells of it
@@ -88,9 +85,7 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
     log = stack / "log.jsonl"
     synthesis.write_jsonl(log, synthesis.query_log_rows(3, 400, 50))
     log_id = answer(capsys, "upload", "query-log", str(log))["id"]
-    while main(["results", log_id, "--local", "--json"]):
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.2)
+    eventually(lambda: main(["results", log_id, "--local", "--json"]) == 0)
     capsys.readouterr()
     out = stack / "results.jsonl"
     summary = answer(capsys, "results", log_id, "--out", str(out))
@@ -98,11 +93,11 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
     assert len(out.read_bytes().splitlines()) == 400
 
 
-def test_an_unknown_run_or_log_is_an_error_that_says_what_to_do(
+def test_an_unknown_run_or_log_is_an_error_with_advice(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "`search-router runs` lists them" in refusal(capsys, "runs", "run-000000000000")
-    assert "`search-router runs` lists them" in refusal(capsys, "results", "log-000000000000")
+    assert "`search-router runs` lists all runs" in refusal(capsys, "runs", "run-000000000000")
+    assert "`search-router runs` lists all logs" in refusal(capsys, "results", "log-000000000000")
     assert "none.jsonl" in refusal(capsys, "upload", "prompts", str(stack / "none.jsonl"))
 
 
@@ -144,26 +139,22 @@ HOSTILE = [
 def routed(stack: Path) -> dict[str, str]:
     """One log in all eight forms, routed by a champion; the log's id by form."""
     local = open_stack(argparse.Namespace(local=True))
-    deadline = time.monotonic() + 120
     if local.champions.current() is None:
         prompts = stack / "more prompts.jsonl"
         synthesis.write_jsonl(prompts, synthesis.training_records(4, 300))
         upload(local, "prompts", prompts)
-    while local.champions.current() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    eventually(lambda: local.champions.current() is not None)
     asked = [row["query"] for row in synthesis.query_log_rows(5, 300, 60)] + HOSTILE
     rows = [{"query_id": f"q{n}", "query": query, "tier": "x"} for n, query in enumerate(asked)]
     files = write_forms(rows, stack, "forms")
     ids = {form: upload(local, "query-log", file) for form, file in zip(FORMS, files, strict=True)}
-    waiting = set(ids.values())
-    while waiting:
-        assert time.monotonic() < deadline, waiting
-        time.sleep(0.2)
-        states = {log.log_id: log for log in local.ledger.all()}
-        assert not [log.reason for log in states.values() if log.state is LogState.FAILED]
-        routed = {name for name, log in states.items() if log.state is LogState.ROUTED}
-        waiting -= routed
+
+    def all_are_routed() -> bool:
+        logs = list(local.ledger.all())
+        assert not [log.reason for log in logs if log.state is LogState.FAILED]
+        return set(ids.values()) <= {log.log_id for log in logs if log.state is LogState.ROUTED}
+
+    eventually(all_are_routed)
     return ids
 
 
@@ -217,7 +208,7 @@ def test_two_models_are_compared_over_a_log(
     assert base["cost_usd"] > 0
 
 
-def test_what_was_given_up_is_sent_again_and_nothing_is_doubled(
+def test_redrive_sends_dead_letters_again_and_duplicates_nothing(
     routed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     # GIVEN dead letters: splits that are done, and a run that failed for good
@@ -232,10 +223,7 @@ def test_what_was_given_up_is_sent_again_and_nothing_is_doubled(
     local.client("lambda").invoke(
         FunctionName=function, InvocationType="Event", Payload=json.dumps(event)
     )
-    deadline = time.monotonic() + 60
-    while not answer(capsys, "redrive")["events"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    eventually(lambda: answer(capsys, "redrive")["events"])
     # WHEN they are shown and sent again
     parts, ledger = written_parts(local, log_id), list(local.ledger.markers(log_id))
     report = answer(capsys, "redrive", "--yes")
@@ -245,9 +233,7 @@ def test_what_was_given_up_is_sent_again_and_nothing_is_doubled(
     assert f"{function} failed 3 times" in report["events"][0]["why"]
     assert report["sent_again"] == {"splits": plan.splits, "events": 1}
     queue = local.outputs["SplitQueueUrl"]
-    while unhandled(sqs, queue):
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.5)
+    eventually(lambda: unhandled(sqs, queue) == 0)
     assert written_parts(local, log_id) == parts
     assert list(local.ledger.markers(log_id)) == ledger
     assert answer(capsys, "redrive")["splits"] == []
@@ -274,7 +260,7 @@ def run_of(capsys: pytest.CaptureFixture[str], run_id: str) -> dict[str, Any]:
     return next((run for run in runs if run["run_id"] == run_id), {"state": ""})
 
 
-def test_cleanup_lists_first_and_then_leaves_nothing(
+def test_cleanup_lists_then_deletes_everything(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The last test of this file: it needs what the others left, and leaves them nothing.
@@ -287,7 +273,7 @@ def test_cleanup_lists_first_and_then_leaves_nothing(
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
     assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)
-    assert "is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
+    assert "it is called search-router" in refusal(capsys, "cleanup", "--yes", "search")
     assert answer(capsys, "cleanup") == there
 
     assert answer(capsys, "cleanup", "--yes", "search-router") == {

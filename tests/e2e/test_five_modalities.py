@@ -2,8 +2,7 @@
 
 import json
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from router_cli.upload import upload
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.query_logs import LogState
 from tests.records import dataset_of
+from tests.waiting import eventually
 
 FIVE = ("visual", "audio", "transcription", "metadata", "ocr")
 PROMPTS, ROWS, DISTINCT = 500, 300, 80
@@ -43,7 +43,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     file = tmp_path_factory.mktemp("five") / "prompts.jsonl"
     synthesis.write_jsonl(file, synthesis.training_records(7, PROMPTS, FIVE))
     run_id = upload(stack, "prompts", file)
-    wait_for(lambda: (run := stack.runs.get(run_id)) is not None and not run.is_open)
+    eventually(lambda: (run := stack.runs.get(run_id)) is not None and not run.is_open)
     run = stack.runs.get(run_id)
     assert run is not None
     return run
@@ -60,15 +60,8 @@ def log_id(stack: Stack, run: Run, tmp_path_factory: pytest.TempPathFactory) -> 
         log = stack.ledger.get(log_id)
         return log is not None and log.state is LogState.ROUTED
 
-    wait_for(is_routed)
+    eventually(is_routed)
     return log_id
-
-
-def wait_for(holds: Callable[[], bool], *, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
 
 
 def test_a_model_of_five_modalities_is_trained_evaluated_and_promoted(run: Run) -> None:

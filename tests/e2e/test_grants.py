@@ -6,20 +6,17 @@ recorded. `pytest -s` prints the table.
 
 import dataclasses
 import json
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from local_stack.drift import expected
-from local_stack.expansion import ACCOUNT, REGION, Resolver
-from local_stack.launcher import PROJECT, STACK_NAME, LocalStack, LocalStackOptions
+from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
@@ -29,12 +26,13 @@ from search_router.domain import naming
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.logs.query_logs import LogState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
+from tests.expanded_template import ACCOUNT, REGION, Resolver, expected
 from tests.policies import Request
 from tests.records import a_run, a_training_job, dataset_of, deployment_of, job_of
+from tests.waiting import eventually
 
 # Too few for a holdout of 20 rows: such a run is rejected.
 FEW, ENOUGH = 200, 500
-_QUIET_SECONDS = 1.0
 
 # Grants that no recorded call uses, by Sid and action, and why they are there all the same.
 REASONS = {
@@ -42,15 +40,14 @@ REASONS = {
     ("WriteOwnLogs", "logs:PutLogEvents"): "Lambda itself writes logs with the role",
     ("WriteTraces", "xray:PutTraceSegments"): "there is no X-Ray here",
     ("WriteTraces", "xray:PutTelemetryRecords"): "there is no X-Ray here",
-    ("HandOverFailedRuns", "sqs:SendMessage"): "Lambda itself hands over failed runs with the role",
-    ("TakeSplits", "sqs:ReceiveMessage"): "Lambda itself polls with the role",
-    ("TakeSplits", "sqs:DeleteMessage"): "Lambda itself polls with the role",
-    ("TakeSplits", "sqs:GetQueueAttributes"): "Lambda itself polls with the role",
+    ("SendFailedEvents", "sqs:SendMessage"): "Lambda itself hands over failed runs with the role",
+    ("ReceiveSplits", "sqs:ReceiveMessage"): "Lambda itself polls with the role",
+    ("ReceiveSplits", "sqs:DeleteMessage"): "Lambda itself polls with the role",
+    ("ReceiveSplits", "sqs:GetQueueAttributes"): "Lambda itself polls with the role",
     **dict.fromkeys(
         (
-            ("LearnThatAnUploadIsGone", "s3:ListBucket"),
-            ("LearnThatAnObjectIsNotThere", "s3:ListBucket"),
-            ("LearnWhatIsNotThere", "s3:ListBucket"),
+            ("DetectMissingUploads", "s3:ListBucket"),
+            ("DetectMissingObjects", "s3:ListBucket"),
         ),
         "S3 looks at it to answer 404 instead of 403; no call is made",
     ),
@@ -63,12 +60,14 @@ def why_unused(grant: Grant) -> str | None:
     return REASONS.get((grant.sid, grant.action))
 
 
+def excess(grants: list[Grant], made: list[Call]) -> list[Grant]:
+    """Return the grants that no call needs, without a reason."""
+    return [grant for grant in unused(grants, made) if why_unused(grant) is None]
+
+
 # ---------------------------------------------------------------------------------------
 # The runs that are recorded
 # ---------------------------------------------------------------------------------------
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,27 +114,38 @@ class Story:
 
     @contextmanager
     def no_events_of_bedrock(self) -> Iterator[None]:
-        """Let the events about jobs get lost during the block."""
+        """Let the events about jobs get lost during the block; a queue shows which did."""
         events = self.stack.client("events")
         function = self.stack.client("lambda").get_function_configuration(
             FunctionName=self.stack.outputs["DeployModelFunctionName"]
         )
         arn = function["FunctionArn"]
         (rule,) = events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
+        pattern = events.describe_rule(Name=rule)["EventPattern"]
+        events.put_rule(Name="lost-events", EventPattern=pattern)
+        queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:lost-events"
+        events.put_targets(Rule="lost-events", Targets=[{"Id": "queue", "Arn": queue}])
+        self.stack.client("sqs").create_queue(QueueName="lost-events")
         events.disable_rule(Name=rule)
         yield
         events.enable_rule(Name=rule)
 
     def ended_job(self, arn: str) -> dict[str, Any]:
-        """Wait for the end of a job at Bedrock."""
-        bedrock = self.stack.client("bedrock")
+        """Wait until the event about a job's end is lost, and return the job."""
+        sqs = self.stack.client("sqs")
+        url = sqs.get_queue_url(QueueName="lost-events")["QueueUrl"]
 
-        def look() -> dict[str, Any] | None:
-            job: dict[str, Any] = bedrock.get_model_customization_job(jobIdentifier=arn)
-            return job if job["status"] == "Completed" else None
+        def is_lost() -> bool:
+            messages = sqs.receive_message(QueueUrl=url).get("Messages", [])
+            details = [json.loads(message["Body"])["detail"] for message in messages]
+            return any(
+                (detail["jobArn"], detail["jobStatus"]) == (arn, "Completed") for detail in details
+            )
 
-        job = eventually(look)
-        time.sleep(_QUIET_SECONDS)  # its event is on its way, into nothing
+        eventually(is_lost)
+        job: dict[str, Any] = self.stack.client("bedrock").get_model_customization_job(
+            jobIdentifier=arn
+        )
         return job
 
     def tick(self) -> None:
@@ -147,9 +157,9 @@ class Story:
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:
-        """Change the double while it runs."""
+        """Change the fake while it runs."""
         request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.local.connection.bedrock_endpoint}/_double/settings",
+            f"{self.local.connection.bedrock_endpoint}/_fake/settings",
             json.dumps(settings).encode(),
             method="POST",
         )
@@ -258,15 +268,6 @@ def a_dataset_of_sixteen_files(story: Story) -> None:
     story.tick()
 
 
-def eventually(look: Callable[[], T | None], *, seconds: float = 40) -> T:
-    """Return the first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := look()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return answer
-
-
 def event_of(function: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((PROJECT / "events" / f"{function}.json").read_bytes())
     return event
@@ -331,15 +332,18 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
         story = Story(local, local_stack_of(connection), tmp_path_factory.mktemp("story"))
         for chapter in CHAPTERS:
             chapter(story)
-        resolver = expected(connection, template, local.parameters, stack_name=STACK_NAME)
+        resolver = expected(connection, template, local.parameters)
 
-        def settled() -> list[Call] | None:
-            """Return the calls once what was started last has made its own."""
-            made = calls(connection.folder, resolver.physical_ids)
-            time.sleep(_QUIET_SECONDS)
-            return made if made == calls(connection.folder, resolver.physical_ids) else None
+        made: list[Call] = []
 
-        yield Record(resolver, eventually(settled))
+        def all_is_used() -> bool:
+            """Look whether the last functions have made their calls too."""
+            made[:] = calls(connection.folder, resolver.physical_ids)
+            return not excess(granted(resolver), made)
+
+        with suppress(AssertionError):  # the tests name what no call has used by then
+            eventually(all_is_used)
+        yield Record(resolver, made)
 
 
 # ---------------------------------------------------------------------------------------
@@ -352,8 +356,8 @@ def test_nothing_is_missing(record: Record) -> None:
 
 
 def test_nothing_is_granted_that_is_not_needed(record: Record) -> None:
-    excess = [grant for grant in unused(record.grants, record.calls) if why_unused(grant) is None]
-    assert [f"{g.role} {g.sid}: {g.action} on {g.resource}" for g in excess] == []
+    found = excess(record.grants, record.calls)
+    assert [f"{g.role} {g.sid}: {g.action} on {g.resource}" for g in found] == []
 
 
 def test_every_reason_is_needed(record: Record) -> None:
@@ -381,16 +385,16 @@ def test_an_extra_grant_is_found(record: Record) -> None:
     extra = {"Sid": "Extra", "Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "*"}
     grants = record.with_statements("RouteApiRole", lambda statements: statements.append(extra))
 
-    found = [grant for grant in unused(grants, record.calls) if why_unused(grant) is None]
+    found = excess(grants, record.calls)
     assert [(grant.role, grant.action) for grant in found] == [("RouteApiRole", "s3:DeleteObject")]
 
 
 @pytest.mark.parametrize(
     ("role", "sid", "call"),
     [
-        ("RouteApiRole", "AskTheStudent", "RouteApiRole: bedrock:InvokeModel on "),
-        ("StartDistillationRole", "LendDistillationRole", "StartDistillationRole: iam:PassRole on"),
-        ("PromoteModelRole", "AnnounceOurEvents", "PromoteModelRole: events:PutEvents on "),
+        ("RouteApiRole", "InvokeStudent", "RouteApiRole: bedrock:InvokeModel on "),
+        ("StartDistillationRole", "PassDistillationRole", "StartDistillationRole: iam:PassRole on"),
+        ("PromoteModelRole", "PublishEvents", "PromoteModelRole: events:PutEvents on "),
         ("RouteQueriesRole", "UseCache", "RouteQueriesRole: dynamodb:Batch"),
     ],
 )

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,13 +19,7 @@ from local_stack.connection import StackConnection
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.processes import FOLDER_PREFIX, LocalStackError
 from local_stack.state_file import running_stacks, runtime_folder
-
-
-def wait_until(done: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def processes() -> dict[int, tuple[int, int]]:
@@ -83,10 +76,19 @@ def places(tmp_path: Path) -> dict[str, str]:
 def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     options = LocalStackOptions(template=sample_template)
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_stack", to_json(options)], env=places, cwd=PROJECT
+        [sys.executable, "-m", "local_stack.background", to_json(options)], env=places, cwd=PROJECT
     )
+    try:
+        yield _owner_of(process, places)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _owner_of(process: subprocess.Popen[bytes], places: dict[str, str]) -> Owner:
+    """Wait until the stack runs and a handler is sleeping."""
     runtime = runtime_folder(places)
-    wait_until(lambda: bool(running_stacks(runtime)), "the stack did not start")
+    eventually(lambda: bool(running_stacks(runtime)), "the stack did not start")
     (connection,) = running_stacks(runtime)
 
     connection.client("sqs").send_message(
@@ -94,12 +96,10 @@ def owner(sample_template: Path, places: dict[str, str]) -> Iterator[Owner]:
     )
     table = connection.outputs["RecordsTableName"]
     dynamodb = connection.client("dynamodb")
-    wait_until(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
+    eventually(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
     members = members_of(process.pid)
-    assert len(members) == 3  # emulator, double, worker
-    yield Owner(process, connection, Path(places["TMPDIR"]), members)
-    process.kill()
-    process.wait()
+    assert len(members) == 3  # emulator, fake, worker
+    return Owner(process, connection, Path(places["TMPDIR"]), members)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_signal_ends_everything_at_once(
 ) -> None:
     owner.process.send_signal(number)
 
-    assert owner.process.wait(timeout=5) == code
+    assert owner.process.wait(PATIENCE_SECONDS) == code
     assert owner.nothing_runs()
     assert list(owner.temp.iterdir()) == []
     assert list(runtime_folder(places).iterdir()) == []
@@ -123,7 +123,7 @@ def test_kill_9_leaves_a_folder_that_the_next_start_removes(
     owner.process.kill()
     owner.process.wait()
 
-    wait_until(owner.nothing_runs, "something outlived its parent", seconds=5)
+    eventually(owner.nothing_runs, "something outlived its parent")
     assert [path.name for path in owner.temp.iterdir()] == [owner.connection.folder.name]
     assert running_stacks(runtime_folder(places)) == []
 
@@ -142,12 +142,12 @@ def test_a_start_that_fails_leaves_nothing(
     sample_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(launcher, "BEDROCK_DOUBLE", "local_stack.no_such_module")
+    monkeypatch.setattr(launcher, "BEDROCK_FAKE", "local_stack.no_such_module")
     before = signal.getsignal(signal.SIGTERM)
     children = members_of(os.getpid())
     stack = LocalStack(LocalStackOptions(template=sample_template))
 
-    with pytest.raises(LocalStackError, match=r"bedrock-double ended(.|\n)*no_such_module"):
+    with pytest.raises(LocalStackError, match=r"bedrock-fake ended(.|\n)*no_such_module"):
         stack.__enter__()
 
     assert list(tmp_path.glob(f"{FOLDER_PREFIX}*")) == []

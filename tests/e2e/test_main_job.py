@@ -17,6 +17,7 @@ import pytest
 
 from router_cli import synthesis
 from tests.e2e.conftest import AMBIENT
+from tests.waiting import PATIENCE_SECONDS
 
 PROMPT_ROWS, BAD_LINES = 500, 3
 LOG_ROWS, DISTINCT, BAD_ROWS = 1_200, 150, 2
@@ -63,7 +64,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
             env={**os.environ, **AMBIENT, "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         calls_outside = proxy.connections()
@@ -125,7 +126,7 @@ def test_nothing_leaves_the_machine(demo: Demo) -> None:
 
 def test_it_says_what_is_not_emulated(demo: Demo) -> None:
     assert len(demo.summary["not_emulated"]) > 10
-    assert "This machine is not AWS" in demo.said
+    assert "Not emulated:" in demo.said
 
 
 @dataclass
@@ -139,12 +140,12 @@ class Sink:
         return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def connections(self) -> int:
-        self.listener.settimeout(0.1)
+        self.listener.setblocking(False)  # whoever could have called has ended
         count = 0
         while True:
             try:
                 self.listener.accept()[0].close()
-            except TimeoutError:
+            except BlockingIOError:
                 return count
             count += 1
 

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from local_stack.launcher import PROJECT
+from tests.waiting import PATIENCE_SECONDS
 
 NOTEBOOK = PROJECT / "notebooks/distil-and-route.ipynb"
 STEPS = ("1. Prepare the data", "2. Distil", "3. Deploy", "4. Evaluate and use")
@@ -29,13 +30,13 @@ def test_it_is_kept_without_outputs_and_has_the_posts_four_steps() -> None:
     assert tuple(re.findall(r"^## (\d.*)$", texts, re.MULTILINE)) == STEPS
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.sweep
 def test_it_runs_and_saves_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTEBOOK_FIGURES", str(tmp_path / "figures"))
     notebook = read_notebook()
     client = nbclient.NotebookClient(
         notebook,
-        timeout=400,
+        timeout=int(PATIENCE_SECONDS),
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )

@@ -1,16 +1,14 @@
 """Who watches: lost uploads are found and repaired, outcomes and alarms reach the topic."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStack
-
-Found = TypeVar("Found")
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +33,6 @@ def inbox(stack: StackConnection) -> str:
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
     return url
-
-
-def eventually(look: Callable[[], Found | None], seconds: float = 20) -> Found:
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 def told(stack: StackConnection, inbox: str) -> str | None:
@@ -97,8 +87,6 @@ def test_a_lost_upload_is_taken_in_by_the_event_that_makes_up_for_it(
     s3, bucket = stack.client("s3"), stack.outputs["UploadBucketName"]
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     put = s3.put_object(Bucket=bucket, Key="prompts/lost.jsonl", Body=b"{}\n")
-    time.sleep(0.5)
-    assert stack.function_logs(stack.outputs["ShardPromptsFunctionName"]) == []
 
     # WHEN track_runs says that it is missed (in fifteen minutes, which a test does not wait for)
     detail = {
@@ -107,14 +95,16 @@ def test_a_lost_upload_is_taken_in_by_the_event_that_makes_up_for_it(
     }
     put_event(stack, "UploadMissed", detail)
 
-    # THEN it becomes a run, and the intake is measured
-    def rows() -> list[float] | None:
-        for line in emf_lines(stack, "ShardPromptsFunctionName"):
-            if "PromptRowsIn" in line:
-                return list(line["PromptRowsIn"])
-        return None
+    # THEN it becomes a run, and the intake is measured, in the only invocation that there was
+    def rows() -> list[float]:
+        lines = emf_lines(stack, "ShardPromptsFunctionName")
+        return [row for line in lines for row in line.get("PromptRowsIn", ())]
 
     assert eventually(rows) == [1.0]
+    logged = stack.function_logs(stack.outputs["ShardPromptsFunctionName"])
+    records = [json.loads(line) for line in logged if line.startswith("{")]
+    requests = {line["function_request_id"] for line in records if "function_request_id" in line}
+    assert len(requests) == 1
 
 
 def test_a_tick_lists_the_uploads_under_its_own_role(stack: StackConnection) -> None:

@@ -1,6 +1,6 @@
-"""The AWS that handlers meet in these tests: moto and the Bedrock double, with the stack's names.
+"""The AWS that handlers meet in these tests: moto and the Bedrock fake, with the stack's names.
 
-moto's resources are made once per test module and emptied before each test; the double, which
+moto's resources are made once per test module and emptied before each test; the fake, which
 lives on loopback and in virtual time, is a new one for each test.
 """
 
@@ -14,11 +14,11 @@ from botocore.config import Config
 from moto import mock_aws
 from moto.core.config import DefaultConfig
 
-from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChangeEvent
+from local_stack.bedrock_fake import FakeBedrock, FakeSettings, StateChangeEvent
 from search_router.dependencies import dependencies, new_client
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
-from tests.integration.double_bench import Bench, serving_bench
+from tests.integration.fake_bench import Bench, serving_bench
 from tests.integration.material import trained_once
 from tests.integration.stack import NewStack, Stack
 from tests.integration.world import (
@@ -68,7 +68,7 @@ def world(aws: World) -> Iterator[World]:
 
 @pytest.fixture
 def clock() -> VirtualClock:
-    """Return the time that handlers and the double share."""
+    """Return the time that handlers and the fake share."""
     return VirtualClock()
 
 
@@ -76,14 +76,14 @@ def clock() -> VirtualClock:
 def bedrock(
     world: World, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bedrock]:
-    """Start a double whose jobs read the data bucket, and point the handlers at it."""
+    """Start a fake whose jobs read the data bucket, and point the handlers at it."""
     with _serving(world, clock, monkeypatch) as started:
         yield started
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """Return a double in virtual time with clients of its own."""
+    """Return a fake in virtual time with clients of its own."""
     with serving_bench() as served:
         yield served
 
@@ -134,23 +134,23 @@ def _serving(
     def read_object(uri: str) -> bytes:
         return seeds[uri] if uri in seeds else world.read_uri(uri)
 
-    settings = DoubleSettings(requests_per_minute=0, account=ACCOUNT)
-    with BedrockDouble(
+    settings = FakeSettings(requests_per_minute=0, account=ACCOUNT)
+    with FakeBedrock(
         settings,
         clock=clock,
         publish=sent.append,
         read_object=read_object,
         write_object=world.write_uri,
-    ) as double:
+    ) as fake:
         for service in ("BEDROCK", "BEDROCK_RUNTIME"):
-            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", double.url)
-        yield Bedrock(double, clock, sent, seeds)
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", fake.url)
+        yield Bedrock(fake, clock, sent, seeds)
 
 
 def _reusing_clients() -> Callable[[str, str, Config], Any]:
     """Make each client of moto's services once, to save a good part of every test's time.
 
-    Bedrock's are made anew, as every test has a double of its own.
+    Bedrock's are made anew, as every test has a fake of its own.
     """
     made: dict[tuple[str, str, Config], Any] = {}
 

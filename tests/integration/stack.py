@@ -185,7 +185,7 @@ class Stack:
     def end_jobs(self) -> None:
         """Let an hour pass and deliver what Bedrock says about its jobs."""
         self.pass_an_hour()
-        self.bedrock.double.close()
+        self.bedrock.fake.process_due()
         for sent in self.bedrock.sent:
             self.deliver("deploy_model", self.event("deploy_model", **sent.detail))
         self.bedrock.sent.clear()
@@ -261,7 +261,7 @@ class Stack:
         model_arn = jobs.job("search-router-seed").model_arn
         arn = deployments.deploy("search-router-seed-serving", model_arn)
         self.pass_an_hour()
-        self.bedrock.double.close()
+        self.bedrock.fake.process_due()
         self.bedrock.sent.clear()
         return arn
 

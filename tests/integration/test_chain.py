@@ -160,7 +160,7 @@ def test_the_same_bytes_are_bought_once(stack: Stack) -> None:
 
 
 def test_a_failed_job_ends_its_run_with_bedrocks_reason(stack: Stack) -> None:
-    stack.bedrock.double.change(job_failure="The training data is too boring.")
+    stack.bedrock.fake.change(job_failure="The training data is too boring.")
 
     run = stack.train("prompts/labels.jsonl", PROMPTS)
 

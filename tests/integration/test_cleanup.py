@@ -1,4 +1,4 @@
-"""`cleanup` deletes what is ours and touches nothing else, over the double and moto."""
+"""`cleanup` deletes only what belongs to the stack, on the Bedrock fake and moto."""
 
 from typing import Any
 
@@ -6,39 +6,27 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from router_cli.teardown.bedrock_things import BedrockThings
-from router_cli.teardown.stored_things import Bucket, Table
-from search_router.domain.lifecycle.runs import Run
-from tests.fakes import START
-from tests.integration.double_bench import Bench
+from router_cli.teardown import BedrockResources, Bucket, Table
+from search_router.domain.lifecycle.runs import Run, RunState
+from tests.integration.fake_bench import Bench
+from tests.records import a_run, a_training_job
 
 OURS = "run-0123456789ab"
 
 
-def run(**known: str) -> Run:
-    return Run.model_validate(
-        {
-            "run_id": OURS,
-            "state": "TRAINING",
-            "created_at": START,
-            "updated_at": START,
-            "source_bucket": "uploads",
-            "source_key": "prompts/a.jsonl",
-            "source_version": None,
-            **known,
-        }
-    )
+def run(**job: str) -> Run:
+    return a_run(RunState.TRAINING, run_id=OURS, training=a_training_job(**job))
 
 
 def tag(run_id: str) -> list[Any]:
     return [{"key": "Run", "value": run_id}]
 
 
-def left(things: BedrockThings) -> set[tuple[str, str]]:
-    return {(thing.kind, thing.name) for thing in things.remaining()}
+def left(resources: BedrockResources) -> set[tuple[str, str]]:
+    return {(one.kind, one.name) for one in resources.remaining()}
 
 
-def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
+def test_only_resources_named_by_state_or_tags_are_deleted(bench: Bench) -> None:
     # GIVEN a model of ours by state, one by its tag, and two of somebody else
     known = bench.create_model("run-1")
     for name, owner in (("search-router-a", OURS), ("search-router-b", "run-ba9876543210")):
@@ -51,8 +39,8 @@ def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
         bench.create_deployment(by_name[name], f"{name}-serving")
     bench.clock.advance(30)
     bench.create_deployment(known, "router")
-    things = BedrockThings(bench.bedrock, [run(model_arn=known, job_name="run-1")])
-    assert left(things) == {
+    resources = BedrockResources(bench.bedrock, [run(model_arn=known, job_name="run-1")])
+    assert left(resources) == {
         ("deployment", "router"),
         ("deployment", "search-router-a-serving"),
         ("custom model", "router-run-1"),
@@ -60,37 +48,37 @@ def test_only_what_state_or_tags_name_is_deleted(bench: Bench) -> None:
     }
 
     # WHEN one is still being created, THEN it stays with its model, and is told
-    things.remove()
-    assert left(things) == {("deployment", "router"), ("custom model", "router-run-1")}
-    assert all(thing.billed for thing in things.remaining())
+    resources.delete()
+    assert left(resources) == {("deployment", "router"), ("custom model", "router-run-1")}
+    assert all(one.billed for one in resources.remaining())
 
     # AND a second time everything of ours is gone, and nothing of theirs
     bench.clock.advance(30)
-    things.remove()
-    assert left(things) == set()
+    resources.delete()
+    assert left(resources) == set()
     kept = bench.bedrock.list_custom_models()["modelSummaries"]
     assert {model["modelName"] for model in kept} == {"search-router-b", "theirs"}
     deployments = bench.bedrock.list_custom_model_deployments()["modelDeploymentSummaries"]
     assert [one["customModelDeploymentName"] for one in deployments] == ["search-router-b-serving"]
 
 
-def test_an_open_job_is_stopped_and_told_until_it_has(bench: Bench) -> None:
+def test_an_open_job_is_stopped_and_listed_until_it_ends(bench: Bench) -> None:
     bench.create_job("run-1")
     bench.create_job("theirs", customModelName="theirs")
-    things = BedrockThings(bench.bedrock, [run(job_name="run-1")])
+    resources = BedrockResources(bench.bedrock, [run(job_name="run-1")])
 
-    things.remove()
+    resources.delete()
 
-    assert [(thing.name, thing.note) for thing in things.remaining()] == [("run-1", "Stopping")]
+    assert [(one.name, one.note) for one in resources.remaining()] == [("run-1", "Stopping")]
     bench.clock.advance(6)
-    assert left(things) == set()
+    assert left(resources) == set()
     assert bench.job("theirs")["status"] == "InProgress"
 
 
 def test_buckets_are_emptied_of_versions_markers_and_uploads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("router_cli.teardown.stored_things._AT_ONCE", 5)
+    monkeypatch.setattr("router_cli.teardown._OBJECTS_PER_CALL", 5)
     with mock_aws():
         s3 = boto3.client("s3", "us-east-1")
         s3.create_bucket(Bucket="data")
@@ -114,7 +102,7 @@ def test_buckets_are_emptied_of_versions_markers_and_uploads(
         assert list(bucket.remaining()) == []
 
 
-def test_a_table_that_is_not_there_does_not_remain() -> None:
+def test_a_missing_table_is_not_listed() -> None:
     with mock_aws():
         table = Table(boto3.client("dynamodb", "us-east-1"), "state")
 

@@ -5,7 +5,6 @@ The other side is a scripted Bedrock on loopback behind the very client that the
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from local_stack.bedrock_double.api import HttpReply
-from local_stack.bedrock_double.server import LoopbackServer
+from local_stack.bedrock_fake.server import HttpReply, LoopbackServer
+from search_router.adapters import bedrock_runtime
 from search_router.adapters.bedrock_runtime import MAX_ATTEMPTS, ConverseModel
 from search_router.adapters.clock import SystemClock
 from search_router.dependencies import Dependencies
@@ -36,6 +35,7 @@ from search_router.settings import read_settings
 from tests.fakes import VirtualClock
 from tests.integration.world import ENVIRONMENT
 from tests.records import a_serving_model
+from tests.waiting import PATIENCE_SECONDS
 
 SERVING = a_serving_model(system_prompt="Return weights.", max_output_tokens=123)
 UNHURRIED = 1e9  # requests per second, or seconds until the deadline
@@ -333,15 +333,24 @@ def test_what_bedrock_finds_wrong_with_a_query_is_not_repeated(
     assert str(ask_one(model())) == "ask the model: ValidationException"
 
 
-def test_an_error_stops_every_thread(model: Making, bedrock: ScriptedBedrock) -> None:
+def test_an_error_stops_every_thread(
+    model: Making, bedrock: ScriptedBedrock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # GIVEN four threads, of which one is refused while the others wait for their answers
-    all_in = threading.Barrier(4)
+    all_in, stop = threading.Barrier(4), threading.Event()
+
+    class Threads(bedrock_runtime._AskingThreads):
+        def __init__(self, ask: Callable[[str], ModelAnswer | None], count: int) -> None:
+            super().__init__(ask, count)
+            self._stopped = stop
+
+    monkeypatch.setattr(bedrock_runtime, "_AskingThreads", Threads)
 
     def answer(query: str) -> HttpReply:
-        all_in.wait(timeout=10)
+        all_in.wait(PATIENCE_SECONDS)
         if query == "poison":
             return refuses("AccessDeniedException", 403)
-        time.sleep(0.5)  # longer than the refusal is on its way
+        assert stop.wait(PATIENCE_SECONDS)
         return says("{}")
 
     bedrock.answering = answer
@@ -531,13 +540,15 @@ def test_each_caller_gets_its_share_of_the_quota(wiring: Dependencies) -> None:
     assert (batch.in_flight, evaluation.in_flight) == (18, 5)
 
 
-def test_a_batch_stops_asking_early_enough_to_close(wiring: Dependencies) -> None:
+def test_a_batch_stops_asking_early_enough_to_close(
+    wiring: Dependencies, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last call may take its whole timeout, and the part is still to be written."""
-    now = time.monotonic()
+    monkeypatch.setattr(wiring, "clock", clock)
     batch, api = wiring.batch_model(900), wiring.api_model()
 
-    assert batch.deadline - now == pytest.approx(860, abs=5)
-    assert api.deadline - now == pytest.approx(8, abs=5)
+    assert batch.deadline - clock.monotonic() == pytest.approx(860)
+    assert api.deadline - clock.monotonic() == pytest.approx(8)
     timeouts: list[float] = []
     for model in (batch, api):
         config: Any = model.client.meta.config

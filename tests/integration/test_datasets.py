@@ -1,17 +1,16 @@
-"""A dataset of sixteen files, over moto and the Bedrock double: what is bought is bought once."""
-
-import gzip
+"""A dataset of sixteen files, over moto and the Bedrock fake: what is bought is bought once."""
 
 from search_router.dependencies import dependencies
 from search_router.domain.lifecycle.runs import Run, RunState
 from tests.integration.material import labelled
 from tests.integration.stack import Stack
+from tests.records import gzipped
 
 FOLDER = "prompts/monday/"
 LINES = labelled(320).splitlines(keepends=True)
 FILES = {
     f"part-{n:02d}.jsonl{'.gz' * (n % 2)}": (
-        gzip.compress(b"".join(LINES[n::16])) if n % 2 else b"".join(LINES[n::16])
+        gzipped(b"".join(LINES[n::16])) if n % 2 else b"".join(LINES[n::16])
     )
     for n in range(16)
 }

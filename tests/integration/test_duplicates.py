@@ -42,7 +42,7 @@ def test_everything_delivered_twice_in_a_row_is_done_once(stack: Stack) -> None:
     assert (log.state, log.parts, log.splits) == (LogState.ROUTED, 2, 2)
     assert stack.champion().version == 1
     assert stack.bought() == {"jobs": 1, "deployments": 1}
-    assert stack.bedrock.double.calls["Converse 200"] == 2 * run.counts.holdout + 10
+    assert stack.bedrock.fake.calls["Converse 200"] == 2 * run.counts.holdout + 10
     said = {(name, json.dumps(detail)) for name, detail in stack.published()}
     assert sorted(name for name, _ in said) == [
         "ModelDeployed",

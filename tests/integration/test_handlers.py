@@ -1,6 +1,5 @@
 """Every function on what it was not sent for: bad files, stale and forged events, outages."""
 
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from tests.integration.logs import Logs, captured_logs
 from tests.integration.material import labelled, lines, query, rows, weights
 from tests.integration.stack import Stack, invoke
 from tests.integration.world import ACCOUNT, CACHE, REGION, UPLOADS
-from tests.records import a_deployment, a_run, an_evaluation, dataset_of, job_of
+from tests.records import a_deployment, a_run, an_evaluation, dataset_of, gzipped, job_of
 
 PROMPTS = labelled(300)
 LOG = lines([{"query": query(n % 10)} for n in range(30)])
@@ -75,10 +74,10 @@ def test_folders_and_what_lies_in_them_are_ignored(
         ("prompts/a.jsonl", b"", "the file has no rows"),
         ("prompts/a.jsonl", b"\n \n\n", "the file has no rows"),
         ("prompts/a.jsonl", b"query\n{}\n[]\n", "none of the 3 rows is valid"),
-        ("prompts/a.jsonl", gzip.compress(PROMPTS), "none of the "),
+        ("prompts/a.jsonl", gzipped(PROMPTS), "none of the "),
         ("prompts/a.jsonl.gz", PROMPTS, "the gzip data is damaged"),
-        ("prompts/a.jsonl.gz", gzip.compress(PROMPTS)[:-50], "the gzip data is truncated"),
-        ("prompts/a.jsonl.gz", gzip.compress(b""), "the file has no rows"),
+        ("prompts/a.jsonl.gz", gzipped(PROMPTS)[:-50], "the gzip data is truncated"),
+        ("prompts/a.jsonl.gz", gzipped(b""), "the file has no rows"),
         ("prompts/a b+c%2B ü.jsonl", labelled(50), "Bedrock needs at least 100"),
     ],
 )
@@ -108,7 +107,7 @@ def test_rejected_lines_of_an_unusable_file_can_be_looked_up(stack: Stack) -> No
 
 def test_a_packed_prompt_file_is_read_like_a_plain_one(stack: Stack) -> None:
     plain = stack.run_of(stack.upload("prompts/a.jsonl", PROMPTS))
-    packed = stack.run_of(stack.upload("prompts/a.jsonl.gz", gzip.compress(PROMPTS)))
+    packed = stack.run_of(stack.upload("prompts/a.jsonl.gz", gzipped(PROMPTS)))
 
     assert packed.state is plain.state is RunState.SHARDED
     assert dataset_of(packed).training_sha256 == dataset_of(plain).training_sha256
@@ -445,7 +444,7 @@ def test_a_throttled_split_is_reported_and_comes_back_soon(
     stack: Stack, in_hand: dict[str, Any], receives: int, seconds: int, logged: Logs
 ) -> None:
     # GIVEN a Bedrock that throttles everything
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     logged()
     # WHEN a split is routed
@@ -463,7 +462,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
     stack: Stack, in_hand: dict[str, Any]
 ) -> None:
     # GIVEN a Bedrock that answers one query and then no more
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     before = stack.world.data_objects()
     reply = stack.invoke("route_queries", stack.queue_event(in_hand))
     assert len(reply["batchItemFailures"]) == 1
@@ -471,7 +470,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
     known = len(stack.world.items(CACHE))
     assert known == 1
     # WHEN it is back
-    stack.bedrock.double.change(requests_per_minute=0)
+    stack.bedrock.fake.change(requests_per_minute=0)
     asked = len(stack.calls_of("Converse"))
     assert stack.invoke("route_queries", stack.queue_event(in_hand)) == {"batchItemFailures": []}
     # THEN only what was not known is asked, and what was known counts as the call that it was
@@ -484,7 +483,7 @@ def test_an_outage_leaves_no_part_and_loses_no_answer(
 def test_a_split_that_cannot_be_postponed_is_reported_all_the_same(
     stack: Stack, in_hand: dict[str, Any]
 ) -> None:
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     lapsed = {**in_hand, "ReceiptHandle": "lapsed"}
 
@@ -748,7 +747,7 @@ def test_a_model_that_may_not_be_asked_is_answered_for_by_the_prior(stack: Stack
 def test_a_throttled_model_is_answered_for_by_the_prior(stack: Stack) -> None:
     # GIVEN a Bedrock that throttles everything
     champion = stack.serve()
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     stack.ask("this takes the one request that the quota holds")
     # WHEN somebody asks
     started = stack.bedrock.clock.monotonic()
@@ -759,13 +758,13 @@ def test_a_throttled_model_is_answered_for_by_the_prior(stack: Stack) -> None:
     assert (reply["body"]["tier"], reply["body"]["status"]) == ("fallback", "fallback")
     assert stack.bedrock.clock.monotonic() - started < 8
     # AND it is not kept
-    stack.bedrock.double.change(requests_per_minute=0)
+    stack.bedrock.fake.change(requests_per_minute=0)
     assert stack.ask(query(2))["body"]["tier"] == "distilled"
 
 
 def test_a_model_that_answers_badly_is_answered_for_by_the_prior(stack: Stack) -> None:
     champion = stack.serve()
-    stack.bedrock.double.change(malformed_rate=1.0)
+    stack.bedrock.fake.change(malformed_rate=1.0)
 
     reply = stack.ask(query(2))
 

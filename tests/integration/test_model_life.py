@@ -1,4 +1,4 @@
-"""A model's life over moto and the Bedrock double: what spends nothing, what ends, what returns."""
+"""A model's life over moto and the Bedrock fake: what spends nothing, what ends, what returns."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_what_exceeds_the_budget_makes_no_call(
 
 
 def test_a_retired_teacher_buys_nothing(stack: Stack) -> None:
-    stack.bedrock.double.change(retired_models="amazon.nova-pro-v1:0")
+    stack.bedrock.fake.change(retired_models="amazon.nova-pro-v1:0")
 
     source = stack.upload("prompts/labels.jsonl", PROMPTS)
     stack.deliver_events()
@@ -74,7 +74,7 @@ def test_prompts_without_any_label_end_in_a_promoted_model(stack: Stack) -> None
 
 
 def test_a_failed_deployment_ends_its_run_and_leaves_nothing(stack: Stack) -> None:
-    stack.bedrock.double.change(deployment_failure="no capacity")
+    stack.bedrock.fake.change(deployment_failure="no capacity")
 
     run = stack.train("prompts/labels.jsonl", PROMPTS)
     stack.tick()
@@ -112,7 +112,7 @@ def test_a_rollback_lets_the_former_model_answer_the_next_query(stack: Stack) ->
 def judged_run(stack: Stack) -> Run:
     run = stack.train("prompts/labels.jsonl", PROMPTS)
     stack.pass_an_hour()
-    stack.bedrock.double.close()
+    stack.bedrock.fake.process_due()
     stack.tick()
     after = dependencies().runs.get(run.run_id)
     assert after is not None
@@ -122,7 +122,7 @@ def judged_run(stack: Stack) -> Run:
 def test_a_judge_reads_the_answers_and_what_it_does_not_say_is_counted(
     judged_stack: Stack,
 ) -> None:
-    judged_stack.bedrock.double.change(missing_result_rate=0.3)
+    judged_stack.bedrock.fake.change(missing_result_rate=0.3)
 
     run = judged_run(judged_stack)
 
@@ -144,7 +144,7 @@ def test_a_judge_reads_the_answers_and_what_it_does_not_say_is_counted(
 
 
 def test_a_judge_that_fails_is_told_and_delays_nothing(judged_stack: Stack) -> None:
-    judged_stack.bedrock.double.change(evaluation_failure="the judge is on holiday")
+    judged_stack.bedrock.fake.change(evaluation_failure="the judge is on holiday")
 
     run = judged_run(judged_stack)
 

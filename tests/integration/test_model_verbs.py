@@ -24,14 +24,11 @@ def command(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     outputs = {"DataBucketName": DATA, "StateTableName": STATE}
     client: Any = boto3.client  # one call for all services
     opened = CommandStack(outputs, lambda name: client(name, REGION), "", lambda: None, REGION)
-    for verb in ("distill", "promote", "rollback", "champions"):
-        monkeypatch.setattr(f"router_cli.{verb}.open_stack", lambda _: opened)
+    monkeypatch.setattr("router_cli.models.open_stack", lambda _: opened)
     return stack
 
 
-def test_a_rollback_is_seen_in_the_list_of_champions(
-    command: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_champions_lists_a_rollback(command: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     command.train("prompts/labels.jsonl", PROMPTS)
     command.pass_an_hour()
     command.train("prompts/more.jsonl", OTHER)
@@ -51,13 +48,13 @@ def test_a_rollback_is_seen_in_the_list_of_champions(
     assert "no such predecessor" in capsys.readouterr().err
 
 
-def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
+def test_distill_again_pays_for_another_job(
     command: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.bedrock.double.change(job_failure="The machine was on fire.")
+    command.bedrock.fake.change(job_failure="The machine was on fire.")
     run = command.train("prompts/labels.jsonl", PROMPTS)
     assert run.state is RunState.FAILED
-    command.bedrock.double.change(job_failure="")
+    command.bedrock.fake.change(job_failure="")
     capsys.readouterr()
 
     assert main(["distill", run.run_id]) == 1
@@ -76,7 +73,7 @@ def test_a_failed_job_is_bought_again_on_demand_and_makes_a_champion(
     assert command.bought() == {"jobs": 2, "deployments": 1}
 
 
-def test_an_approval_promotes(
+def test_promote_approves_a_run(
     command: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMOTION_POLICY", "ask-always")
@@ -89,6 +86,6 @@ def test_an_approval_promotes(
     capsys.readouterr()
 
     assert main(["promote", run.run_id]) == 0
-    assert "serves as version 1" in capsys.readouterr().err
+    assert "is now champion version 1" in capsys.readouterr().err
     assert command.champion().run_id == run.run_id
     assert main(["promote", run.run_id]) == 1

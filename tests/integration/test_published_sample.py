@@ -1,7 +1,7 @@
-"""What the published sample does wrong, one test each: the double refuses it as Bedrock would.
+"""What the published sample does wrong, one test each: the fake rejects it as Bedrock does.
 
 The sample is the AWS blog post of 2026-04-17 on distilling a video-search router; where it only
-reads a reply wrongly, the test holds that the double's reply is the one that breaks it.
+reads a reply wrongly, the test holds that the fake's reply is the one that breaks it.
 """
 
 import json
@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoRegionError
 
-from local_stack.bedrock_double import BedrockDouble, DoubleSettings
-from tests.integration.double_bench import (
+from local_stack.bedrock_fake import FakeBedrock, FakeSettings
+from tests.integration.fake_bench import (
     BASE,
     NO_RETRIES,
     SESSION,
     TRAINING_OBJECT,
     Bench,
     invalid,
-    refused,
+    rejected,
     teacher,
     text_of,
 )
-from tests.integration.test_bedrock_double_evaluation import JOB, METRIC, changed
+from tests.integration.test_bedrock_fake_evaluation import JOB, METRIC, changed
 
 # Printed in the post as one training record: the quotes inside the label are not escaped.
 SAMPLE_RECORD = (
@@ -102,7 +102,7 @@ def test_9a_the_rating_scale_has_another_name(bench: Bench) -> None:
     scale = [{"definition": "Excellent", "value": {"floatValue": 5}}]
     job = changed(f"{METRIC}/rating_scale", scale)  # boto3 would not even send it
 
-    reply = bench.double.answer("POST", "/evaluation-jobs", json.dumps(job).encode())
+    reply = bench.fake.answer("POST", "/evaluation-jobs", json.dumps(job).encode())
 
     assert (reply.status, reply.error_type) == (400, "ValidationException")
     assert b"Unknown parameter" in reply.body
@@ -120,7 +120,7 @@ def test_9b_its_definitions_are_too_long(bench: Bench) -> None:
 def test_11a_a_fixed_model_name_collides_on_the_second_run(bench: Bench) -> None:
     bench.create_job("run-1", customModelName="video-router")
 
-    with refused("ConflictException", 400, "model name is currently in use"):
+    with rejected("ConflictException", 400, "model name is currently in use"):
         bench.create_job("run-2", customModelName="video-router")
 
 
@@ -135,7 +135,7 @@ def test_11b_a_deployment_named_by_its_date_collides_on_the_second_run(bench: Be
 def test_11c_a_random_token_buys_a_second_job_where_the_name_is_free(bench: Bench) -> None:
     bench.create_job("run-1", clientRequestToken="random-1")
 
-    with refused("ConflictException", 400, "job name is currently in use"):
+    with rejected("ConflictException", 400, "job name is currently in use"):
         bench.create_job("run-1", clientRequestToken="random-2")
 
 
@@ -150,8 +150,8 @@ def test_11d_a_client_needs_a_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_11e_nova_is_distilled_in_one_region_only() -> None:
-    with BedrockDouble(DoubleSettings(region="us-west-2")) as double:
-        client = SESSION.client("bedrock", endpoint_url=double.url, config=NO_RETRIES)
+    with FakeBedrock(FakeSettings(region="us-west-2")) as fake:
+        client = SESSION.client("bedrock", endpoint_url=fake.url, config=NO_RETRIES)
         with invalid("us-east-1 only"):
             client.create_model_customization_job(
                 jobName="run-1",

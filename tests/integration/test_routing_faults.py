@@ -4,7 +4,6 @@ An undisturbed run tells the calls. Then each of them meets each fault, the func
 again as AWS would, and what is left behind is compared with what the undisturbed run left.
 """
 
-import gzip
 import json
 import re
 from collections.abc import Callable
@@ -22,8 +21,9 @@ from tests.aws_calls import Crash, Fault, aws_calls
 from tests.integration.material import lines, query, weights
 from tests.integration.stack import Stack
 from tests.integration.world import ACCOUNT, CACHE, DATA, REGION, STATE
+from tests.records import gzipped
 
-LOG = gzip.compress(
+LOG = gzipped(
     lines([{"query": query(n % 3), "n": n} for n in range(6)]) + b'broken\n{"query": " "}\n'
 )
 ATTEMPTS = 4

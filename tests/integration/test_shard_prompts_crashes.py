@@ -1,6 +1,5 @@
 """shard_prompts dies at every AWS call that it makes, is run again, and leaves the same bytes."""
 
-import gzip
 import json
 from collections.abc import Callable
 from itertools import product
@@ -17,13 +16,14 @@ from tests.aws_calls import AwsCalls, Crash, Fault, aws_calls
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
 from tests.integration.world import STATE, UPLOADS, World
+from tests.records import gzipped
 
 QUERIES = [{"query": f"query number {n} about topic {n % 7}"} for n in range(160)]
 FILE = "".join(json.dumps(row) + "\n" for row in QUERIES).encode() + b'{"query": ""}\nnot json\n'
 
 FOLDER = {
     "prompts/demo/b.jsonl": FILE[5_000:],
-    "prompts/demo/a.jsonl.gz": gzip.compress(FILE[:5_000]),
+    "prompts/demo/a.jsonl.gz": gzipped(FILE[:5_000]),
 }
 ONE_FILE = {"prompts/demo.jsonl": FILE}
 SEVERAL_FILES = FOLDER | {"prompts/demo/_SUCCESS": b""}

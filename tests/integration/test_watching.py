@@ -32,7 +32,7 @@ def test_a_throttled_split_is_measured_although_it_fails(
 ) -> None:
     stack.serve()
     stack.upload("query-logs/a.jsonl", LOG)
-    stack.bedrock.double.change(requests_per_minute=1e-9)
+    stack.bedrock.fake.change(requests_per_minute=1e-9)
     (message,) = stack.world.messages()
 
     assert not stack.handle(message)

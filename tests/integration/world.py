@@ -1,4 +1,4 @@
-"""The resources of one stack in moto, and the Bedrock double beside it."""
+"""The resources of one stack in moto, and the Bedrock fake beside it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 from moto.backends import get_backend
 
-from local_stack.bedrock_double import BedrockDouble, StateChangeEvent
+from local_stack.bedrock_fake import FakeBedrock, StateChangeEvent
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import START, VirtualClock
 
@@ -138,12 +138,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Bedrock:
-    """The double in the stack's virtual time, and the events that it has sent.
+    """The fake in the stack's virtual time, and the events that it has sent.
 
     `seeds` are training objects, by URI, that it finds though they are in no bucket.
     """
 
-    double: BedrockDouble
+    fake: FakeBedrock
     clock: VirtualClock
     sent: list[StateChangeEvent]
     seeds: dict[str, bytes]

@@ -1,4 +1,4 @@
-"""A model's life in simulated time: the lifecycle functions over the Bedrock double."""
+"""A model's life in simulated time: the lifecycle functions over the Bedrock fake."""
 
 import contextlib
 import json
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from local_stack.bedrock_double import BedrockDouble, DoubleSettings, StateChangeEvent
-from local_stack.bedrock_double.state_change_events import DETAIL_TYPE, SOURCE
+from local_stack.bedrock_fake import FakeBedrock, FakeSettings, StateChangeEvent
+from local_stack.bedrock_fake.aws import DETAIL_TYPE, SOURCE
 from search_router.domain import naming
 from search_router.domain.lifecycle import promotion
 from search_router.domain.uploads import ObjectRef
@@ -46,7 +46,7 @@ class ModelLife:
     """A world in which models are made."""
 
     world: World
-    double: BedrockDouble
+    fake: FakeBedrock
     uploads: list[ObjectRef] = field(default_factory=list)
     expected: int = 0
 
@@ -68,7 +68,7 @@ class ModelLife:
     def stop_job(self) -> None:
         """Do what a person does in Bedrock's console: stop the job of the first run."""
         name = self.runs[0]["job_name"]
-        self.double.answer("POST", f"/model-customization-jobs/{name}/stop", b"")
+        self.fake.answer("POST", f"/model-customization-jobs/{name}/stop", b"")
 
     def forge(self) -> None:
         """Put every event that somebody might make up, about what is and what is not."""
@@ -143,14 +143,14 @@ class ModelLife:
         }
 
     def _listed(self, path: str, name: str) -> list[dict[str, Any]]:
-        reply = self.double.answer("GET", path, b"")
+        reply = self.fake.answer("GET", path, b"")
         found: list[dict[str, Any]] = json.loads(reply.body)[name]
         return found
 
 
 @contextlib.contextmanager
 def new_life(faults: FaultPlan | None = None, **settings: Any) -> Iterator[ModelLife]:
-    """Make a world with the double in Bedrock's place; `settings` are the double's."""
+    """Make a world with the fake in Bedrock's place; `settings` are the fake's."""
     faults = faults or FaultPlan(Steady(), rate=0.0, stubborn=0.0, calm_at=0.0)
     chance = faults.chance
     random.seed(1)
@@ -170,8 +170,8 @@ def new_life(faults: FaultPlan | None = None, **settings: Any) -> Iterator[Model
                 raise LookupError(uri)
             return found.body
 
-        double = BedrockDouble(
-            DoubleSettings(
+        fake = FakeBedrock(
+            FakeSettings(
                 requests_per_minute=0,
                 account=ACCOUNT,
                 job_seconds=JOB_SECONDS,
@@ -184,19 +184,19 @@ def new_life(faults: FaultPlan | None = None, **settings: Any) -> Iterator[Model
         )
 
         def answer(request: Request) -> Reply:
-            reply = double.answer(request.method, request.target, request.body)
+            reply = fake.answer(request.method, request.target, request.body)
             headers = {"content-type": "application/json", "x-amzn-errortype": reply.error_type}
             return Reply(reply.status, reply.body, headers)
 
         def settle() -> None:
-            double.close()
+            fake.process_due()
             world.scheduler.after(_SETTLES_EVERY, settle)
 
         world.services |= {"bedrock": answer, "bedrock-runtime": answer}
         world.schedule.every = PERIOD
         world.schedule.start()
         settle()
-        yield ModelLife(world, double)
+        yield ModelLife(world, fake)
 
 
 class Steady(random.Random):

@@ -1,12 +1,12 @@
 """Query logs as people upload them, and what must become of each row: the oracle."""
 
-import gzip
 import random
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
 from search_router.domain.uploads import ObjectRef
+from tests.records import gzipped
 from tests.simulation.log_forms import Form, a_form
 from tests.simulation.virtual_aws.models import REFUSED
 
@@ -100,4 +100,4 @@ def _packed(chance: random.Random, text: bytes) -> bytes:
     """Pack a text, now and then as several members, as `cat a.gz b.gz` makes them."""
     cut = chance.randrange(len(text)) if chance.random() < 0.3 else len(text)
     pieces = [piece for piece in (text[:cut], text[cut:]) if piece]
-    return b"".join(gzip.compress(piece, mtime=0) for piece in pieces)
+    return b"".join(gzipped(piece) for piece in pieces)

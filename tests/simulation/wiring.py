@@ -45,7 +45,14 @@ def wiring() -> Wiring:
     template = SamTemplate.load(ROOT / "template.yaml")
     queues = template.resources("AWS::SQS::Queue")
     splits = queues["SplitQueue"]
-    functions = (_function(f) for f in template.resources("AWS::Serverless::Function").values())
+    invocations = {
+        config["FunctionName"]["Ref"]: config
+        for config in template.resources("AWS::Lambda::EventInvokeConfig").values()
+    }
+    functions = (
+        _function(properties, invocations.get(name) or properties.get("EventInvokeConfig", {}))
+        for name, properties in template.resources("AWS::Serverless::Function").items()
+    )
     return Wiring(
         functions={function.name: function for function in functions},
         visibility=splits["VisibilityTimeout"],
@@ -89,13 +96,13 @@ def _is(choice: Any, value: Any) -> bool:
     raise AssertionError(f"teach the simulation the pattern {choice}")
 
 
-def _function(properties: Mapping[str, Any]) -> Function:
+def _function(properties: Mapping[str, Any], invocations: Mapping[str, Any]) -> Function:
     events = properties.get("Events", {}).values()
     rules = [e["Properties"]["Pattern"] for e in events if e["Type"] == "EventBridgeRule"]
     return Function(
         name=Path(properties["CodeUri"]).name,
         timeout=properties["Timeout"],
-        attempts=1 + properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2),
+        attempts=1 + invocations.get("MaximumRetryAttempts", 2),
         patterns=tuple(rules),
         scheduled=any(e["Type"] == "Schedule" for e in events),
     )

@@ -1,13 +1,15 @@
-"""What template scanners miss: checks over the expanded template, each returning its findings.
+"""Checks of the expanded template for mistakes that template scanners miss.
 
-The template is expanded first, because what SAM adds (rules, permissions, policies) is where such
-mistakes hide. A check is a pure function from the expanded template to sentences; none means good.
+Each check is a pure function that takes the expanded template and returns its findings. The
+template is expanded first, because SAM adds rules, permissions and policies.
 """
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from typing import Any
 import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
+from local_stack.template import load_template
+from tests.policies import listed
+
+PROJECT = Path(__file__).parents[2]
 Template = dict[str, Any]
 Properties = dict[str, Any]
 
-# These know no resources; every other action is granted on an ARN.
+# Actions without resource-level permissions. Every other action is granted on ARNs.
 RESOURCELESS_ACTIONS = frozenset(
     {
         "bedrock:ListCustomModelDeployments",
@@ -30,7 +35,7 @@ RESOURCELESS_ACTIONS = frozenset(
     }
 )
 
-# A prefix of a bucket, and things of the account whose ids Bedrock chooses.
+# ARNs that may end in a wildcard: a prefix of a bucket, and resources whose ids Bedrock chooses.
 _OPEN_ENDED = re.compile(
     r"\$\{\w+Bucket\.Arn\}/[a-z-]+/.+"
     r"|arn:\$\{AWS::Partition\}:bedrock:\$\{AWS::Region\}:\$\{AWS::AccountId\}:[a-z-]+/\*"
@@ -39,13 +44,13 @@ _SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 _REFERRING = frozenset({"Ref", "Fn::GetAtt", "Fn::Sub"})
 _S3_WRITES = ("s3:Put", "s3:Delete", "s3:Restore", "s3:Replicate")
 _SEARCHED = re.compile(r"SEARCH\('\{(?P<schema>[^}]+)\} (?P<terms>[^']+)', '\w+', \d+\)")
-_VISIBILITY_FACTOR = 6  # AWS's advice for queues that feed functions
-_MIN_RECEIVES = 5  # fewer, and receives that were merely throttled reach the dead-letter queue
+_VISIBILITY_FACTOR = 6  # AWS's recommendation for queues with a Lambda consumer
+_MIN_RECEIVES = 5  # AWS's recommendation, because throttled receives count
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One Allow statement of a role, its resources rendered as in `Fn::Sub`."""
+    """An Allow statement of a role, with its resources in the syntax of `Fn::Sub`."""
 
     role: str
     actions: tuple[str, ...]
@@ -55,14 +60,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class MetricName:
-    """A metric as an alarm or a widget names it, with the names of its dimensions."""
+    """Namespace, name and dimension names of a metric."""
 
     namespace: str
     name: str
     dimensions: frozenset[str]
 
 
-# What AWS's services measure, as far as we look at it.
+# Metrics of AWS services that alarms and the dashboard use.
 AWS_METRICS = frozenset(
     MetricName(namespace, name, frozenset({dimension}))
     for namespace, dimension, names in (
@@ -78,17 +83,30 @@ AWS_METRICS = frozenset(
 
 
 def expand(template_file: Path) -> Template:
-    """Translate a SAM template into plain CloudFormation, without network or credentials."""
-    template = yaml_parse(template_file.read_text(encoding="utf-8"))
+    """Return a SAM template and its nested templates as plain CloudFormation, offline.
+
+    Resources of the application `Monitoring` have its name as prefix.
+    """
+    template = load_template(template_file)
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
         for name in ("CodeUri", "ContentUri"):
-            if name in properties:  # SAM takes packages only, not the folders they are made of
+            if name in properties:  # the translator requires packages
                 properties[name] = f"s3://packages/{properties[name]}"
     session = boto3.Session(region_name="us-east-1")
     translator = Translator(None, Parser(), boto_session=session)
     expanded: Template = translator.translate(template, parameter_values={})
     return expanded
+
+
+@cache
+def _expanded(template_file: Path) -> Template:
+    return expand(template_file)
+
+
+def expanded_template() -> Template:
+    """Return a copy of the project's expanded template, which is expanded once per process."""
+    return copy.deepcopy(_expanded(PROJECT / "template.yaml"))
 
 
 def of_type(template: Template, type_: str) -> dict[str, Properties]:
@@ -101,7 +119,7 @@ def of_type(template: Template, type_: str) -> dict[str, Properties]:
 
 
 def render(value: Any) -> str:
-    """Write an intrinsic the way `Fn::Sub` would: "${Bucket.Arn}/prompts/*"."""
+    """Return an intrinsic in the syntax of `Fn::Sub`: "${Bucket.Arn}/prompts/*"."""
     if isinstance(value, str):
         return value
     match value:
@@ -115,7 +133,7 @@ def render(value: Any) -> str:
 
 
 def referred(value: Any) -> str | None:
-    """Return the logical id that a value names first, if any."""
+    """Return the first logical id that a value refers to, if any."""
     found = _SUB_REFERENCE.search(render(value))
     return found[1] if found else None
 
@@ -124,31 +142,29 @@ def statements(template: Template) -> Iterator[Statement]:
     """Yield every Allow statement of every role."""
     for role, properties in of_type(template, "AWS::IAM::Role").items():
         for policy in properties.get("Policies", []):
-            for statement in _whatever_the_conditions(policy["PolicyDocument"]["Statement"]):
+            for statement in _all_branches(policy["PolicyDocument"]["Statement"]):
                 if statement["Effect"] == "Allow":
                     yield Statement(
                         role,
-                        tuple(_listed(statement.get("Action", "*"))),
-                        tuple(render(r) for r in _listed(statement.get("Resource", "*"))),
+                        tuple(listed(statement.get("Action", "*"))),
+                        tuple(render(r) for r in listed(statement.get("Resource", "*"))),
                         statement.get("Condition", {}),
                     )
 
 
-def _whatever_the_conditions(entries: list[Any]) -> Iterator[dict[str, Any]]:
-    """Yield statements as if every `Fn::If` went both ways."""
+def _all_branches(entries: list[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the statements of both branches of every `Fn::If`."""
     for entry in entries:
         branches = entry["Fn::If"][1:] if "Fn::If" in entry else [entry]
         yield from (branch for branch in branches if "Effect" in branch)
 
 
-def functions_out_of_step(
-    template: Template, folders: set[str], event_files: set[str]
-) -> list[str]:
-    """Folder, function, handler, role, log group, output and golden event belong together."""
+def mismatched_functions(template: Template, folders: set[str], event_files: set[str]) -> list[str]:
+    """Each function has its own folder, handler, role, log group, output and golden event."""
     functions = of_type(template, "AWS::Lambda::Function")
     groups = of_type(template, "AWS::Logs::LogGroup")
     by_folder = {_folder(properties): name for name, properties in functions.items()}
-    findings = [f"{f}: a folder without a function" for f in sorted(folders - set(by_folder))]
+    findings = [f"{f}: folder without a function" for f in sorted(folders - set(by_folder))]
     for folder, function in by_folder.items():
         stem = "".join(word.capitalize() for word in folder.split("_"))
         properties = functions[function]
@@ -163,31 +179,33 @@ def functions_out_of_step(
             == {"Ref": function},
             "golden event": f"{folder}.json" in event_files,
         }
-        findings += [f"{folder}: {part} is not its own" for part, ok in expected.items() if not ok]
+        findings += [
+            f"{folder}: {part} is missing or wrong" for part, ok in expected.items() if not ok
+        ]
     return findings
 
 
-def policies_of_others(template: Template) -> list[str]:
-    """Every policy is written here: none is AWS's, none is added by SAM."""
+def foreign_policies(template: Template) -> list[str]:
+    """Roles use only the inline policies of the template, none of AWS or SAM."""
     roles = of_type(template, "AWS::IAM::Role")
     findings = [f"{r}: managed policies" for r, p in roles.items() if p.get("ManagedPolicyArns")]
     for type_ in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
-        findings += [f"{name}: a policy outside its role" for name in of_type(template, type_)]
-    made_by_sam = [
+        findings += [f"{name}: policy outside of a role" for name in of_type(template, type_)]
+    created_by_sam = [
         r
         for r, p in roles.items()
         if any(t["Key"] == "lambda:createdBy" for t in p.get("Tags", []))
     ]
-    return findings + [f"{role}: a role that SAM made" for role in made_by_sam]
+    return findings + [f"{role}: role created by SAM" for role in created_by_sam]
 
 
 def wide_grants(template: Template) -> list[str]:
-    """Actions are spelled out, and granted on ARNs that are open-ended only where they must be."""
+    """Grants have no wildcard actions, and wildcard resources only where ids are unknown."""
     findings = []
     for grant in statements(template):
         where = f"{grant.role} {'+'.join(grant.actions)}"
         if any("*" in action for action in grant.actions):
-            findings.append(f"{where}: a wildcard action")
+            findings.append(f"{where}: wildcard action")
         if RESOURCELESS_ACTIONS.issuperset(grant.actions):
             continue
         findings += [
@@ -199,35 +217,37 @@ def wide_grants(template: Template) -> list[str]:
 
 
 def undeliverable_events(template: Template) -> list[str]:
-    """A rule that cannot reach its target has a dead-letter queue that takes its events."""
+    """Each rule has a retry policy, and a dead-letter queue that accepts its events."""
     findings = []
     for rule, properties in of_type(template, "AWS::Events::Rule").items():
         for target in properties["Targets"]:
             queue = referred(target.get("DeadLetterConfig", {}).get("Arn"))
             if queue is None:
                 findings.append(f"{rule}: no dead-letter queue")
-            elif rule not in _let_in(template, "AWS::SQS::QueuePolicy", queue, "events"):
-                findings.append(f"{rule}: {queue} refuses its events")
+            elif rule not in _accepted_sources(template, "AWS::SQS::QueuePolicy", queue, "events"):
+                findings.append(f"{rule}: the policy of {queue} denies its events")
             if "RetryPolicy" not in target:
                 findings.append(f"{rule}: no retry policy")
     return findings
 
 
-def swallowed_messages(template: Template) -> list[str]:
-    """A mapping reports single failures and filters nothing: SQS deletes what a filter refuses."""
+def lost_messages(template: Template) -> list[str]:
+    """Each mapping reports failures per item, has no filter (SQS deletes non-matching messages)
+    and limits its concurrency.
+    """
     findings = []
     for mapping, properties in of_type(template, "AWS::Lambda::EventSourceMapping").items():
         if "ReportBatchItemFailures" not in properties.get("FunctionResponseTypes", []):
-            findings.append(f"{mapping}: a failed item fails or loses the batch")
+            findings.append(f"{mapping}: does not report failures per item")
         if "FilterCriteria" in properties:
-            findings.append(f"{mapping}: a filter on a work queue")
+            findings.append(f"{mapping}: filters a work queue")
         if "ScalingConfig" not in properties:
-            findings.append(f"{mapping}: no bound on its concurrency")
+            findings.append(f"{mapping}: no maximum concurrency")
     return findings
 
 
-def impatient_queues(template: Template) -> list[str]:
-    """A message is neither redelivered while it is worked on nor given up before it was tried."""
+def hasty_queues(template: Template) -> list[str]:
+    """Queues redeliver only after the function's timeout, and often before they give up."""
     queues = of_type(template, "AWS::SQS::Queue")
     functions = of_type(template, "AWS::Lambda::Function")
     findings = []
@@ -238,21 +258,21 @@ def impatient_queues(template: Template) -> list[str]:
             queue.get("VisibilityTimeout", 30)
             < _VISIBILITY_FACTOR * functions[function or ""]["Timeout"]
         ):
-            findings.append(f"{name}: visible again before {function} can be done")
+            findings.append(f"{name}: messages become visible while {function} runs")
         redrive = queue.get("RedrivePolicy", {})
         dead_letters = queues.get(referred(redrive.get("deadLetterTargetArn")) or "")
         if dead_letters is None:
             findings.append(f"{name}: no dead-letter queue")
             continue
         if redrive["maxReceiveCount"] < _MIN_RECEIVES:
-            findings.append(f"{name}: given up after {redrive['maxReceiveCount']} receives")
+            findings.append(f"{name}: only {redrive['maxReceiveCount']} receives")
         if dead_letters.get("MessageRetentionPeriod", 345_600) <= queue["MessageRetentionPeriod"]:
-            findings.append(f"{name}: its dead letters expire as early as its messages")
+            findings.append(f"{name}: dead letters expire as early as messages")
     return findings
 
 
-def lost_runs(template: Template) -> list[str]:
-    """A function that a rule starts hands its failed runs to a queue that it may write to."""
+def lost_invocations(template: Template) -> list[str]:
+    """Functions started by a rule send failed invocations to a queue, and may write to it."""
     settings = {
         referred(properties["FunctionName"]): properties
         for properties in of_type(template, "AWS::Lambda::EventInvokeConfig").values()
@@ -264,34 +284,34 @@ def lost_runs(template: Template) -> list[str]:
         queue = referred(on_failure.get("Destination"))
         role = referred(functions[function]["Role"])
         if queue is None:
-            findings.append(f"{function}: a failed run is lost")
+            findings.append(f"{function}: no OnFailure destination")
         elif not any(
             grant.role == role
             and "sqs:SendMessage" in grant.actions
             and f"${{{queue}.Arn}}" in grant.resources
             for grant in statements(template)
         ):
-            findings.append(f"{function}: {role} may not write to {queue}")
+            findings.append(f"{function}: {role} may not send to {queue}")
     return findings
 
 
-def open_doors(template: Template) -> list[str]:
-    """Function URLs want IAM, and no function may be invoked by everybody."""
+def public_functions(template: Template) -> list[str]:
+    """Function URLs require IAM, and permissions name the resource that may invoke."""
     findings = [
-        f"{url}: open to everybody"
+        f"{url}: public"
         for url, properties in of_type(template, "AWS::Lambda::Url").items()
         if properties.get("AuthType") != "AWS_IAM"
     ]
     for name, properties in of_type(template, "AWS::Lambda::Permission").items():
         if properties["Principal"] == "*":
-            findings.append(f"{name}: everybody may invoke")
+            findings.append(f"{name}: anyone may invoke")
         elif "SourceArn" not in properties:
             findings.append(f"{name}: any resource of {properties['Principal']} may invoke")
     return findings
 
 
 def event_loops(template: Template) -> list[str]:
-    """No rule on S3 events matches a key that one of our roles may write."""
+    """No rule on S3 events matches a key that a role may write."""
     findings = []
     for rule, properties in of_type(template, "AWS::Events::Rule").items():
         pattern = properties.get("EventPattern", {})
@@ -304,12 +324,12 @@ def event_loops(template: Template) -> list[str]:
             for bucket, written in _written(grant):
                 watched = not buckets or bucket in buckets
                 if watched and any(_overlap(written, prefix) for prefix in prefixes):
-                    findings.append(f"{rule}: {grant.role} may start it by writing {written}*")
+                    findings.append(f"{rule}: {grant.role} may trigger it by writing {written}*")
     return findings
 
 
 def unguarded_buckets(template: Template) -> list[str]:
-    """Every bucket is encrypted, private, without ACLs, versioned, and cleans up after itself."""
+    """Every bucket is encrypted, private, versioned, without ACLs, and expires old versions."""
     findings = []
     for bucket, properties in of_type(template, "AWS::S3::Bucket").items():
         block = properties.get("PublicAccessBlockConfiguration", {})
@@ -328,7 +348,7 @@ def unguarded_buckets(template: Template) -> list[str]:
 
 
 def plain_http(template: Template) -> list[str]:
-    """Every bucket, queue and topic refuses requests without TLS."""
+    """Every bucket, queue and topic denies requests without TLS."""
     policies = [
         *of_type(template, "AWS::S3::BucketPolicy").values(),
         *of_type(template, "AWS::SQS::QueuePolicy").values(),
@@ -338,19 +358,19 @@ def plain_http(template: Template) -> list[str]:
         referred(resource)
         for policy in policies
         for statement in policy["PolicyDocument"]["Statement"]
-        if _refuses_plain_http(statement)
-        for resource in _listed(statement["Resource"])
+        if _denies_plain_http(statement)
+        for resource in listed(statement["Resource"])
     }
     owners = [
         *of_type(template, "AWS::S3::Bucket"),
         *of_type(template, "AWS::SQS::Queue"),
         *of_type(template, "AWS::SNS::Topic"),
     ]
-    return [f"{name}: takes requests without TLS" for name in owners if name not in guarded]
+    return [f"{name}: accepts requests without TLS" for name in owners if name not in guarded]
 
 
 def confused_deputies(template: Template) -> list[str]:
-    """Bedrock takes our roles for our own jobs only, and gets them from us alone."""
+    """Bedrock assumes roles only for this account's jobs. PassRole names one role and service."""
     findings = []
     for role, properties in of_type(template, "AWS::IAM::Role").items():
         for trust in properties["AssumeRolePolicyDocument"]["Statement"]:
@@ -358,19 +378,19 @@ def confused_deputies(template: Template) -> list[str]:
                 continue
             keys = {key for operator in trust.get("Condition", {}).values() for key in operator}
             missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
-            findings += [f"{role}: trusts without {key}" for key in sorted(missing)]
+            findings += [f"{role}: trust policy lacks {key}" for key in sorted(missing)]
     for grant in statements(template):
         if "iam:PassRole" not in grant.actions:
             continue
         if "iam:PassedToService" not in grant.condition.get("StringEquals", {}):
-            findings.append(f"{grant.role}: passes roles to any service")
+            findings.append(f"{grant.role}: may pass roles to any service")
         if not all(re.fullmatch(r"\$\{\w+Role\.Arn\}", r) for r in grant.resources):
-            findings.append(f"{grant.role}: passes more than one role")
+            findings.append(f"{grant.role}: may pass other roles")
     return findings
 
 
 def unencrypted_queues(template: Template) -> list[str]:
-    """Every queue encrypts what waits in it."""
+    """Every queue is encrypted at rest."""
     return [
         f"{queue}: not encrypted"
         for queue, properties in of_type(template, "AWS::SQS::Queue").items()
@@ -378,14 +398,14 @@ def unencrypted_queues(template: Template) -> list[str]:
     ]
 
 
-def forgetful_tables(template: Template, kept: str, expiring: str) -> list[str]:
-    """What is paid for can be restored and outlives the stack; what can be asked again expires."""
+def unsafe_tables(template: Template, kept: str, expiring: str) -> list[str]:
+    """The table `kept` has backups and outlives the stack. Items of `expiring` expire."""
     resources, tables = template["Resources"], of_type(template, "AWS::DynamoDB::Table")
     recovery = tables[kept].get("PointInTimeRecoverySpecification", {})
     expected = {
         f"{kept}: no point-in-time recovery": recovery.get("PointInTimeRecoveryEnabled") is True,
         f"{kept}: deleted with the stack": "Retain" in resources[kept].get("DeletionPolicy", ""),
-        f"{expiring}: keeps its items for ever": tables[expiring]
+        f"{expiring}: items do not expire": tables[expiring]
         .get("TimeToLiveSpecification", {})
         .get("Enabled")
         is True,
@@ -394,7 +414,7 @@ def forgetful_tables(template: Template, kept: str, expiring: str) -> list[str]:
 
 
 def open_policies(template: Template) -> list[str]:
-    """A bucket, queue or topic lets in nobody but a service, and that only on behalf of ours."""
+    """Policies of buckets, queues and topics allow only services, on behalf of named resources."""
     findings = []
     for type_ in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
         for name, properties in of_type(template, type_).items():
@@ -403,47 +423,47 @@ def open_policies(template: Template) -> list[str]:
                     continue
                 where = f"{name} {statement.get('Sid', '')}"
                 if set(statement["Principal"]) != {"Service"}:
-                    findings.append(f"{where}: open to more than a service")
+                    findings.append(f"{where}: allows more than a service")
                 condition = statement.get("Condition", {})
                 keys = {key for operator in condition.values() for key in operator}
                 missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
-                findings += [f"{where}: lets in without {key}" for key in sorted(missing)]
+                findings += [f"{where}: lacks the condition {key}" for key in sorted(missing)]
     return findings
 
 
-def unheard_events(template: Template, source: str, ours: set[str]) -> list[str]:
-    """Each of our events has a rule that waits for it, and no rule waits for one that is not."""
-    awaited = {
+def unmatched_events(template: Template, source: str, published: set[str]) -> list[str]:
+    """Each published event matches a rule, and each rule matches a published event."""
+    matched = {
         detail_type
         for properties in of_type(template, "AWS::Events::Rule").values()
         if source in properties.get("EventPattern", {}).get("source", [])
         for detail_type in properties["EventPattern"].get("detail-type", [])
     }
     from_others = {"Object Created"}
-    return [f"{name}: nobody waits for it" for name in sorted(ours - awaited)] + [
-        f"{name}: nobody sends it" for name in sorted(awaited - ours - from_others)
+    return [f"{name}: no rule matches it" for name in sorted(published - matched)] + [
+        f"{name}: nothing publishes it" for name in sorted(matched - published - from_others)
     ]
 
 
-def silent_outcomes(template: Template, outcomes: set[str]) -> list[str]:
-    """How a run or a log ended reaches a topic that takes it."""
+def unpublished_outcomes(template: Template, outcomes: set[str]) -> list[str]:
+    """A rule sends each outcome to a topic that accepts it."""
     rules = of_type(template, "AWS::Events::Rule")
     topics = of_type(template, "AWS::SNS::Topic")
-    told: set[str] = set()
+    sent: set[str] = set()
     findings = []
     for rule, properties in rules.items():
         for target in properties["Targets"]:
             topic = referred(target["Arn"])
             if topic not in topics:
                 continue
-            told.update(properties["EventPattern"]["detail-type"])
-            if rule not in _let_in(template, "AWS::SNS::TopicPolicy", topic, "events"):
-                findings.append(f"{topic}: refuses {rule}")
-    return findings + [f"{name}: nobody is told" for name in sorted(outcomes - told)]
+            sent.update(properties["EventPattern"]["detail-type"])
+            if rule not in _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "events"):
+                findings.append(f"{topic}: policy denies {rule}")
+    return findings + [f"{name}: no topic gets it" for name in sorted(outcomes - sent)]
 
 
 def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
-    """Whatever can fail without a person seeing it rings, at a topic that takes the alarm."""
+    """Functions, queues and `own_metrics` have alarms, which notify a topic that accepts them."""
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     watched = {
         (alarm["MetricName"], referred(dimension["Value"]))
@@ -462,22 +482,22 @@ def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
         for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
     }
     findings = [f"{of}: no alarm on {metric}" for metric, of in sorted(needed - watched)]
-    rung = {alarm["MetricName"] for alarm in alarms.values()}
-    findings += [f"no alarm on {metric}" for metric in sorted(own_metrics - rung)]
+    metrics = {alarm["MetricName"] for alarm in alarms.values()}
+    findings += [f"no alarm on {metric}" for metric in sorted(own_metrics - metrics)]
     for name, alarm in alarms.items():
         topics = {referred(action) for action in alarm.get("AlarmActions", [])}
         if not topics:
-            findings.append(f"{name}: rings nowhere")
+            findings.append(f"{name}: notifies no topic")
         findings += [
-            f"{name}: {topic} refuses it"
+            f"{name}: the policy of {topic} denies it"
             for topic in topics
-            if not _let_in(template, "AWS::SNS::TopicPolicy", topic, "cloudwatch")
+            if not _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "cloudwatch")
         ]
     return findings
 
 
 def unknown_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
-    """Alarms and dashboards look at metrics that exist, under the stage's own service name."""
+    """Alarms and dashboards use metrics that the code emits, with the service name of the stage."""
     known = emitted | AWS_METRICS
     functions = of_type(template, "AWS::Lambda::Function")
     services = {
@@ -485,7 +505,7 @@ def unknown_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
         for function in functions.values()
     }
     findings = []
-    for where, metric, service in _looked_at(template):
+    for where, metric, service in _used_metrics(template):
         if metric not in known:
             by = ", ".join(sorted(metric.dimensions))
             findings.append(f"{where}: nothing emits {metric.namespace} {metric.name} by {by}")
@@ -494,14 +514,14 @@ def unknown_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
     return findings
 
 
-def unseen_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
-    """Nothing is measured that no alarm or dashboard looks at: each metric costs money."""
-    seen = {metric for _, metric, _ in _looked_at(template)}
-    return [f"{m.name}: nobody looks at it" for m in sorted(emitted - seen, key=lambda m: m.name)]
+def unused_metrics(template: Template, emitted: set[MetricName]) -> list[str]:
+    """Each metric costs money, so an alarm or a widget uses it."""
+    used = {metric for _, metric, _ in _used_metrics(template)}
+    return [f"{m.name}: not used" for m in sorted(emitted - used, key=lambda m: m.name)]
 
 
-def circles(template: Template) -> list[str]:
-    """No resource needs itself, through whatever others; cfn-lint misses what SAM adds."""
+def dependency_cycles(template: Template) -> list[str]:
+    """No resource depends on itself. cfn-lint does not see the dependencies that SAM adds."""
     resources = template["Resources"]
     graph = {
         name: set(_references(resource)) & set(resources) for name, resource in resources.items()
@@ -518,7 +538,7 @@ def misrouted_events(
 ) -> list[str]:
     """Each golden event matches the rule of its own function and no other.
 
-    `payloads` are by folder; `names` are the physical names that stand in for `Ref`s.
+    `payloads` holds the events by folder, `names` the values of `Ref`s.
     """
     functions = of_type(template, "AWS::Lambda::Function")
     findings = []
@@ -529,13 +549,9 @@ def misrouted_events(
         own = _folder(functions[function])
         for folder, payload in payloads.items():
             if _matches(pattern, payload, names) != (folder == own):
-                verb = "misses" if folder == own else "takes"
+                verb = "does not match" if folder == own else "matches"
                 findings.append(f"{rule}: {verb} the event of {folder}")
     return findings
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _folder(function: Properties) -> str:
@@ -552,8 +568,10 @@ def _functions_by_rule(template: Template) -> dict[str, str]:
     }
 
 
-def _let_in(template: Template, type_: str, owner: str | None, service: str) -> set[str | None]:
-    """Return whose requests, made by a service, a queue or topic takes."""
+def _accepted_sources(
+    template: Template, type_: str, owner: str | None, service: str
+) -> set[str | None]:
+    """Return the resources on whose behalf a service may send to a queue or topic."""
     return {
         referred(arn)
         for policy in of_type(template, type_).values()
@@ -563,12 +581,12 @@ def _let_in(template: Template, type_: str, owner: str | None, service: str) -> 
         and statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
         and statement["Action"] in ("sqs:SendMessage", "sns:Publish")
         for operator in ("ArnEquals", "ArnLike")
-        for arn in _listed(statement["Condition"].get(operator, {}).get("aws:SourceArn", []))
+        for arn in listed(statement["Condition"].get(operator, {}).get("aws:SourceArn", []))
     }
 
 
 def _dead_letters(template: Template) -> set[str]:
-    """Return every queue that takes what others could not do."""
+    """Return the dead-letter queues and OnFailure destinations."""
     arns = [
         queue.get("RedrivePolicy", {}).get("deadLetterTargetArn")
         for queue in of_type(template, "AWS::SQS::Queue").values()
@@ -581,8 +599,8 @@ def _dead_letters(template: Template) -> set[str]:
     return {queue for arn in arns if (queue := referred(arn)) is not None}
 
 
-def _looked_at(template: Template) -> Iterator[tuple[str, MetricName, str | None]]:
-    """Yield what alarms and widgets look at: by whom, which metric, of which service."""
+def _used_metrics(template: Template) -> Iterator[tuple[str, MetricName, str | None]]:
+    """Yield alarm or widget, metric, and value of the dimension `service`."""
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         values = {d["Name"]: render(d["Value"]) for d in alarm["Dimensions"]}
         metric = MetricName(alarm["Namespace"], alarm["MetricName"], frozenset(values))
@@ -596,11 +614,11 @@ def _looked_at(template: Template) -> Iterator[tuple[str, MetricName, str | None
 
 
 def _widget_metric(row: list[Any]) -> tuple[MetricName, str | None]:
-    """Read a row of a widget: a metric by name, or a search for all values of a dimension."""
+    """Parse a row of a widget: a metric, or a SEARCH expression over a dimension."""
     if isinstance(row[0], dict):
         found = _SEARCHED.match(row[0]["expression"])
         if found is None:
-            raise ValueError(f"not a search as ours are: {row[0]['expression']}")
+            raise ValueError(f"cannot parse the SEARCH expression: {row[0]['expression']}")
         namespace, *dimensions = found["schema"].split(",")
         terms = dict(re.findall(r'(\w+)="([^"]+)"', found["terms"]))
         name = MetricName(namespace, terms["MetricName"], frozenset(dimensions))
@@ -610,7 +628,7 @@ def _widget_metric(row: list[Any]) -> tuple[MetricName, str | None]:
     return MetricName(named[0], named[1], frozenset(values)), values.get("service")
 
 
-def _refuses_plain_http(statement: Mapping[str, Any]) -> bool:
+def _denies_plain_http(statement: Mapping[str, Any]) -> bool:
     return (
         statement["Effect"] == "Deny"
         and statement["Principal"] == "*"
@@ -620,7 +638,7 @@ def _refuses_plain_http(statement: Mapping[str, Any]) -> bool:
 
 
 def _written(grant: Statement) -> Iterator[tuple[str | None, str]]:
-    """Yield bucket and constant key prefix of everything that a grant lets somebody write."""
+    """Yield bucket and constant key prefix of the objects that a grant allows to write."""
     if any(action.startswith(_S3_WRITES) for action in grant.actions):
         for resource in grant.resources:
             yield referred(resource), resource.partition("/")[2].partition("*")[0]
@@ -635,9 +653,9 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Yield every logical id that a resource names, directly or by DependsOn."""
+    """Yield every logical id that a resource refers to, including DependsOn."""
     if isinstance(value, dict):
-        yield from _listed(value.get("DependsOn", []))
+        yield from listed(value.get("DependsOn", []))
         if _REFERRING.issuperset(value):
             yield from _SUB_REFERENCE.findall(render(value))
         value = list(value.values())
@@ -647,7 +665,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def _matches(pattern: Mapping[str, Any], event: Any, names: Mapping[str, str]) -> bool:
-    """Match as EventBridge does, as far as our patterns go: exact values and prefixes."""
+    """Match exact values and prefixes as EventBridge does."""
     for field, wanted in pattern.items():
         found = event.get(field) if isinstance(event, dict) else None
         if isinstance(wanted, dict):

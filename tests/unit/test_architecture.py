@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "shared"
 
@@ -243,7 +245,7 @@ def import_each(paths: Sequence[Path]) -> list[str]:
         env={},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     return done.stdout.splitlines()

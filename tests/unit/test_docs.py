@@ -6,8 +6,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from router_cli.__main__ import VERBS
-from router_cli.validate import DEFAULT_MODALITIES
+from router_cli import verbs
 from search_router.domain.logs.results import OWN_COLUMNS
 from tests.conftest import TESTS
 
@@ -47,30 +46,32 @@ def _imported_rooms(path: Path) -> set[str]:
     return {parts[0] for parts in inside}
 
 
-def test_the_default_modalities_are_named_the_same_everywhere() -> None:
+def test_the_command_has_the_defaults_of_the_template() -> None:
     template = yaml_parse((PROJECT / "template.yaml").read_text("utf-8"))
 
-    assert template["Parameters"]["Modalities"]["Default"] == DEFAULT_MODALITIES
+    names = ("Modalities", "TeacherModelId", "StudentModelId", "HoldoutFraction")
+    defaults = [template["Parameters"][name]["Default"] for name in names]
+    assert defaults == [verbs.MODALITIES, verbs.TEACHER, verbs.STUDENT, verbs.HOLDOUT_FRACTION]
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:
     table = (PROJECT / "README.md").read_text("utf-8").partition("| verb | does |")[2]
     named = set(re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE))
 
-    assert named == set(VERBS)
+    assert named == {verb.name.split()[0] for verb in verbs.VERBS}
 
 
-def test_the_readme_lists_the_result_columns_in_order() -> None:
+def test_the_result_columns_are_listed_in_order() -> None:
     row_id, query, *others = OWN_COLUMNS
 
     listed = ", ".join([row_id, query, "<one column per modality>", *others])
 
-    readme = (PROJECT / "README.md").read_text("utf-8")
+    readme = (PROJECT / "docs/files.md").read_text("utf-8")
     assert f"`{listed}`" in " ".join(readme.split())
 
 
 def test_the_readme_names_make_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.M))
-    named = set(re.findall(r"make ([a-z-]+)", (PROJECT / "README.md").read_text("utf-8")))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (PROJECT / "Makefile").read_text("utf-8"), re.M))
+    named = set(re.findall(r"make ([a-z0-9-]+)", (PROJECT / "README.md").read_text("utf-8")))
 
     assert named <= targets

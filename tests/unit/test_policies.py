@@ -1,30 +1,28 @@
-"""Conditions and resource policies, which the local stack does not decide, by a judge of our own.
+"""Conditions and resource policies of the template, which the local stack does not evaluate.
 
-The template is expanded and resolved with made-up names. Not decided here nor anywhere on this
-machine: session policies, service control policies, whether Bedrock and EventBridge really send
-the keys they document, and KMS, which the template does not use.
+The expanded template is resolved with example names and evaluated by tests/policies.py. Not
+tested: session policies, service control policies, KMS, and whether Bedrock and EventBridge send
+the condition keys that AWS documents.
 """
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local_stack.expansion import ACCOUNT, REGION, Resolver
+from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, is_allowed, matches
-from tests.unit.template_checks import Template, expand
+from tests.unit.template_checks import expanded_template
 
-ROOT = Path(__file__).parents[2]
 STRANGER = "999999999999"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:the-topic"
 
 
 @pytest.fixture(scope="module")
 def resolver() -> Resolver:
-    document: Template = expand(ROOT / "template.yaml")
+    document = expanded_template()
     names = {name: f"the-{name.lower()}" for name in document["Resources"]}
-    names["NotificationTopic"] = TOPIC
+    names["MonitoringNotificationTopic"] = TOPIC
     return Resolver(document, {}, names, "the-stack", {})
 
 
@@ -87,7 +85,7 @@ def test_no_other_function_passes_a_role(resolver: Resolver) -> None:
 @pytest.mark.parametrize(
     ("source", "allowed"), [("search-router", True), ("aws.s3", False), (None, False)]
 )
-def test_a_function_announces_our_events_only(
+def test_a_function_publishes_only_its_own_source(
     source: str | None, allowed: bool, resolver: Resolver
 ) -> None:
     bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
@@ -107,7 +105,7 @@ def test_finish_query_log_lists_logs_only(
     assert is_allowed(role_statements(resolver, "FinishQueryLogRole"), request) is allowed
 
 
-# --- Who may take on the roles --------------------------------------------------------------------
+# --- Who may assume the roles ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,30 +115,30 @@ def test_finish_query_log_lists_logs_only(
         ("EvaluationRole", "evaluation-job/abc"),
     ],
 )
-def test_bedrock_takes_a_role_for_our_own_jobs_only(
+def test_bedrock_assumes_a_role_only_for_jobs_of_the_account(
     role: str, job: str, resolver: Resolver
 ) -> None:
-    def takes(account: str, source: str, service: str = "bedrock.amazonaws.com") -> bool:
+    def may_assume(account: str, source: str, service: str = "bedrock.amazonaws.com") -> bool:
         context = {"aws:SourceAccount": account, "aws:SourceArn": source}
         return is_allowed(
             trust(resolver, role), Request("sts:AssumeRole", "", context, principal=service)
         )
 
     ours = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:{job}"
-    assert takes(ACCOUNT, ours)
-    assert not takes(STRANGER, ours)
-    assert not takes(ACCOUNT, ours.replace(ACCOUNT, STRANGER))
-    assert not takes(ACCOUNT, f"arn:aws:bedrock:{REGION}:{ACCOUNT}:guardrail/abc")
-    assert not takes(ACCOUNT, ours, service="lambda.amazonaws.com")
-    nobody_said = Request("sts:AssumeRole", "", {}, principal="bedrock.amazonaws.com")
-    assert not is_allowed(trust(resolver, role), nobody_said)
+    assert may_assume(ACCOUNT, ours)
+    assert not may_assume(STRANGER, ours)
+    assert not may_assume(ACCOUNT, ours.replace(ACCOUNT, STRANGER))
+    assert not may_assume(ACCOUNT, f"arn:aws:bedrock:{REGION}:{ACCOUNT}:guardrail/abc")
+    assert not may_assume(ACCOUNT, ours, service="lambda.amazonaws.com")
+    no_source = Request("sts:AssumeRole", "", {}, principal="bedrock.amazonaws.com")
+    assert not is_allowed(trust(resolver, role), no_source)
 
 
 # --- Policies of buckets and queues ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bucket", ["UploadBucket", "DataBucket"])
-def test_a_bucket_refuses_plain_http_and_lets_nobody_in(bucket: str, resolver: Resolver) -> None:
+def test_a_bucket_policy_only_denies_plain_http(bucket: str, resolver: Resolver) -> None:
     (statement,) = policy_statements(resolver, f"{bucket}Policy")
     assert statement["Effect"] == "Deny"
     for resource in (arn_of(resolver, bucket), arn_of(resolver, bucket) + "/prompts/x.jsonl"):
@@ -152,14 +150,14 @@ def test_a_bucket_refuses_plain_http_and_lets_nobody_in(bucket: str, resolver: R
 
 
 @pytest.mark.parametrize("queue", ["SplitQueue", "SplitDeadLetterQueue", "EventDeadLetterQueue"])
-def test_a_queue_refuses_plain_http(queue: str, resolver: Resolver) -> None:
+def test_a_queue_denies_plain_http(queue: str, resolver: Resolver) -> None:
     statements = policy_statements(resolver, f"{queue}Policy")
     context = {"aws:SecureTransport": "false"}
     request = Request("sqs:SendMessage", arn_of(resolver, queue), context)
     assert any(s["Effect"] == "Deny" and matches(s, request) for s in statements)
 
 
-def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
+def test_only_rules_of_the_stack_send_dead_letters(resolver: Resolver) -> None:
     statements = policy_statements(resolver, "EventDeadLetterQueuePolicy")
     rules = [
         name
@@ -167,7 +165,7 @@ def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
         if resource["Type"] == "AWS::Events::Rule"
     ]
 
-    def takes(account: str, rule: str, service: str = "events.amazonaws.com") -> bool:
+    def accepts(account: str, rule: str, service: str = "events.amazonaws.com") -> bool:
         context = {
             "aws:SourceAccount": account,
             "aws:SourceArn": rule,
@@ -179,10 +177,10 @@ def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
 
     assert rules
     for rule in rules:
-        assert takes(ACCOUNT, arn_of(resolver, rule))
-        assert not takes(STRANGER, arn_of(resolver, rule))
-        assert not takes(ACCOUNT, arn_of(resolver, rule), service="sns.amazonaws.com")
-    assert not takes(ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/somebody-elses")
+        assert accepts(ACCOUNT, arn_of(resolver, rule))
+        assert not accepts(STRANGER, arn_of(resolver, rule))
+        assert not accepts(ACCOUNT, arn_of(resolver, rule), service="sns.amazonaws.com")
+    assert not accepts(ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other")
 
 
 @pytest.mark.parametrize(
@@ -191,17 +189,17 @@ def test_dead_letters_come_from_our_rules_only(resolver: Resolver) -> None:
         ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:the-stack-X-1A2B", True),
         ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:other", False),
         ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{STRANGER}:alarm:the-stack-X-1A2B", False),
-        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-outcomerule", True),
+        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-monitoringoutcomerule", True),
         ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other", False),
-        ("s3", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-outcomerule", False),
+        ("s3", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-monitoringoutcomerule", False),
     ],
 )
-def test_the_topic_takes_our_alarms_and_outcomes_only(
+def test_the_topic_accepts_only_alarms_and_outcomes_of_the_stack(
     service: str, source: str, allowed: bool, resolver: Resolver
 ) -> None:
-    statements = policy_statements(resolver, "NotificationTopicPolicy")
+    statements = policy_statements(resolver, "MonitoringNotificationTopicPolicy")
 
-    def takes(account: str, secure: str) -> bool:
+    def accepts(account: str, secure: str) -> bool:
         context = {
             "aws:SourceAccount": account,
             "aws:SourceArn": source,
@@ -210,20 +208,20 @@ def test_the_topic_takes_our_alarms_and_outcomes_only(
         principal = f"{service}.amazonaws.com"
         return is_allowed(statements, Request("sns:Publish", TOPIC, context, principal))
 
-    assert takes(ACCOUNT, "true") is allowed
-    assert not takes(STRANGER, "true")
-    assert not takes(ACCOUNT, "false")
+    assert accepts(ACCOUNT, "true") is allowed
+    assert not accepts(STRANGER, "true")
+    assert not accepts(ACCOUNT, "false")
 
 
-# --- Each can fail --------------------------------------------------------------------------------
+# --- The evaluation itself ------------------------------------------------------------------------
 
 
-def test_a_lost_condition_is_seen(resolver: Resolver) -> None:
+def test_a_missing_condition_is_found(resolver: Resolver) -> None:
     statements = copy.deepcopy(role_statements(resolver, "StartDistillationRole"))
     request = Request("iam:PassRole", arn_of(resolver, "DistillationRole"))
     assert not is_allowed(statements, request)
     for statement in statements:
-        if statement["Sid"] == "LendDistillationRole":
+        if statement["Sid"] == "PassDistillationRole":
             del statement["Condition"]
     assert is_allowed(statements, request)
 
@@ -242,7 +240,7 @@ ALLOW = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/a?c
         ("s3:GetObject", "arn:aws:s3:::b/abcd", False),
     ],
 )
-def test_the_judge_knows_wildcards(action: str, resource: str, expected: bool) -> None:
+def test_wildcards_match(action: str, resource: str, expected: bool) -> None:
     assert is_allowed([ALLOW], Request(action, resource)) is expected
 
 
@@ -259,6 +257,6 @@ def test_a_deny_wins() -> None:
         {"Effect": "Allow", "Action": "*", "Principal": {"AWS": "*"}},
     ],
 )
-def test_the_judge_refuses_what_it_cannot_judge(statement: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="cannot judge"):
+def test_unknown_elements_are_errors(statement: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cannot evaluate"):
         matches(statement, Request("s3:GetObject", "arn:aws:s3:::b/abc/d"))

@@ -1,20 +1,19 @@
-"""The whole template, expanded offline: our own checks, and for each a mistake that it finds."""
+"""Checks of the expanded template, and for each check a planted mistake that it finds."""
 
-import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router_cli.verbs import make_parser
 from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
 from search_router.measurements import Metric
 from tests.unit import template_checks as checks
 from tests.unit.template_checks import MetricName, Template
 
-ROOT = Path(__file__).parents[2]
+ROOT = checks.PROJECT
 FOLDERS = {file.parent.name for file in ROOT.glob("functions/*/app.py")}
 EVENTS = {file.stem: json.loads(file.read_text()) for file in ROOT.glob("events/*.json")}
 EVENT_FILES = {f"{name}.json" for name in EVENTS}
@@ -41,7 +40,7 @@ EMITTED = {
     MetricName(NAMESPACE, metric.label, frozenset({"service", metric.dimension or "service"}))
     for metric in Metric
 }
-NEEDS_SOMEBODY = {
+ALARM_METRICS = {
     "BatchFallbackShare",
     "ApiFallbackShare",
     "QueriesUnanswered",
@@ -56,57 +55,52 @@ NEEDS_SOMEBODY = {
 }
 
 
-def functions_out_of_step(template: Template) -> list[str]:
-    return checks.functions_out_of_step(template, FUNCTION_FOLDERS, EVENT_FILES)
+def mismatched_functions(template: Template) -> list[str]:
+    return checks.mismatched_functions(template, FUNCTION_FOLDERS, EVENT_FILES)
 
 
 def misrouted_events(template: Template) -> list[str]:
     return checks.misrouted_events(template, EVENTS, NAMES)
 
 
-def forgetful_tables(template: Template) -> list[str]:
-    return checks.forgetful_tables(template, kept="StateTable", expiring="CacheTable")
+def unsafe_tables(template: Template) -> list[str]:
+    return checks.unsafe_tables(template, kept="StateTable", expiring="CacheTable")
 
 
-def unheard_events(template: Template) -> list[str]:
-    return checks.unheard_events(template, events.SOURCE, OUR_EVENTS)
+def unmatched_events(template: Template) -> list[str]:
+    return checks.unmatched_events(template, events.SOURCE, OUR_EVENTS)
 
 
-def silent_outcomes(template: Template) -> list[str]:
-    return checks.silent_outcomes(template, OUTCOMES)
+def unpublished_outcomes(template: Template) -> list[str]:
+    return checks.unpublished_outcomes(template, OUTCOMES)
 
 
 def missing_alarms(template: Template) -> list[str]:
-    return checks.missing_alarms(template, NEEDS_SOMEBODY)
+    return checks.missing_alarms(template, ALARM_METRICS)
 
 
 def unknown_metrics(template: Template) -> list[str]:
     return checks.unknown_metrics(template, EMITTED)
 
 
-def unseen_metrics(template: Template) -> list[str]:
-    return checks.unseen_metrics(template, EMITTED)
+def unused_metrics(template: Template) -> list[str]:
+    return checks.unused_metrics(template, EMITTED)
 
 
-def vanishing_copies(template: Template) -> list[str]:
-    """Unpacked copies expire, and no earlier than a message that was redriven once."""
+def short_lived_copies(template: Template) -> list[str]:
+    """Copies of splits expire, but not before a message that was redriven once."""
     rules = properties(template, "DataBucket")["LifecycleConfiguration"]["Rules"]
     copy_key = naming.split_copy_key("log-0123456789ab", 0, 1)
     days = [r["ExpirationInDays"] for r in rules if copy_key.startswith(r.get("Prefix", "-"))]
-    asked = 2 * properties(template, "SplitDeadLetterQueue")["MessageRetentionPeriod"] / 86_400
+    needed = 2 * properties(template, "SplitDeadLetterQueue")["MessageRetentionPeriod"] / 86_400
     if not days:
-        return ["DataBucket: copies are kept for ever"]
-    return [f"DataBucket: {d} days, a message asks for {asked:g}" for d in days if d < asked]
-
-
-@pytest.fixture(scope="session")
-def expanded_template() -> Template:
-    return checks.expand(ROOT / "template.yaml")
+        return ["DataBucket: copies do not expire"]
+    return [f"DataBucket: {d} days, but messages need {needed:g}" for d in days if d < needed]
 
 
 @pytest.fixture
-def template(expanded_template: Template) -> Template:
-    return copy.deepcopy(expanded_template)
+def template() -> Template:
+    return checks.expanded_template()
 
 
 def properties(template: Template, name: str) -> dict[str, Any]:
@@ -126,28 +120,28 @@ def grant(template: Template, role: str, sid: str) -> dict[str, Any]:
 
 
 CHECKS: list[Callable[[Template], list[str]]] = [
-    functions_out_of_step,
-    checks.policies_of_others,
+    mismatched_functions,
+    checks.foreign_policies,
     checks.wide_grants,
     checks.undeliverable_events,
-    checks.swallowed_messages,
-    checks.impatient_queues,
-    checks.lost_runs,
-    checks.open_doors,
+    checks.lost_messages,
+    checks.hasty_queues,
+    checks.lost_invocations,
+    checks.public_functions,
     checks.event_loops,
     checks.unguarded_buckets,
-    vanishing_copies,
+    short_lived_copies,
     checks.plain_http,
     checks.confused_deputies,
     checks.unencrypted_queues,
     checks.open_policies,
-    forgetful_tables,
-    unheard_events,
-    silent_outcomes,
+    unsafe_tables,
+    unmatched_events,
+    unpublished_outcomes,
     missing_alarms,
     unknown_metrics,
-    unseen_metrics,
-    checks.circles,
+    unused_metrics,
+    checks.dependency_cycles,
     misrouted_events,
 ]
 
@@ -159,12 +153,26 @@ def test_the_template_has_no_findings(
     assert check(template) == []
 
 
-def test_the_template_holds_the_functions_that_have_a_folder() -> None:
+def test_every_folder_belongs_to_a_function() -> None:
     assert FOLDERS == FUNCTION_FOLDERS
 
 
+def test_validate_has_the_defaults_of_the_parameters() -> None:
+    options = make_parser().parse_args(["validate", "prompts.jsonl"])
+
+    parameters = checks.expanded_template()["Parameters"]
+
+    assert {
+        "Modalities": options.modalities,
+        "HoldoutFraction": options.holdout_fraction,
+        "KeepReasoning": str(options.keep_reasoning).lower(),
+        "TeacherModelId": options.teacher,
+        "StudentModelId": options.student,
+    }.items() <= {name: parameter["Default"] for name, parameter in parameters.items()}.items()
+
+
 # ---------------------------------------------------------------------------------------
-# One mistake each, that its check must find
+# Planted mistakes
 # ---------------------------------------------------------------------------------------
 
 
@@ -176,7 +184,7 @@ def another_functions_log_group(t: Template) -> None:
     properties(t, "RouteApiFunction")["LoggingConfig"] = {"LogGroup": {"Ref": "TrackRunsLogGroup"}}
 
 
-def endless_logs(t: Template) -> None:
+def no_log_retention(t: Template) -> None:
     del properties(t, "RouteApiLogGroup")["RetentionInDays"]
 
 
@@ -198,24 +206,24 @@ def a_managed_policy(t: Template) -> None:
     ]
 
 
-def a_role_made_by_sam(t: Template) -> None:
+def a_role_created_by_sam(t: Template) -> None:
     properties(t, "RouteApiRole")["Tags"] = [{"Key": "lambda:createdBy", "Value": "SAM"}]
 
 
-def every_table(t: Template) -> None:
-    grant(t, "RouteApiRole", "KeepState")["Resource"] = "*"
+def any_table(t: Template) -> None:
+    grant(t, "RouteApiRole", "UseState")["Resource"] = "*"
 
 
-def every_action(t: Template) -> None:
-    grant(t, "RouteApiRole", "KeepState")["Action"] = ["dynamodb:*"]
+def any_action(t: Template) -> None:
+    grant(t, "RouteApiRole", "UseState")["Action"] = ["dynamodb:*"]
 
 
 def the_whole_bucket(t: Template) -> None:
     grant(t, "ShardPromptsRole", "WriteRun")["Resource"] = {"Fn::Sub": "${DataBucket.Arn}/*"}
 
 
-def every_function(t: Template) -> None:
-    grant(t, "RouteApiRole", "KeepState").update(
+def any_function(t: Template) -> None:
+    grant(t, "RouteApiRole", "UseState").update(
         Action="lambda:InvokeFunction",
         Resource={"Fn::Sub": "arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:*"},
     )
@@ -246,7 +254,7 @@ def a_filter(t: Template) -> None:
     properties(t, "RouteQueriesFunctionSplit")["FilterCriteria"] = {"Filters": []}
 
 
-def unbounded_workers(t: Template) -> None:
+def no_maximum_concurrency(t: Template) -> None:
     del properties(t, "RouteQueriesFunctionSplit")["ScalingConfig"]
 
 
@@ -279,28 +287,28 @@ def no_event_invoke_config(t: Template) -> None:
 
 
 def on_failure_without_permission(t: Template) -> None:
-    policy(t, "DeployModelRole").remove(grant(t, "DeployModelRole", "HandOverFailedRuns"))
+    policy(t, "DeployModelRole").remove(grant(t, "DeployModelRole", "SendFailedEvents"))
 
 
-def a_url_for_everybody(t: Template) -> None:
+def a_public_url(t: Template) -> None:
     properties(t, "RouteApiFunctionUrl")["AuthType"] = "NONE"
 
 
-def a_permission_for_everybody(t: Template) -> None:
+def a_public_permission(t: Template) -> None:
     properties(t, "TrackRunsFunctionTickPermission")["Principal"] = "*"
 
 
-def a_permission_for_every_rule(t: Template) -> None:
+def a_permission_for_any_rule(t: Template) -> None:
     del properties(t, "TrackRunsFunctionTickPermission")["SourceArn"]
 
 
-def writing_where_events_start(t: Template) -> None:
+def writing_to_the_upload_bucket(t: Template) -> None:
     grant(t, "ShardPromptsRole", "WriteRun")["Resource"] = {
         "Fn::Sub": "${UploadBucket.Arn}/prompts/shards/*"
     }
 
 
-def events_from_where_we_write(t: Template) -> None:
+def events_from_the_data_bucket(t: Template) -> None:
     detail = properties(t, "SplitQueryLogFunctionQueryLogUploaded")["EventPattern"]["detail"]
     detail["bucket"]["name"] = [{"Ref": "DataBucket"}]
     detail["object"]["key"] = [{"prefix": "logs/"}]
@@ -311,7 +319,7 @@ def events_from_every_bucket(t: Template) -> None:
     del detail["bucket"], detail["object"]
 
 
-def plain_objects(t: Template) -> None:
+def no_encryption_of_objects(t: Template) -> None:
     del properties(t, "DataBucket")["BucketEncryption"]
 
 
@@ -327,12 +335,12 @@ def no_versions(t: Template) -> None:
     properties(t, "UploadBucket")["VersioningConfiguration"]["Status"] = "Suspended"
 
 
-def hasty_copies(t: Template) -> None:
+def short_lived_copies_of_splits(t: Template) -> None:
     rules = properties(t, "DataBucket")["LifecycleConfiguration"]["Rules"]
     rules[-1]["ExpirationInDays"] = 14
 
 
-def copies_for_ever(t: Template) -> None:
+def copies_that_do_not_expire(t: Template) -> None:
     rules = properties(t, "DataBucket")["LifecycleConfiguration"]["Rules"]
     rules[-1]["Prefix"] = "logs/copied/"
 
@@ -361,20 +369,20 @@ def trust_in_any_account(t: Template) -> None:
 
 
 def a_role_for_any_service(t: Template) -> None:
-    del grant(t, "StartDistillationRole", "LendDistillationRole")["Condition"]
+    del grant(t, "StartDistillationRole", "PassDistillationRole")["Condition"]
 
 
 def any_role_for_bedrock(t: Template) -> None:
-    lend = grant(t, "StartDistillationRole", "LendDistillationRole")
+    lend = grant(t, "StartDistillationRole", "PassDistillationRole")
     lend["Resource"] = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}
 
 
-def plain_messages(t: Template) -> None:
+def no_encryption_of_messages(t: Template) -> None:
     del properties(t, "SplitQueue")["SqsManagedSseEnabled"]
 
 
 def http_on_a_topic(t: Template) -> None:
-    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(0)
+    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(0)
 
 
 def a_public_bucket(t: Template) -> None:
@@ -383,13 +391,13 @@ def a_public_bucket(t: Template) -> None:
     )
 
 
-def a_queue_for_every_rule(t: Template) -> None:
+def a_queue_for_any_rule(t: Template) -> None:
     statement = properties(t, "EventDeadLetterQueuePolicy")["PolicyDocument"]["Statement"][1]
     statement["Condition"] = {}
 
 
-def a_topic_for_every_account(t: Template) -> None:
-    statement = properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"][2]
+def a_topic_for_any_account(t: Template) -> None:
+    statement = properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"][2]
     del statement["Condition"]["StringEquals"]
 
 
@@ -397,11 +405,11 @@ def no_backups(t: Template) -> None:
     del properties(t, "StateTable")["PointInTimeRecoverySpecification"]
 
 
-def a_table_that_goes_with_the_stack(t: Template) -> None:
+def a_table_deleted_with_the_stack(t: Template) -> None:
     t["Resources"]["StateTable"]["DeletionPolicy"] = "Delete"
 
 
-def an_endless_cache(t: Template) -> None:
+def no_expiry_of_the_cache(t: Template) -> None:
     del properties(t, "CacheTable")["TimeToLiveSpecification"]
 
 
@@ -410,56 +418,58 @@ def a_misspelt_event(t: Template) -> None:
     pattern["detail-type"] = ["QueryLogPartComplete"]
 
 
-def a_silent_failure(t: Template) -> None:
-    properties(t, "OutcomeRule")["EventPattern"]["detail-type"].remove("RunFailed")
+def a_failure_without_notification(t: Template) -> None:
+    properties(t, "MonitoringOutcomeRule")["EventPattern"]["detail-type"].remove("RunFailed")
 
 
-def a_topic_that_refuses_outcomes(t: Template) -> None:
-    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
+def a_topic_that_denies_outcomes(t: Template) -> None:
+    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
 
 
-def a_topic_that_refuses_alarms(t: Template) -> None:
-    properties(t, "NotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(2)
+def a_topic_that_denies_alarms(t: Template) -> None:
+    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(2)
 
 
 def no_alarm_on_dead_letters(t: Template) -> None:
-    del t["Resources"]["EventDeadLetterQueueDepthAlarm"]
+    del t["Resources"]["MonitoringEventDeadLetterQueueDepthAlarm"]
 
 
-def no_alarm_on_waiting_splits(t: Template) -> None:
-    del t["Resources"]["SplitQueueAgeAlarm"]
+def no_alarm_on_old_splits(t: Template) -> None:
+    del t["Resources"]["MonitoringSplitQueueAgeAlarm"]
 
 
 def no_alarm_on_a_function(t: Template) -> None:
-    del t["Resources"]["DeployModelErrorsAlarm"]
+    del t["Resources"]["MonitoringDeployModelErrorsAlarm"]
 
 
 def no_alarm_on_fallbacks(t: Template) -> None:
-    del t["Resources"]["BatchFallbackAlarm"]
+    del t["Resources"]["MonitoringBatchFallbackAlarm"]
 
 
-def an_alarm_that_rings_nowhere(t: Template) -> None:
-    properties(t, "LogsStuckAlarm")["AlarmActions"] = []
+def an_alarm_without_action(t: Template) -> None:
+    properties(t, "MonitoringLogsStuckAlarm")["AlarmActions"] = []
 
 
 def a_misspelt_metric_in_an_alarm(t: Template) -> None:
-    properties(t, "LogsStuckAlarm")["MetricName"] = "LogStuck"
+    properties(t, "MonitoringLogsStuckAlarm")["MetricName"] = "LogStuck"
 
 
 def a_dimension_that_is_not_emitted(t: Template) -> None:
-    properties(t, "BatchFallbackAlarm")["Dimensions"].append({"Name": "Tier", "Value": "cache"})
+    properties(t, "MonitoringBatchFallbackAlarm")["Dimensions"].append(
+        {"Name": "Tier", "Value": "cache"}
+    )
 
 
 def another_stages_alarm(t: Template) -> None:
-    properties(t, "BatchFallbackAlarm")["Dimensions"][0]["Value"] = "search-router-prod"
+    properties(t, "MonitoringBatchFallbackAlarm")["Dimensions"][0]["Value"] = "search-router-prod"
 
 
 def a_misspelt_metric_of_aws(t: Template) -> None:
-    properties(t, "SplitQueueAgeAlarm")["MetricName"] = "AgeOfOldestMessage"
+    properties(t, "MonitoringSplitQueueAgeAlarm")["MetricName"] = "AgeOfOldestMessage"
 
 
 def in_the_dashboard(t: Template, before: str, after: str) -> None:
-    dashboard = properties(t, "Dashboard")
+    dashboard = properties(t, "MonitoringDashboard")
     body = dashboard["DashboardBody"]["Fn::Sub"]
     assert before in body
     dashboard["DashboardBody"]["Fn::Sub"] = body.replace(before, after)
@@ -473,11 +483,11 @@ def a_misspelt_dimension_on_the_dashboard(t: Template) -> None:
     in_the_dashboard(t, "{SearchRouter,Modality,service}", "{SearchRouter,modality,service}")
 
 
-def a_metric_that_nobody_sees(t: Template) -> None:
+def an_unused_metric(t: Template) -> None:
     in_the_dashboard(t, '"SearchRouter", "CostUsd"', '"SearchRouter", "InputTokens"')
 
 
-def a_circle(t: Template) -> None:
+def a_dependency_cycle(t: Template) -> None:
     t["Resources"]["EventDeadLetterQueue"]["DependsOn"] = ["EventDeadLetterQueuePolicy"]
 
 
@@ -493,72 +503,80 @@ def a_rule_for_all_our_events(t: Template) -> None:
 @pytest.mark.parametrize(
     ("check", "mistake", "finding"),
     [
-        (functions_out_of_step, another_functions_role, "route_api: role"),
-        (functions_out_of_step, another_functions_log_group, "route_api: log group"),
-        (functions_out_of_step, endless_logs, "route_api: log retention"),
-        (functions_out_of_step, another_handler, "route_api: handler"),
-        (functions_out_of_step, a_function_without_folder, "search_api: folder"),
-        (functions_out_of_step, a_function_without_folder, "search_api: golden event"),
-        (functions_out_of_step, a_function_without_folder, "route_api: a folder without"),
-        (functions_out_of_step, no_output, "route_api: output"),
-        (checks.policies_of_others, a_managed_policy, "RouteQueriesRole: managed"),
-        (checks.policies_of_others, a_role_made_by_sam, "RouteApiRole: a role that SAM made"),
-        (checks.wide_grants, every_table, "RouteApiRole dynamodb:GetItem: * is too wide"),
-        (checks.wide_grants, every_action, "RouteApiRole dynamodb:*: a wildcard action"),
+        (mismatched_functions, another_functions_role, "route_api: role"),
+        (mismatched_functions, another_functions_log_group, "route_api: log group"),
+        (mismatched_functions, no_log_retention, "route_api: log retention"),
+        (mismatched_functions, another_handler, "route_api: handler"),
+        (mismatched_functions, a_function_without_folder, "search_api: folder"),
+        (mismatched_functions, a_function_without_folder, "search_api: golden event"),
+        (mismatched_functions, a_function_without_folder, "route_api: folder without"),
+        (mismatched_functions, no_output, "route_api: output"),
+        (checks.foreign_policies, a_managed_policy, "RouteQueriesRole: managed"),
+        (checks.foreign_policies, a_role_created_by_sam, "RouteApiRole: role created by SAM"),
+        (checks.wide_grants, any_table, "RouteApiRole dynamodb:GetItem: * is too wide"),
+        (checks.wide_grants, any_action, "RouteApiRole dynamodb:*: wildcard action"),
         (checks.wide_grants, the_whole_bucket, "${DataBucket.Arn}/* is too wide"),
-        (checks.wide_grants, every_function, "function:* is too wide"),
+        (checks.wide_grants, any_function, "function:* is too wide"),
         (checks.undeliverable_events, no_dead_letter_queue, "TrackRunsFunctionTick: no dead"),
         (checks.undeliverable_events, no_retry_policy, "TrackRunsFunctionTick: no retry"),
-        (checks.undeliverable_events, no_queue_policy, "EventDeadLetterQueue refuses"),
+        (checks.undeliverable_events, no_queue_policy, "policy of EventDeadLetterQueue denies"),
         (
             checks.undeliverable_events,
             a_rule_missing_from_the_queue_policy,
-            "ShardPromptsFunctionPromptsUploaded: EventDeadLetterQueue refuses",
+            "ShardPromptsFunctionPromptsUploaded: the policy of EventDeadLetterQueue denies",
         ),
-        (checks.swallowed_messages, no_partial_batches, "fails or loses the batch"),
-        (checks.swallowed_messages, a_filter, "a filter on a work queue"),
-        (checks.swallowed_messages, unbounded_workers, "no bound on its concurrency"),
-        (checks.impatient_queues, short_visibility, "visible again before"),
-        (checks.impatient_queues, a_longer_timeout, "visible again before"),
-        (checks.impatient_queues, few_receives, "given up after 1 receives"),
-        (checks.impatient_queues, no_redrive, "SplitQueue: no dead-letter queue"),
-        (checks.impatient_queues, short_lived_dead_letters, "dead letters expire"),
-        (checks.lost_runs, no_on_failure, "DeployModelFunction: a failed run is lost"),
-        (checks.lost_runs, no_event_invoke_config, "DeployModelFunction: a failed run is lost"),
-        (checks.lost_runs, on_failure_without_permission, "DeployModelRole may not write"),
-        (checks.open_doors, a_url_for_everybody, "RouteApiFunctionUrl: open"),
-        (checks.open_doors, a_permission_for_everybody, "everybody may invoke"),
-        (checks.open_doors, a_permission_for_every_rule, "any resource of events"),
-        (checks.event_loops, writing_where_events_start, "ShardPromptsRole may start it"),
-        (checks.event_loops, events_from_where_we_write, "RouteQueriesRole may start it"),
-        (checks.event_loops, events_from_every_bucket, "ShardPromptsRole may start it"),
-        (checks.unguarded_buckets, plain_objects, "DataBucket: no encryption"),
+        (checks.lost_messages, no_partial_batches, "does not report failures per item"),
+        (checks.lost_messages, a_filter, "filters a work queue"),
+        (checks.lost_messages, no_maximum_concurrency, "no maximum concurrency"),
+        (checks.hasty_queues, short_visibility, "become visible while"),
+        (checks.hasty_queues, a_longer_timeout, "become visible while"),
+        (checks.hasty_queues, few_receives, "only 1 receives"),
+        (checks.hasty_queues, no_redrive, "SplitQueue: no dead-letter queue"),
+        (checks.hasty_queues, short_lived_dead_letters, "dead letters expire"),
+        (checks.lost_invocations, no_on_failure, "DeployModelFunction: no OnFailure"),
+        (checks.lost_invocations, no_event_invoke_config, "DeployModelFunction: no OnFailure"),
+        (checks.lost_invocations, on_failure_without_permission, "DeployModelRole may not send"),
+        (checks.public_functions, a_public_url, "RouteApiFunctionUrl: public"),
+        (checks.public_functions, a_public_permission, "anyone may invoke"),
+        (checks.public_functions, a_permission_for_any_rule, "any resource of events"),
+        (checks.event_loops, writing_to_the_upload_bucket, "ShardPromptsRole may trigger it"),
+        (checks.event_loops, events_from_the_data_bucket, "RouteQueriesRole may trigger it"),
+        (checks.event_loops, events_from_every_bucket, "ShardPromptsRole may trigger it"),
+        (checks.unguarded_buckets, no_encryption_of_objects, "DataBucket: no encryption"),
         (checks.unguarded_buckets, half_a_public_access_block, "DataBucket: no public access"),
         (checks.unguarded_buckets, acls, "DataBucket: no owner-enforced objects"),
         (checks.unguarded_buckets, no_versions, "UploadBucket: no versions"),
-        (vanishing_copies, hasty_copies, "14 days, a message asks for 28"),
-        (vanishing_copies, copies_for_ever, "copies are kept for ever"),
+        (short_lived_copies, short_lived_copies_of_splits, "14 days, but messages need 28"),
+        (short_lived_copies, copies_that_do_not_expire, "copies do not expire"),
         (checks.unguarded_buckets, no_lifecycle, "UploadBucket: no end of unfinished uploads"),
         (checks.unguarded_buckets, no_lifecycle, "UploadBucket: no end of old versions"),
-        (checks.plain_http, http_on_a_bucket, "DataBucket: takes requests without TLS"),
-        (checks.plain_http, http_on_a_queue, "SplitQueue: takes requests without TLS"),
-        (checks.confused_deputies, trust_without_source, "without aws:SourceArn"),
-        (checks.confused_deputies, trust_in_any_account, "without aws:SourceAccount"),
-        (checks.confused_deputies, a_role_for_any_service, "passes roles to any service"),
-        (checks.confused_deputies, any_role_for_bedrock, "passes more than one role"),
-        (checks.plain_http, http_on_a_topic, "NotificationTopic: takes requests without TLS"),
-        (checks.unencrypted_queues, plain_messages, "SplitQueue: not encrypted"),
-        (checks.open_policies, a_public_bucket, "DataBucketPolicy : open to more than a service"),
-        (checks.open_policies, a_queue_for_every_rule, "lets in without aws:SourceArn"),
-        (checks.open_policies, a_topic_for_every_account, "lets in without aws:SourceAccount"),
-        (forgetful_tables, no_backups, "StateTable: no point-in-time recovery"),
-        (forgetful_tables, a_table_that_goes_with_the_stack, "StateTable: deleted with the stack"),
-        (forgetful_tables, an_endless_cache, "CacheTable: keeps its items for ever"),
-        (unheard_events, a_misspelt_event, "QueryLogPartsComplete: nobody waits for it"),
-        (unheard_events, a_misspelt_event, "QueryLogPartComplete: nobody sends it"),
-        (silent_outcomes, a_silent_failure, "RunFailed: nobody is told"),
-        (silent_outcomes, a_topic_that_refuses_outcomes, "NotificationTopic: refuses OutcomeRule"),
-        (missing_alarms, a_topic_that_refuses_alarms, "NotificationTopic refuses it"),
+        (checks.plain_http, http_on_a_bucket, "DataBucket: accepts requests without TLS"),
+        (checks.plain_http, http_on_a_queue, "SplitQueue: accepts requests without TLS"),
+        (checks.confused_deputies, trust_without_source, "lacks aws:SourceArn"),
+        (checks.confused_deputies, trust_in_any_account, "lacks aws:SourceAccount"),
+        (checks.confused_deputies, a_role_for_any_service, "may pass roles to any service"),
+        (checks.confused_deputies, any_role_for_bedrock, "may pass other roles"),
+        (checks.plain_http, http_on_a_topic, "NotificationTopic: accepts requests without TLS"),
+        (checks.unencrypted_queues, no_encryption_of_messages, "SplitQueue: not encrypted"),
+        (checks.open_policies, a_public_bucket, "DataBucketPolicy : allows more than a service"),
+        (checks.open_policies, a_queue_for_any_rule, "lacks the condition aws:SourceArn"),
+        (checks.open_policies, a_topic_for_any_account, "lacks the condition aws:SourceAccount"),
+        (unsafe_tables, no_backups, "StateTable: no point-in-time recovery"),
+        (unsafe_tables, a_table_deleted_with_the_stack, "StateTable: deleted with the stack"),
+        (unsafe_tables, no_expiry_of_the_cache, "CacheTable: items do not expire"),
+        (unmatched_events, a_misspelt_event, "QueryLogPartsComplete: no rule matches it"),
+        (unmatched_events, a_misspelt_event, "QueryLogPartComplete: nothing publishes it"),
+        (unpublished_outcomes, a_failure_without_notification, "RunFailed: no topic gets it"),
+        (
+            unpublished_outcomes,
+            a_topic_that_denies_outcomes,
+            "MonitoringNotificationTopic: policy denies MonitoringOutcomeRule",
+        ),
+        (
+            missing_alarms,
+            a_topic_that_denies_alarms,
+            "policy of MonitoringNotificationTopic denies it",
+        ),
         (
             missing_alarms,
             no_alarm_on_dead_letters,
@@ -566,22 +584,22 @@ def a_rule_for_all_our_events(t: Template) -> None:
         ),
         (
             missing_alarms,
-            no_alarm_on_waiting_splits,
+            no_alarm_on_old_splits,
             "SplitQueue: no alarm on ApproximateAgeOfOldestMessage",
         ),
         (missing_alarms, no_alarm_on_a_function, "DeployModelFunction: no alarm on Errors"),
         (missing_alarms, no_alarm_on_fallbacks, "no alarm on BatchFallbackShare"),
-        (missing_alarms, an_alarm_that_rings_nowhere, "LogsStuckAlarm: rings nowhere"),
+        (missing_alarms, an_alarm_without_action, "LogsStuckAlarm: notifies no topic"),
         (unknown_metrics, a_misspelt_metric_in_an_alarm, "nothing emits SearchRouter LogStuck by"),
         (unknown_metrics, a_dimension_that_is_not_emitted, "BatchFallbackShare by Tier, service"),
         (unknown_metrics, another_stages_alarm, "nothing emits for the service search-router-prod"),
         (unknown_metrics, a_misspelt_metric_of_aws, "nothing emits AWS/SQS AgeOfOldestMessage"),
         (unknown_metrics, a_misspelt_metric_on_the_dashboard, "nothing emits SearchRouter CostUSD"),
         (unknown_metrics, a_misspelt_dimension_on_the_dashboard, "WeightMean by modality, service"),
-        (unseen_metrics, a_metric_that_nobody_sees, "CostUsd: nobody looks at it"),
-        (checks.circles, a_circle, "EventDeadLetterQueuePolicy"),
-        (misrouted_events, a_renamed_event, "misses the event of promote_model"),
-        (misrouted_events, a_rule_for_all_our_events, "takes the event of start_distillation"),
+        (unused_metrics, an_unused_metric, "CostUsd: not used"),
+        (checks.dependency_cycles, a_dependency_cycle, "EventDeadLetterQueuePolicy"),
+        (misrouted_events, a_renamed_event, "does not match the event of promote_model"),
+        (misrouted_events, a_rule_for_all_our_events, "matches the event of start_distillation"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -31,6 +31,7 @@ from search_router.domain.serving.pacing import (
     MAX_IN_FLIGHT,
     Pace,
 )
+from search_router.ports import Clock
 from search_router.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Dependencies:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
 
     @cached_property
     def uploads(self) -> S3UploadStore:

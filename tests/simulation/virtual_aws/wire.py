@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from local_stack.bedrock_double.routes import bedrock_router
+from local_stack.bedrock_fake.contract import bedrock_router
 
 Document = dict[str, Any]
 

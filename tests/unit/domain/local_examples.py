@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from router_cli import synthesis
+from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights
 
 MODALITIES = synthesis.DEFAULT_MODALITIES
+MAX_ERROR = 0.045
 
 
 def labelled(seed: int, count: int) -> list[tuple[str, Weights]]:
@@ -19,6 +23,15 @@ def labelled(seed: int, count: int) -> list[tuple[str, Weights]]:
         )
         for record in synthesis.training_records(seed, count)
     ]
+
+
+@cache
+def trained(count: int) -> LocalModel:
+    """Return the model of that many queries of seed 1, trained once in each process.
+
+    A call instead of a module constant: training takes seconds, and collecting tests must not.
+    """
+    return train(labelled(seed=1, count=count), MODALITIES, MAX_ERROR)
 
 
 def unseen(seed: int, count: int, but: list[tuple[str, Weights]]) -> list[tuple[str, Weights]]:

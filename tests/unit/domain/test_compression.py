@@ -1,6 +1,5 @@
 """Gzip without trust: members, truncation, damage and bombs."""
 
-import gzip
 import random
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.streams import gunzip
+from tests.records import gzipped
 
 LIMIT = 1024**2
 NOISE = random.Random(1).randbytes(100_000)  # noqa: S311 - data to pack
@@ -24,13 +24,13 @@ def chunked(body: bytes, size: int) -> Iterable[bytes]:
     st.sampled_from([1_000, 4_096, 65_536, 10**6]),
 )
 def test_several_members_unpack_to_their_join(members: list[bytes], chunk_bytes: int) -> None:
-    packed = b"".join(gzip.compress(member) for member in members)
+    packed = b"".join(gzipped(member) for member in members)
 
     assert b"".join(gunzip(chunked(packed, chunk_bytes), LIMIT)) == b"".join(members)
 
 
 def test_one_byte_at_a_time_is_enough() -> None:
-    packed = gzip.compress(b"query\n" * 10) + gzip.compress(b"more")
+    packed = gzipped(b"query\n" * 10) + gzipped(b"more")
 
     assert b"".join(gunzip(chunked(packed, 1), LIMIT)) == b"query\n" * 10 + b"more"
 
@@ -39,19 +39,19 @@ def test_nothing_unpacks_to_nothing() -> None:
     assert b"".join(gunzip([], LIMIT)) == b""
 
 
-@given(st.integers(1, len(gzip.compress(NOISE)) - 1))
+@given(st.integers(1, len(gzipped(NOISE)) - 1))
 def test_every_truncation_is_noticed(length: int) -> None:
     with pytest.raises(InvalidInputError, match="truncated"):
-        list(gunzip([gzip.compress(NOISE)[:length]], LIMIT))
+        list(gunzip([gzipped(NOISE)[:length]], LIMIT))
 
 
 @pytest.mark.parametrize(
     "packed",
     [
         b"plain text",
-        gzip.compress(NOISE)[:-8] + bytes(8),
-        gzip.compress(b"good") + b"trailing garbage",
-        gzip.compress(NOISE)[:5_000] + bytes(100) + gzip.compress(NOISE)[5_100:],
+        gzipped(NOISE)[:-8] + bytes(8),
+        gzipped(b"good") + b"trailing garbage",
+        gzipped(NOISE)[:5_000] + bytes(100) + gzipped(NOISE)[5_100:],
     ],
     ids=["not gzip", "wrong checksum", "garbage behind", "hole inside"],
 )
@@ -61,7 +61,7 @@ def test_damage_is_noticed(packed: bytes) -> None:
 
 
 def test_a_bomb_stops_at_the_ratio_long_before_it_is_unpacked() -> None:
-    bomb = gzip.compress(bytes(64 * 1024**2))
+    bomb = gzipped(bytes(64 * 1024**2))
     sizes: list[int] = []
 
     with pytest.raises(InvalidInputError, match="200 times"):
@@ -71,7 +71,7 @@ def test_a_bomb_stops_at_the_ratio_long_before_it_is_unpacked() -> None:
 
 
 def test_the_size_limit_holds_over_all_members() -> None:
-    packed = gzip.compress(NOISE) * 3
+    packed = gzipped(NOISE) * 3
 
     with pytest.raises(InvalidInputError, match="more than 250000 bytes"):
         list(gunzip([packed], 250_000))
@@ -79,6 +79,6 @@ def test_the_size_limit_holds_over_all_members() -> None:
 
 
 def test_pieces_stay_small() -> None:
-    packed = gzip.compress(b"x" * 10**6)
+    packed = gzipped(b"x" * 10**6)
 
     assert max(map(len, gunzip([packed], 10**6))) <= 64 * 1024

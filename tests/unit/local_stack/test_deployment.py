@@ -1,17 +1,14 @@
-"""What the emulator drops is set afterwards, and what stays out is said."""
+"""The template is deployed as it is, and the differences from AWS are reported."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from local_stack.deployment import DeployedStack, _lifecycle_rule, apply_dropped_properties
-from local_stack.fidelity import not_emulated
+from local_stack.fidelity import not_emulated, require_known
 from local_stack.processes import LocalStackError
 from local_stack.template import FUNCTION, SamTemplate
+from tests.conftest import TESTS
 
-ROOT = Path(__file__).parents[3]
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Globals:
@@ -61,7 +58,7 @@ def test_a_missing_code_folder_is_named(template: SamTemplate, tmp_path: Path) -
 
 
 def test_only_the_code_addresses_differ_in_what_is_deployed(template: SamTemplate) -> None:
-    deployed = template.pointing_at({"OneFunction": "s3://b/one", "OtherFunction": "s3://b/two"})
+    deployed = template.with_code({"OneFunction": "s3://b/one", "OtherFunction": "s3://b/two"})
 
     assert deployed["Resources"]["OneFunction"]["Properties"].pop("CodeUri") == "s3://b/one"
     other = deployed["Resources"]["OtherFunction"]["Properties"]
@@ -73,63 +70,6 @@ def test_only_the_code_addresses_differ_in_what_is_deployed(template: SamTemplat
     }
 
 
-@pytest.mark.parametrize(("limit", "reserved"), [("20", 20), ("0", None)])
-def test_what_the_emulator_drops_is_set_as_the_parameters_ask(
-    limit: str, reserved: int | None
-) -> None:
-    # GIVEN the project's own template and an account that can or cannot reserve concurrency
-    template = SamTemplate.load(ROOT / "template.yaml")
-    stack = DeployedStack({}, {"RouteApiFunction": "api"}, {"RouteApiConcurrency": limit})
-    lambda_ = FakeLambda()
-    clients: Any = SimpleNamespace(client=lambda _: lambda_)
-    # WHEN what the emulator's CloudFormation drops is set through the APIs
-    apply_dropped_properties(clients, template, stack, "the-stack")
-    # THEN only what is asked for is reserved
-    assert lambda_.reserved == ({} if reserved is None else {"api": reserved})
-
-
-class FakeLambda:
-    def __init__(self) -> None:
-        self.reserved: dict[str, int] = {}
-
-    def put_function_concurrency(self, **request: Any) -> None:
-        self.reserved[request["FunctionName"]] = request["ReservedConcurrentExecutions"]
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        (
-            {"Id": "a", "Status": "Enabled", "ExpiredObjectDeleteMarker": True},
-            {
-                "ID": "a",
-                "Status": "Enabled",
-                "Filter": {"Prefix": ""},
-                "Expiration": {"ExpiredObjectDeleteMarker": True},
-            },
-        ),
-        (
-            {"Id": "b", "Status": "Enabled", "Prefix": "logs/", "ExpirationInDays": 3},
-            {
-                "ID": "b",
-                "Status": "Enabled",
-                "Filter": {"Prefix": "logs/"},
-                "Expiration": {"Days": 3},
-            },
-        ),
-    ],
-)
-def test_lifecycle_rules_take_the_form_of_the_api(
-    rule: dict[str, Any], expected: dict[str, Any]
-) -> None:
-    assert _lifecycle_rule(rule) == expected
-
-
-def test_an_unknown_lifecycle_property_is_not_dropped_in_silence() -> None:
-    with pytest.raises(LocalStackError, match="Transitions"):
-        _lifecycle_rule({"Id": "a", "Status": "Enabled", "Transitions": []})
-
-
 def test_only_what_the_template_uses_is_reported(template: SamTemplate) -> None:
     reported = {item.what for item in not_emulated(template)}
 
@@ -138,3 +78,30 @@ def test_only_what_the_template_uses_is_reported(template: SamTemplate) -> None:
     assert "Serverless::Function FunctionUrlConfig" not in reported
     assert not [what for what in reported if what.startswith("DynamoDB")]
     assert {"IAM", "Bedrock"} <= reported
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("AWS::SQS::Queue", "AWS::SQS::Cue", "Queue: AWS::SQS::Cue"),
+        ("CodeUri: other/", "CodeUrl: other/", "OtherFunction: AWS::Serverless::Function CodeUrl"),
+        (
+            "Type: AWS::SQS::Queue",
+            "Type: AWS::SQS::Queue\n    CreationPolicy: {}",
+            "CreationPolicy",
+        ),
+    ],
+)
+def test_an_unknown_type_or_property_is_an_error(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE.replace(before, after))
+
+    with pytest.raises(LocalStackError, match=message):
+        require_known(SamTemplate.load(path))
+
+
+def test_every_type_and_property_of_our_template_is_known(template: SamTemplate) -> None:
+    require_known(template)
+    require_known(SamTemplate.load(TESTS.parent / "template.yaml"))

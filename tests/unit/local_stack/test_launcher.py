@@ -50,11 +50,11 @@ def test_what_is_changed_for_this_machine_is_said(
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     options = LocalStackOptions(template=template, requests_per_minute=600, tick_track_runs=True)
 
-    said = {item.what: item.how for item in LocalStack(options).not_emulated}
+    found = {item.what: item.how for item in LocalStack(options).not_emulated}
 
-    assert said["Parameter RequestsPerMinute"] == "600 instead of 2000"
-    assert "Parameter Architecture" not in said
-    assert "Schedule of track_runs" in said
+    assert found["Parameter RequestsPerMinute"] == "600 instead of 2000"
+    assert "Parameter Architecture" not in found
+    assert "Schedule of track_runs" in found
 
 
 def test_undeclared_parameters_are_not_invented(tmp_path: Path) -> None:

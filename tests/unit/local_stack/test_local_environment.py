@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from local_stack.environment import installer_environment, scrub
 from local_stack.ministack_server import server_environment
+from local_stack.processes import scrub
 
 HOSTILE = {
     "PATH": "/bin",
@@ -19,8 +19,6 @@ HOSTILE = {
     "http_proxy": "http://proxy.example:3128",
     "DOCKER_HOST": "tcp://docker.example:2375",
     "PYTHONPATH": "/elsewhere",
-    "PIP_TARGET": "/elsewhere",
-    "PIP_INDEX_URL": "https://packages.example/simple",
 }
 
 
@@ -39,12 +37,3 @@ def test_the_emulator_and_its_workers_get_no_variable_of_the_user() -> None:
     assert environment["AWS_ACCESS_KEY_ID"] == "test"
     # A daemon would make the emulator remove containers when it starts.
     assert environment["DOCKER_HOST"].startswith("unix:///stack/")
-
-
-def test_pip_gets_the_package_index_but_no_aws_variable() -> None:
-    environment = installer_environment(HOSTILE)
-
-    assert environment["PIP_INDEX_URL"] == HOSTILE["PIP_INDEX_URL"]
-    assert environment["HTTPS_PROXY"] == HOSTILE["HTTPS_PROXY"]
-    assert not [name for name in environment if name.startswith(("AWS_", "PYTHON"))]
-    assert "PIP_TARGET" not in environment

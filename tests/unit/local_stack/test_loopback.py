@@ -113,7 +113,7 @@ def test_a_request_that_changed_its_address_is_stopped_before_it_leaves() -> Non
         "",
     ],
 )
-def test_other_addresses_are_refused(url: str) -> None:
+def test_other_addresses_are_rejected(url: str) -> None:
     with pytest.raises(NotLoopbackError, match="--stack-name"):
         require_loopback(url)
     with pytest.raises(NotLoopbackError):

@@ -3,8 +3,10 @@
 import io
 import os
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from local_stack import packaging
@@ -43,7 +45,7 @@ def test_a_change_of_content_or_name_changes_the_archive(tmp_path: Path) -> None
 
 
 class Installer:
-    """Stands in for pip: writes one package and counts."""
+    """Writes one package instead of copying pinned ones, and counts."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -136,10 +138,38 @@ def test_a_faster_process_may_have_built_the_same(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_what_pip_says_is_passed_on(tmp_path: Path) -> None:
-    write(tmp_path / "layer" / "requirements.txt", "not a requirement\n")
+def test_pinned_packages_are_copied_whole_from_this_environment(tmp_path: Path) -> None:
+    six, jinja = metadata.version("six"), metadata.version("jinja2")
+    write(tmp_path / "layer" / "requirements.txt", f"six=={six} \\\n  --hash=x\njinja2=={jinja}\n")
 
-    with pytest.raises(LocalStackError, match="could not be installed"):
+    built = build_layer(tmp_path / "layer", snapshot=tmp_path / "s", cache=tmp_path / "cache")
+
+    archive = zipfile.ZipFile(io.BytesIO(built.content))
+    module = Path(str(metadata.distribution("six").locate_file("six.py")))
+    assert archive.read("python/six.py") == module.read_bytes()
+    package = Path(jinja2.__file__).parent
+    assert {name for name in archive.namelist() if name.startswith("python/jinja2/")} == {
+        f"python/jinja2/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert f"python/six-{six}.dist-info/METADATA" in archive.namelist()
+    assert not [name for name in archive.namelist() if ".." in name or name.endswith(".pyc")]
+
+
+@pytest.mark.parametrize(
+    ("pin", "problem"),
+    [
+        ("six==0.1", rf"six {metadata.version('six')} is installed, but the layer needs 0\.1"),
+        ("no-such-package==1", "no-such-package 1 is not installed"),
+    ],
+)
+def test_an_environment_without_the_pinned_version_is_reported(
+    tmp_path: Path, pin: str, problem: str
+) -> None:
+    write(tmp_path / "layer" / "requirements.txt", f"{pin}\n")
+
+    with pytest.raises(LocalStackError, match=problem):
         build_layer(tmp_path / "layer", snapshot=tmp_path / "s", cache=tmp_path / "cache")
 
 

@@ -72,7 +72,7 @@ def test_a_child_that_does_not_listen_any_more_shows_the_end_of_its_log(tmp_path
     child.stop()
 
 
-def test_a_child_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+def test_a_child_that_prints_nothing_times_out(tmp_path: Path) -> None:
     child = spawn(tmp_path, "input()")
 
     with pytest.raises(LocalStackError, match="was not ready"):

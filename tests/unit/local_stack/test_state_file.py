@@ -1,6 +1,8 @@
 """Other processes find a running stack, and only a running one."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStackOptions
 from local_stack.processes import LocalStackError
 from local_stack.state_file import (
-    announced,
     find_running_stack,
+    published,
     running_stacks,
     runtime_folder,
 )
@@ -51,7 +53,7 @@ def stack(tmp_path: Path, *, port: int = 1, pid: int | None = None) -> StackConn
 def test_an_announced_stack_is_found_as_it_was_until_it_ends(tmp_path: Path, runtime: Path) -> None:
     connection = stack(tmp_path)
 
-    with announced(connection, runtime) as path:
+    with published(connection, runtime) as path:
         assert find_running_stack(runtime) == connection
         assert path.stat().st_mode & 0o077 == 0 or runtime.stat().st_mode & 0o077 == 0
     with pytest.raises(LocalStackError, match="search-router local up"):
@@ -69,7 +71,7 @@ def test_a_stack_that_is_gone_is_swept(tmp_path: Path, runtime: Path, broken: st
         "no folder": stack(tmp_path / "removed"),
     }[broken]
 
-    with announced(connection, runtime) as path:
+    with published(connection, runtime) as path:
         assert running_stacks(runtime) == []
         assert not path.exists()
 
@@ -85,16 +87,16 @@ def test_an_unreadable_file_is_swept(runtime: Path, text: str) -> None:
 def test_the_newest_stack_is_the_one_that_is_meant(tmp_path: Path, runtime: Path) -> None:
     older, newer = stack(tmp_path, port=1), stack(tmp_path, port=2, pid=os.getppid())
 
-    with announced(newer, runtime), announced(older, runtime) as path:
+    with published(newer, runtime), published(older, runtime) as path:
         os.utime(path, (1, 1))
         assert running_stacks(runtime) == [newer, older]
 
 
-def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_others_can_write_is_rejected(tmp_path: Path) -> None:
     folder = runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
     folder.chmod(0o777)
 
-    with pytest.raises(LocalStackError, match="only you"):
+    with pytest.raises(LocalStackError, match="not private"):
         runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
 
 
@@ -102,3 +104,12 @@ def test_options_survive_the_way_to_another_process() -> None:
     options = LocalStackOptions(parameters={"Stage": "prod"}, job_seconds=1.5, seed=3)
 
     assert from_json(to_json(options)) == options
+
+
+def test_finding_a_stack_imports_neither_boto3_nor_the_emulator() -> None:
+    program = "import sys, local_stack.state_file; print(*sys.modules)"
+
+    modules = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+    assert "local_stack.connection" in modules
+    assert not {"boto3", "botocore", "ministack", "samtranslator"} & set(modules)

@@ -1,4 +1,4 @@
-"""The verbs over ports in memory: a stack without AWS, and a log that was routed on it."""
+"""The verbs on in-memory ports: a stack without AWS, and a log routed on it."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ ROWS = [
 
 @dataclass(slots=True)
 class FakeLambda:
-    """Functions that remember what they were given."""
+    """Lambda that records its invocations."""
 
     invoked: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class FakeLambda:
 
 @dataclass(slots=True)
 class FakeTopic:
-    """A topic that remembers."""
+    """SNS that records its messages."""
 
     published: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -61,7 +61,7 @@ class FakeTopic:
 
 @dataclass(slots=True)
 class FakeRuntime:
-    """Bedrock's Converse: one text per (model id, query), an error where the test wants one."""
+    """Bedrock Converse: one answer for each (model id, query), or an error after some calls."""
 
     answering: Callable[[str, str], str] = lambda _model, _query: "{}"
     asked: list[tuple[str, str, str]] = field(default_factory=list)
@@ -90,7 +90,7 @@ class FakeRuntime:
 
 @dataclass(slots=True)
 class Clients:
-    """The AWS clients of the command, in memory."""
+    """The in-memory AWS clients of the command."""
 
     lambda_: FakeLambda = field(default_factory=FakeLambda)
     sqs: FakeSqs = field(default_factory=FakeSqs)

@@ -1,4 +1,4 @@
-"""SQS as the command uses it: visibility, receive counts, batches, and moving if it can."""
+"""SQS as the command uses it: visibility, receive counts and batches."""
 
 import itertools
 from collections.abc import Iterator
@@ -21,11 +21,9 @@ class Message:
 
 @dataclass(slots=True)
 class FakeSqs:
-    """Queues by URL; `can_move` tells whether StartMessageMoveTask is there."""
+    """Queues by URL."""
 
-    can_move: bool = False
     queues: dict[str, list[Message]] = field(default_factory=dict)
-    moves: list[tuple[str, str]] = field(default_factory=list)
     failing_after: int | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -41,7 +39,6 @@ class FakeSqs:
 
     def get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:  # noqa: N803
         known = {
-            "QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{QueueUrl.rpartition('/')[2]}",
             "ApproximateNumberOfMessages": str(
                 sum(not message.hidden for message in self.queues.get(QueueUrl, []))
             ),
@@ -94,26 +91,8 @@ class FakeSqs:
     def send_message(self, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
         self.put(QueueUrl, MessageBody)
 
-    def start_message_move_task(self, SourceArn: str, DestinationArn: str) -> None:  # noqa: N803
-        if not self.can_move:
-            raise ClientError({"Error": {"Code": "InvalidAction"}}, "StartMessageMoveTask")
-        source, destination = (self._url(arn) for arn in (SourceArn, DestinationArn))
-        self.moves.append((source, destination))
-        for message in self.queues.pop(source, []):
-            assert not message.hidden, "SQS moves only what is visible"
-            self.put(destination, message.body)
-
-    def list_message_move_tasks(self, SourceArn: str, MaxResults: int) -> dict[str, Any]:  # noqa: N803
-        assert MaxResults == 1
-        moved = len(self.queues.get(self.moves[-1][1], []))
-        task = {"SourceArn": SourceArn, "Status": "COMPLETED"}
-        return {"Results": [{**task, "ApproximateNumberOfMessagesMoved": moved}]}
-
     def _of(self, url: str, receipt: str) -> Message:
         return next(m for m in self.queues[url] if str(m.number) == receipt)
-
-    def _url(self, arn: str) -> str:
-        return f"https://sqs/{arn.rpartition(':')[2]}"
 
     @staticmethod
     def _shown(message: Message) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`results --athena-ddl`: the table reads what the rows really hold, whatever the columns."""
+"""`results --athena-ddl`: a table definition that reads every column of the rows."""
 
 import re
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_cli.__main__ import main
-from router_cli.routed_logs.athena import SERDE, columns_of, table_definition
 from router_cli.routed_logs.parts import rows_of
+from router_cli.routed_logs.tables import SERDE, columns_of, table_definition
 from search_router.domain.logs.results import result_line
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.weights import Modalities
@@ -132,7 +132,7 @@ def test_odd_column_names_of_every_type_are_read(kind: str, modalities: Modaliti
         max_size=5,
     )
 )
-def test_whatever_the_columns_are_called_and_hold_the_table_reads_them(
+def test_the_table_reads_columns_of_any_name_and_type(
     columns: list[dict[str, object]],
 ) -> None:
     rows = results(columns, MODALITIES)
@@ -140,7 +140,7 @@ def test_whatever_the_columns_are_called_and_hold_the_table_reads_them(
     check(table_definition("t", columns_of(rows, MODALITIES), "s3://data/logs/x/parts/"), rows)
 
 
-def test_the_verb_prints_the_table_of_that_log(
+def test_athena_ddl_prints_the_table_definition(
     world: World, routed: str, answer: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["results", routed, "--athena-ddl"]) == 0
@@ -156,13 +156,13 @@ def test_the_verb_prints_the_table_of_that_log(
     assert answer("results", routed, "--athena-ddl")["ddl"] == printed
 
 
-def test_the_folder_of_the_parts_holds_nothing_else(world: World, routed: str) -> None:
+def test_the_folder_of_the_parts_has_no_other_objects(world: World, routed: str) -> None:
     inside = [key for key in world.objects.bodies if key.startswith(f"logs/{routed}/parts/")]
 
     assert all(re.fullmatch(r".*/part-\d+\.jsonl", key) for key in inside)
 
 
-def test_a_log_without_columns_of_its_own_has_ours(
+def test_a_log_without_own_columns_gets_only_the_result_columns(
     world: World, answer: Callable[..., Any]
 ) -> None:
     log_id = route_log(world, b"dogs\ncats\n", "query-logs/searches.txt")

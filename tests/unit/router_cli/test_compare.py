@@ -1,4 +1,4 @@
-"""`compare`: what moved and by how much, asked once, gone on with after a stop, paid knowingly."""
+"""`compare`: which queries move, with each model asked once per query and a cost limit."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def compare(log_id: str, answer: Answer, tmp_path: Path) -> Answer:
     return run
 
 
-def test_it_says_which_queries_moved_and_how_far(
+def test_compare_reports_which_queries_moved_and_how_far(
     compare: Answer, clients: Clients, tmp_path: Path
 ) -> None:
     out = tmp_path / "moved.jsonl"
@@ -101,7 +101,7 @@ def test_it_says_which_queries_moved_and_how_far(
     assert sorted(moved["query"] for moved in written) == ["hymn", "rain"]
 
 
-def test_both_sides_are_told_with_their_cost(compare: Answer) -> None:
+def test_compare_reports_the_cost_of_both_sides(compare: Answer) -> None:
     report = compare("--against", "champion")
 
     assert report["base"]["name"] == "v1 as recorded"
@@ -114,7 +114,7 @@ def test_both_sides_are_told_with_their_cost(compare: Answer) -> None:
     assert set(report["against"]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
 
 
-def test_with_a_base_both_are_asked(compare: Answer, clients: Clients) -> None:
+def test_base_asks_both_models(compare: Answer, clients: Clients) -> None:
     report = compare("--against", "2", "--base", "v1")
 
     assert len(clients.runtime.asked) == 10
@@ -122,7 +122,7 @@ def test_with_a_base_both_are_asked(compare: Answer, clients: Clients) -> None:
     assert report["cost_usd"] == pytest.approx(10 * 6.3e-6)
 
 
-def test_stopped_it_goes_on_where_it_was(
+def test_a_stopped_comparison_continues_where_it_was(
     compare: Answer, clients: Clients, log_id: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -145,30 +145,30 @@ def test_stopped_it_goes_on_where_it_was(
     assert len(clients.runtime.asked) == before
 
 
-def test_a_sample_is_the_same_each_time(compare: Answer, clients: Clients) -> None:
+def test_a_sample_is_repeatable(compare: Answer, clients: Clients) -> None:
     first = compare("--against", "v2", "--sample", "2")
     again = compare("--against", "v2", "--sample", "2")
 
     assert first["queries"] == again["queries"] == len(clients.runtime.asked) == 2
 
 
-def test_money_above_a_dollar_wants_a_yes(
+def test_an_estimate_above_the_limit_needs_confirmation(
     compare: Answer, log_id: str, clients: Clients, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("router_cli.compare.ASK_FIRST_USD", 1e-6)
+    monkeypatch.setattr("router_cli.compare.CONFIRM_ABOVE_USD", 1e-6)
     store = ("--store", str(tmp_path / "store.sqlite"))
 
     assert main(["compare", log_id, *store, "--against", "v2"]) == 1
 
     told = capsys.readouterr().err
     assert "5 calls to make: about $0.0000" in told
-    assert "run it again with --yes" in told
+    assert "Confirm with --yes" in told
     assert clients.runtime.asked == []
     assert compare("--against", "v2", "--yes")["moved"] == 2
 
 
-def test_a_foundation_model_is_asked_with_the_champions_prompt(
+def test_a_foundation_model_gets_the_prompt_of_the_champion(
     compare: Answer, clients: Clients
 ) -> None:
     report = compare("--against", STUDENT)
@@ -179,7 +179,7 @@ def test_a_foundation_model_is_asked_with_the_champions_prompt(
     assert report["against"]["cost_usd"] > 0
 
 
-def test_a_runs_deployment_can_be_compared(compare: Answer, world: World, clients: Clients) -> None:
+def test_a_run_can_be_compared(compare: Answer, world: World, clients: Clients) -> None:
     run = deployed(world, deleted=False)
 
     assert compare("--against", run.run_id)["moved"] == 2
@@ -201,13 +201,13 @@ def five_modalities(world: World) -> str:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        (lambda _: "v9", "there is no champion v9"),
-        (lambda _: "run-000000000009", "there is no run run-000000000009"),
+        (lambda _: "v9", "no such champion: v9. `search-router champions`"),
+        (lambda _: "run-000000000009", "no such run: run-000000000009"),
         (lambda world: deployed(world, deleted=True).run_id, "is not deployed (REJECTED)"),
-        (five_modalities, "weights of other modalities cannot be compared"),
+        (five_modalities, "has other modalities than the log"),
     ],
 )
-def test_a_model_that_cannot_be_compared_is_refused_before_anything_is_asked(
+def test_a_model_that_cannot_be_compared_is_rejected_before_any_call(
     world: World, log_id: str, clients: Clients, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], name: Callable[[World], str], reason: str,
 ) -> None:  # fmt: skip
@@ -219,7 +219,7 @@ def test_a_model_that_cannot_be_compared_is_refused_before_anything_is_asked(
     assert clients.runtime.asked == []
 
 
-def test_a_person_sees_tables_without_control_characters(
+def test_tables_have_no_control_characters(
     world: World, stack: Stack, clients: Clients, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -234,7 +234,7 @@ def test_a_person_sees_tables_without_control_characters(
     assert "visual to audio" in shown.out
     assert "\x1b" not in shown.out
     assert "1 calls to make" in shown.err
-    assert "delete it when you are done" in shown.err
+    assert "Delete it when you are done" in shown.err
 
 
 @pytest.mark.parametrize("wrong", [("--sample", "0"), ("--requests-per-minute", "-1"), ()])

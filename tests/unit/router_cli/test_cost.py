@@ -1,4 +1,4 @@
-"""`search-router cost`: estimates of files, offline, with what is from memory marked."""
+"""`search-router cost`: offline estimates of files, with unconfirmed prices marked."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def cost(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     return reply
 
 
-def test_a_prompt_file_is_estimated_with_its_evaluation_and_upkeep(
+def test_the_estimate_of_a_prompt_file_includes_evaluation_and_storage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "prompts.jsonl"
@@ -28,13 +28,13 @@ def test_a_prompt_file_is_estimated_with_its_evaluation_and_upkeep(
     items = {item["what"]: item for item in reply["items"]}
     assert items["training"]["usd"] > 0
     assert items["training"]["from_memory"]
-    assert items["evaluation of candidate and base"]["usd"] > 0
-    assert items["keeping the model"]["usd"] == 1.95
+    assert items["evaluation of candidate and base student"]["usd"] > 0
+    assert items["storage of the model"]["usd"] == 1.95
     assert reply["total_usd"] == pytest.approx(sum(item["usd"] for item in reply["items"]))
     assert reply["not_counted"]
 
 
-def test_a_query_log_costs_its_distinct_queries(
+def test_the_estimate_of_a_query_log_counts_distinct_queries(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "log.jsonl"
@@ -48,7 +48,7 @@ def test_a_query_log_costs_its_distinct_queries(
     assert each < cost_usd("amazon.nova-micro-v1:0", 100, 60)
 
 
-def test_a_file_that_makes_no_job_or_is_not_there_is_an_error(
+def test_a_missing_or_unusable_file_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = tmp_path / "few.jsonl"
@@ -57,4 +57,4 @@ def test_a_file_that_makes_no_job_or_is_not_there_is_an_error(
     assert main(["cost", "--prompts", str(few)]) == 1
     assert "no job can start" in capsys.readouterr().err
     assert main(["cost", "--query-log", str(tmp_path / "none.jsonl")]) == 1
-    assert "there is no file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err

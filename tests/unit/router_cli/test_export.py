@@ -102,7 +102,7 @@ def test_queries_name_their_pipeline_the_most_frequent_first(exported: tuple[Any
     }
 
 
-def test_requests_bring_their_pipeline_and_quote_the_query(exported: tuple[Any, Path]) -> None:
+def test_requests_contain_their_pipeline_and_the_quoted_query(exported: tuple[Any, Path]) -> None:
     _, folder = exported
 
     for body, row in zip(
@@ -114,7 +114,7 @@ def test_requests_bring_their_pipeline_and_quote_the_query(exported: tuple[Any, 
         assert clauses == [{"match": {name: {"query": row["query"]}}} for name in MODALITIES]
 
 
-def test_sub_queries_of_the_users_own_are_filled_in_modality_order(
+def test_custom_sub_queries_are_filled_in_modality_order(
     routed: str, answer: Answer, tmp_path: Path
 ) -> None:
     own = {
@@ -133,7 +133,7 @@ def test_sub_queries_of_the_users_own_are_filled_in_modality_order(
 
 
 @given(WEIGHTS, st.sampled_from([0.01, 0.05, 0.1]))
-def test_whatever_the_weights_opensearch_takes_them(weights: list[float], step: float) -> None:
+def test_opensearch_accepts_any_rounded_weights(weights: list[float], step: float) -> None:
     rounded = opensearch.rounded(normalise(tuple(weights)), step)
 
     assert accept(opensearch.pipeline(rounded), len(weights)) == list(rounded)
@@ -166,7 +166,7 @@ def test_a_coarser_step_needs_fewer_pipelines(world: World, answer: Answer, tmp_
         (json.dumps(dict.fromkeys(MODALITIES, "match")), "expected one query clause"),
     ],
 )
-def test_sub_queries_that_make_no_hybrid_query_are_refused(
+def test_invalid_sub_queries_are_rejected(
     routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str
 ) -> None:
     (tmp_path / "own.json").write_text(text)
@@ -178,7 +178,7 @@ def test_sub_queries_that_make_no_hybrid_query_are_refused(
     assert not (tmp_path / "os").exists()
 
 
-def test_more_modalities_than_sub_queries_are_refused(
+def test_too_many_modalities_for_a_hybrid_query_are_rejected(
     world: World, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     six = tuple(f"m{n}" for n in range(6))
@@ -192,7 +192,7 @@ def test_more_modalities_than_sub_queries_are_refused(
     assert "at most 5 sub-queries" in capsys.readouterr().err
 
 
-def test_the_table_shows_which_sub_query_each_modality_is(
+def test_the_table_lists_the_sub_queries_in_modality_order(
     routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "opensearch", routed, "--out", str(tmp_path)]) == 0

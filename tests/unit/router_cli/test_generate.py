@@ -1,4 +1,4 @@
-"""`search-router generate`: files that are the same for the same seed and never overlap."""
+"""`search-router generate`: repeatable files that do not overlap."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def query_of(row: dict[str, Any]) -> bytes:
     return fingerprint(text)
 
 
-def test_a_seed_is_a_file(tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
     arguments = ("prompts", "--count", 30, "--seed", 5)
     first, again = (generated(tmp_path / name, *arguments) for name in ("a", "b"))
     other = generated(tmp_path / "c", "prompts", "--count", 30, "--seed", 6)
@@ -41,7 +41,7 @@ def test_an_evaluation_set_shares_no_query_with_the_prompts(
     assert not set(map(query_of, trained)) & set(map(query_of, held_out))
 
 
-def test_a_log_draws_on_known_queries(tmp_path: Path) -> None:
+def test_a_log_contains_known_queries(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     trained = set(map(query_of, generated(prompts, "prompts", "--count", 100)))
     options = ("--count", 300, "--distinct", 40, "--known", prompts)
@@ -52,7 +52,9 @@ def test_a_log_draws_on_known_queries(tmp_path: Path) -> None:
     assert len(set(asked) & trained) == 24
 
 
-def test_what_a_user_got_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_catalogue_or_modality_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     catalogue = tmp_path / "mine.json"
     catalogue.write_text('{"templates": [{"text": "x"}]}', encoding="utf-8")
     arguments = ["generate", "prompts", "--out", str(tmp_path / "out"), "--catalogue"]

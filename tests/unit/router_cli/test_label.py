@@ -1,4 +1,4 @@
-"""`search-router label`: every query once, stopped or not; what fails is kept and asked again."""
+"""`search-router label`: each query is labelled once; failures are kept and retried."""
 
 import json
 from pathlib import Path
@@ -54,10 +54,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_what_fails_is_kept_and_asked_again(
+def test_failed_queries_are_kept_and_asked_for_again(
     teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    queries = ["dogs", "DOGS ", "a lost one", "in prose", "cats"]
+    queries = ["dogs", " dogs ", "a lost one", "in prose", "cats"]
     (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": query} for query in queries]))
 
     code, first = labelled(capsys, tmp_path)
@@ -75,7 +75,7 @@ def test_what_fails_is_kept_and_asked_again(
     assert [row["query"] for row in rows(tmp_path / "out.jsonl.failed.jsonl")] == ["in prose"]
 
 
-def test_what_a_killed_run_left_of_a_line_is_asked_again(
+def test_an_incomplete_last_line_is_asked_for_again(
     teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": query} for query in ("dogs", "cats")]))
@@ -93,7 +93,7 @@ def test_what_a_killed_run_left_of_a_line_is_asked_again(
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_reasons_are_kept_only_if_they_are_wanted_and_the_prompt_says_so(
+def test_reasoning_is_kept_only_with_the_option(
     teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str], wanted: bool
 ) -> None:
     (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": "dogs"}]))

@@ -1,4 +1,4 @@
-"""`redrive`: each dead letter explained, what is ours sent again, and nothing doubled by it."""
+"""`redrive`: each dead letter is explained, and those of the stack are sent again."""
 
 import json
 from collections.abc import Callable
@@ -74,49 +74,41 @@ def whys(report: Any) -> list[str]:
     return [split["why"] for split in report["splits"]]
 
 
-def test_empty_queues_are_said_to_be_empty(
-    stack: object, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_empty_queues_are_reported(stack: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redrive"]) == 0
-    assert "both dead-letter queues are empty" in capsys.readouterr().err
+    assert "Both dead-letter queues are empty" in capsys.readouterr().err
 
 
-def test_looking_explains_and_takes_nothing(
+def test_redrive_explains_messages_and_leaves_them_in_the_queue(
     clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
     report = answer("redrive")
 
     assert (report["splits_waiting"], report["sent_again"]) == (2, {"splits": 0, "events": 0})
     assert [split["split"] for split in report["splits"]] == [0, 1]
-    assert all("given up after 51 receives, 2 of 2 splits" in why for why in whys(report))
+    assert all("failed after 51 receives; 2 of 2 splits" in why for why in whys(report))
     assert all("log of route-queries" in why for why in whys(report))
     assert len(clients.sqs.bodies(DEAD_SPLITS)) == 2
     assert answer("redrive")["splits_waiting"] == 2, "visible again"
 
 
-@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
-def test_splits_go_back_and_the_log_is_finished(
-    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+def test_splits_sent_again_finish_their_log(
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
-    clients.sqs.can_move = can_move
-
     report = answer("redrive", "--yes")
 
     assert report["sent_again"] == {"splits": 2, "events": 0}
     assert clients.sqs.bodies(DEAD_SPLITS) == []
-    assert bool(clients.sqs.moves) is can_move
     assert sorted(clients.sqs.bodies(SPLITS)) == sorted(m.model_dump_json() for m in given_up)
     deliver(world, clients)
     world.finish(given_up[0].log_id)
     assert world.log(given_up[0].log_id).state is LogState.ROUTED
 
 
-@pytest.mark.parametrize("can_move", [True, False], ids=["SQS moves", "by hand"])
-def test_a_split_that_is_done_already_doubles_nothing(
-    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer, can_move: bool
+def test_sending_a_finished_split_again_duplicates_nothing(
+    world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
     # GIVEN one split done after all, and one whose part is written but not counted
-    clients.sqs.can_move = can_move
     log_id = given_up[0].log_id
     world.route(given_up[0])
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +135,7 @@ def _unreachable(*_: object) -> None:
     raise UnavailableError("record a part")
 
 
-def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(
+def test_a_crash_during_redrive_loses_and_duplicates_nothing(
     world: World,
     clients: Clients,
     given_up: list[SplitMessage],
@@ -153,7 +145,7 @@ def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(
     clients.sqs.failing_after = 1
 
     assert main(["redrive", "--yes"]) == 1
-    assert "what was not sent again is still there" in capsys.readouterr().err
+    assert "Messages that were not sent again are still there" in capsys.readouterr().err
     clients.sqs.failing_after = None
     waiting = clients.sqs.bodies(SPLITS) + clients.sqs.bodies(DEAD_SPLITS)
     assert set(waiting) == {message.model_dump_json() for message in given_up}
@@ -167,7 +159,7 @@ def test_a_crash_in_mid_redrive_loses_nothing_and_doubles_nothing(
     assert total.rows_in == 301  # type: ignore[union-attr]
 
 
-def test_splits_of_failed_and_unknown_logs_are_told(
+def test_splits_of_failed_and_unknown_logs_are_explained(
     world: World, clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
     world.ledger.move(given_up[0].log_id, LogState.FAILED, world.clock.now(), "the upload is gone")
@@ -177,24 +169,22 @@ def test_splits_of_failed_and_unknown_logs_are_told(
     told = whys(answer("redrive"))
 
     assert "has failed (the upload is gone): a worker will ignore it" in told[0]
-    assert "is not known here" in told[2]
+    assert "its log is unknown" in told[2]
 
 
-def test_what_is_no_split_stays_where_it_is(
+def test_messages_that_are_not_splits_stay_in_the_queue(
     clients: Clients, given_up: list[SplitMessage], answer: Answer
 ) -> None:
-    clients.sqs.can_move = True
     clients.sqs.put(DEAD_SPLITS, '{"hello": "\x1b[2J"}')
 
     report = answer("redrive", "--yes")
 
-    assert whys(report)[2] == "no split of ours: it is left alone"
+    assert whys(report)[2] == "not a split; it stays in the queue"
     assert report["sent_again"]["splits"] == 2
     assert clients.sqs.bodies(DEAD_SPLITS) == ['{"hello": "\x1b[2J"}']
-    assert clients.sqs.moves == [], "SQS would have moved it too"
 
 
-def test_a_failed_run_is_explained_and_its_function_gets_the_event_again(
+def test_a_failed_invocation_is_explained_and_its_event_sent_again(
     clients: Clients, answer: Answer
 ) -> None:
     clients.sqs.put(DEAD_EVENTS, failed_run(), receives=1)
@@ -211,9 +201,7 @@ def test_a_failed_run_is_explained_and_its_function_gets_the_event_again(
     assert clients.sqs.bodies(DEAD_EVENTS) == []
 
 
-def test_an_event_that_a_rule_could_not_deliver_goes_to_its_target_only(
-    clients: Clients, answer: Answer
-) -> None:
+def test_an_undelivered_event_is_sent_to_its_target_only(clients: Clients, answer: Answer) -> None:
     function = undelivered(f"{FUNCTION}finish-query-log")
     clients.sqs.put(DEAD_EVENTS, json.dumps(EVENT), attributes=function)
     clients.sqs.put(
@@ -243,7 +231,7 @@ def test_an_event_that_a_rule_could_not_deliver_goes_to_its_target_only(
         (json.dumps({"requestContext": [], "requestPayload": 1}), {}),
     ],
 )
-def test_what_is_not_ours_is_sent_to_nobody(
+def test_messages_of_other_stacks_are_not_sent(
     clients: Clients, answer: Answer, body: str, attributes: dict[str, str]
 ) -> None:
     clients.sqs.put(DEAD_EVENTS, body, attributes=attributes)
@@ -256,7 +244,7 @@ def test_what_is_not_ours_is_sent_to_nobody(
     assert clients.sqs.bodies(DEAD_EVENTS) == [body]
 
 
-def test_a_person_sees_tables_without_control_characters(
+def test_tables_have_no_control_characters(
     clients: Clients,
     given_up: list[SplitMessage],
     stack: object,
@@ -268,8 +256,8 @@ def test_a_person_sees_tables_without_control_characters(
     assert main(["redrive"]) == 0
 
     shown = capsys.readouterr()
-    assert "Splits given up" in shown.out
-    assert "Events that failed" in shown.out
+    assert "Failed splits" in shown.out
+    assert "Failed events" in shown.out
     assert "\x1b[2J" not in shown.out
-    assert "given up: 2 splits, 1 events" in shown.err
+    assert "2 splits and 1 events failed" in shown.err
     assert "search-router redrive --yes" in shown.err

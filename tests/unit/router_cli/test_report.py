@@ -1,4 +1,4 @@
-"""The report of a run: facts, figures and a page that runs nothing."""
+"""The report of a run: its facts, its figures and its HTML page."""
 
 import json
 import re
@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from router_cli.evaluation_report.facts import LABELS, ReportFacts, gather
-from router_cli.evaluation_report.figures import Drawing, draw_figures
+from router_cli.evaluation_report.figures import Drawing, draw_figures, risk_coverage
 from router_cli.evaluation_report.page import page
-from router_cli.evaluation_report.risk_coverage import risk_coverage
-from router_cli.markup import Markup, tag, text
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
 from search_router.domain.lifecycle.runs import Run, RunState
@@ -174,7 +172,7 @@ def drawings(facts: ReportFacts) -> list[Drawing]:
     return draw_figures(facts)
 
 
-def test_the_facts_are_those_of_the_kept_answers(facts: ReportFacts) -> None:
+def test_the_facts_come_from_the_kept_answers(facts: ReportFacts) -> None:
     assert set(facts.weight_shares["visual"]) == {LABELS, *MODELS}
     assert facts.weight_shares["visual"][LABELS][8] == 1.0
     assert sum(facts.weight_shares["audio"]["candidate"]) == pytest.approx(1)
@@ -193,9 +191,7 @@ def test_a_run_without_an_evaluation_has_no_report(objects: InMemoryObjects) -> 
         )
 
 
-def test_every_figure_is_drawn_and_is_the_same_twice(
-    facts: ReportFacts, drawings: list[Drawing]
-) -> None:
+def test_every_figure_is_drawn_and_repeatable(facts: ReportFacts, drawings: list[Drawing]) -> None:
     names = [drawing.name for drawing in drawings]
     assert names == [
         "model-comparison",
@@ -206,10 +202,10 @@ def test_every_figure_is_drawn_and_is_the_same_twice(
         "risk-coverage",
     ]
     assert draw_figures(facts) == drawings
-    assert all("double's" in drawing.caption for drawing in drawings)
+    assert all("Bedrock fake" in drawing.caption for drawing in drawings)
 
 
-def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
+def test_figures_without_data_are_left_out(objects: InMemoryObjects) -> None:
     alone = run().evaluation
     assert alone is not None
     bare = alone.candidate.model_copy(update={"judge": None, "intervals": {}})
@@ -232,7 +228,7 @@ def test_what_was_not_measured_is_not_drawn(objects: InMemoryObjects) -> None:
 
     assert not {"judge", "risk-coverage"} & {drawing.name for drawing in drawings}
     assert "local tier" not in html
-    assert "noise is unknown" in html
+    assert "the noise of the labels is unknown" in html
     assert "LLM judge" not in html
     assert "A local run" not in html
 
@@ -249,7 +245,9 @@ class _Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_page_runs_and_loads_nothing(facts: ReportFacts, drawings: list[Drawing]) -> None:
+def test_the_page_has_no_scripts_and_loads_nothing(
+    facts: ReportFacts, drawings: list[Drawing]
+) -> None:
     html = page(facts, drawings)
     tags = _Tags(html).tags
 
@@ -262,7 +260,7 @@ def test_the_page_runs_and_loads_nothing(facts: ReportFacts, drawings: list[Draw
     assert not re.search(r"(?:url\(|xlink:href=[\"'])\s*[\"']?(?!#)", html)
 
 
-def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) -> None:
+def test_the_page_shows_scores_with_intervals_and_noise_ceiling(facts: ReportFacts) -> None:
     html = page(facts, [])
 
     for words in (
@@ -283,27 +281,29 @@ def test_the_page_says_what_was_measured_beside_its_ceiling(facts: ReportFacts) 
     assert "\x1b" not in html
 
 
-def test_the_local_tier_has_rows_of_its_own(facts: ReportFacts, drawings: list[Drawing]) -> None:
+def test_the_page_has_a_table_of_the_local_tier(
+    facts: ReportFacts, drawings: list[Drawing]
+) -> None:
     section = page(facts, drawings).partition("The local tier")[2]
 
-    for words in ("0.0371", "0.0302 to 0.0444", "91.2 %", "4.43", "66.7 %", "0.0259", "88.3 %"):
+    for words in ("0.0371", "0.0302 to 0.0444", "91.2%", "4.43", "66.7%", "0.0259", "88.3%"):
         assert words in section, words
     for words in (
         "41 held-out patterns",
         "611",
         "0.0987",
-        "8.3 %",
+        "8.3%",
         "0.0512",
         "found by the wording",
         "1,234 answers of a distilled model",
     ):
         assert words in section, words
-    assert "at most 0.045, at 95 % confidence" in section
+    assert "at most 0.045, at 95% confidence" in section
     assert 'id="risk-coverage"' in section
     assert "closed" not in section
 
 
-def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
+def test_a_closed_gate_has_a_reason_and_no_point_in_the_figure(facts: ReportFacts) -> None:
     local = facts.evaluation.local_tier
     assert local is not None
     closed = local.model_copy(
@@ -321,11 +321,11 @@ def test_a_closed_gate_says_why_and_stands_nowhere(facts: ReportFacts) -> None:
     )
 
     assert {"the gate, holdout", "the gate, calibration"} == {*names[None]} - {*names["closed"]}
-    assert "Its gate is closed: </b>41 queries to calibrate with" in html
+    assert "The gate is closed: </b>41 queries to calibrate with" in html
     assert "Error on held-out patterns: not computable." in html
 
 
-def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None:
+def test_the_risk_coverage_figure_shows_curve_bound_and_gate() -> None:
     panel = risk_coverage(LocalTierScores.model_validate(LOCAL_TIER), 0.05).axes[0]
 
     lines: dict[str, Any] = {str(it.get_label()): it for it in panel.get_lines()}
@@ -336,14 +336,7 @@ def test_the_curve_the_bound_and_the_gate_are_where_they_were_measured() -> None
     assert {height for _, height in points["the gate's bound, 0.045"]} == {0.045}
 
 
-def test_text_is_escaped_unless_it_is_markup() -> None:
-    assert text("<b>", Markup("<i>"), 3) == "&lt;b&gt;<i>3"
-    assert tag("p", '"', class_='a"b', aria_label="x") == (
-        '<p class="a&quot;b" aria-label="x">&quot;</p>'
-    )
-
-
-def test_asking_for_another_verb_imports_no_plotting() -> None:
+def test_the_help_of_report_loads_no_matplotlib() -> None:
     code = (
         "import sys; from router_cli.__main__ import main\n"
         "try: main(['report', '--help'])\n"

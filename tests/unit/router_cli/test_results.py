@@ -1,4 +1,4 @@
-"""`results`: every byte as JSON Lines, no formula as CSV, numbers for what is not finished."""
+"""`results`: exact rows as JSON Lines, no formulas in CSV, progress of unfinished logs."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.results import write_csv_rows, write_rows
-from router_cli.routed_logs.log_progress import unfinished
+from router_cli.routed_logs.parts import unfinished
 from router_cli.stack import Stack
 from search_router.domain.intake.answer_files import read_answers
 from search_router.domain.intake.prompt_files import PromptFile
@@ -46,7 +46,7 @@ def test_the_rows_are_the_parts_byte_for_byte(
     assert list(tmp_path.iterdir()) == [out], "nothing half-written stays"
 
 
-def test_the_rows_go_to_stdout_and_nothing_else_does(
+def test_only_the_rows_go_to_stdout(
     world: World, routed: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     assert main(["results", routed, "--out", "-"]) == 0
@@ -54,7 +54,7 @@ def test_the_rows_go_to_stdout_and_nothing_else_does(
     assert capfdbinary.readouterr().out == parts_of(world, routed)
 
 
-def test_csv_has_all_columns_of_all_rows_ours_last(
+def test_csv_has_all_columns_with_the_result_columns_last(
     world: World,
     stack: Stack,
     answer: Answer,
@@ -119,7 +119,7 @@ def test_no_cell_of_a_csv_is_a_formula(
     assert written == HOSTILE
 
 
-def test_a_part_that_somebody_changed_is_refused_and_leaves_no_file(
+def test_a_changed_part_is_an_error_and_leaves_no_file(
     world: World, routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.objects.bodies[f"logs/{routed}/parts/part-00001.jsonl"] += b"{}\n"
@@ -127,11 +127,11 @@ def test_a_part_that_somebody_changed_is_refused_and_leaves_no_file(
 
     assert main(["results", routed, "--out", str(out)]) == 1
 
-    assert "somebody changed it" in capsys.readouterr().err
+    assert "was changed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_not_finished_is_told_in_numbers(
+def test_an_unfinished_log_reports_its_progress(
     world: World, stack: Stack, answer: Answer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # GIVEN a log of which one split is routed
@@ -202,7 +202,7 @@ def test_memory_is_bounded_by_a_part_not_by_the_log(
     assert peak(16) < 1.3 * peak(2)
 
 
-def test_a_log_of_rejected_rows_only_has_no_rows_and_says_where_they_are(
+def test_a_log_with_only_rejected_rows_names_their_location(
     world: World, stack: Stack, answer: Answer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_id = route_log(world, b'{"query": "x"}\n'.replace(b"x", b" ") * 3)
@@ -211,20 +211,20 @@ def test_a_log_of_rejected_rows_only_has_no_rows_and_says_where_they_are(
     assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 0
 
     assert out.read_bytes() == b""
-    assert f"3 rows were rejected; place and reason of each: s3://data/logs/{log_id}/rejected/" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "3 rows were rejected; offset and reason of each: " in told
+    assert f"s3://data/logs/{log_id}/rejected/" in told
     assert "`row_id` string" in answer("results", log_id, "--athena-ddl")["ddl"]
 
 
-def test_a_folder_that_is_not_there_is_an_error(
+def test_a_missing_output_folder_is_an_error(
     routed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["results", routed, "--out", str(tmp_path / "none" / "rows")]) == 1
-    assert "make it first" in capsys.readouterr().err
+    assert "No such file or directory" in capsys.readouterr().err
 
 
-def test_every_hostile_row_kept_its_place(routed: str, answer: Answer, tmp_path: Path) -> None:
+def test_rows_keep_their_order(routed: str, answer: Answer, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     answer("results", routed, "--out", str(out))
 
@@ -233,7 +233,7 @@ def test_every_hostile_row_kept_its_place(routed: str, answer: Answer, tmp_path:
     assert users == [row["User Id"] for row in ROWS]
 
 
-def test_the_answers_are_those_of_the_distilled_model_the_most_frequent_first(
+def test_answers_come_from_the_distilled_model_most_frequent_first(
     world: World, stack: Stack, answer: Answer, tmp_path: Path
 ) -> None:
     # GIVEN a log with repetitions, a row that got the prior, and one that the local tier answered
@@ -261,6 +261,6 @@ def test_the_answers_are_those_of_the_distilled_model_the_most_frequent_first(
 
 @pytest.mark.parametrize("options", [["--answers", "x.jsonl"],
                                      ["--answers", "x.answers.jsonl", "--out", "y"]])  # fmt: skip
-def test_an_answers_file_has_its_own_name_and_no_company(options: list[str]) -> None:
+def test_answers_needs_its_file_name_and_no_other_output(options: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["results", "log-1", *options])

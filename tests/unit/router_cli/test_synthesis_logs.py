@@ -63,7 +63,7 @@ def test_a_log_can_be_all_new_or_all_known(share: float, expected: int) -> None:
     assert sum(query in set(trained) for query in {row["query"] for row in log}) == expected
 
 
-def test_too_few_known_queries_are_made_up_with_new_ones() -> None:
+def test_new_queries_replace_missing_known_ones() -> None:
     log = query_log_rows(
         1, 300, 100, known=["a query", "A  QUERY", "another"], known_share=1.0, held_out_share=0.0
     )
@@ -86,13 +86,13 @@ def test_rows_hold_an_id_a_query_and_mostly_a_locale() -> None:
     [
         (-1, 5, 0.5, "rows is negative"),
         (5, -1, 0.5, "distinct is negative"),
-        (5, 0, 0.5, "without a distinct query"),
-        (5, 5, 0.95, "shares of one whole"),
-        (5, 5, -0.1, "shares of one whole"),
-        (5, 5, float("nan"), "shares of one whole"),
+        (5, 0, 0.5, "at least one distinct query"),
+        (5, 5, 0.95, "sum to at most 1"),
+        (5, 5, -0.1, "sum to at most 1"),
+        (5, 5, float("nan"), "sum to at most 1"),
     ],
 )
-def test_impossible_logs_are_refused_before_the_first_row(
+def test_impossible_logs_are_rejected_before_the_first_row(
     rows: int, distinct: int, known_share: float, message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
@@ -135,7 +135,7 @@ def test_zipf_positions_cover_every_position(seed: int, count: int, distinct: in
 
 
 @given(seed=st.integers(), size=st.integers(1, 30), rounds=st.integers(1, 5))
-def test_a_rotation_deals_every_item_once_a_round(seed: int, size: int, rounds: int) -> None:
+def test_a_rotation_returns_every_item_once_per_round(seed: int, size: int, rounds: int) -> None:
     rotation = Rotation(range(size), Draw(seed, "test"))
     for _ in range(rounds):
         assert sorted(rotation.deal() for _ in range(size)) == list(range(size))

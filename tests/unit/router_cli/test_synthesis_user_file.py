@@ -1,4 +1,4 @@
-"""A user's own templates and vocabulary: what is accepted, and what each mistake is told."""
+"""A user's own templates and vocabulary: what is accepted, and the error for each mistake."""
 
 import json
 from pathlib import Path
@@ -174,7 +174,7 @@ def test_each_mistake_is_named_with_its_place(user_file: Any, value: object, mes
     assert str(caught.value).startswith("mine.json cannot be used\n  ")
 
 
-def test_all_mistakes_are_told_at_once_but_not_a_flood(user_file: Any) -> None:
+def test_at_most_ten_mistakes_are_listed(user_file: Any) -> None:
     value = {"vocabulary": {"ward": []}, "templates": [{"text": "{ward}"}] * 20}
     with pytest.raises(InvalidInputError) as caught:
         read_catalogue(user_file(value))
@@ -207,7 +207,7 @@ json_values = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(value=json_values)
-def test_any_json_is_either_a_catalogue_or_a_told_mistake(
+def test_any_json_is_a_catalogue_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, value: object
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"

@@ -1,6 +1,5 @@
-"""`search-router validate`: offline, fast to start, and honest in its exit code."""
+"""`search-router validate`: its report, its exit code, and what it imports."""
 
-import gzip
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from router_cli import synthesis
 from router_cli.__main__ import main
+from tests.records import gzipped
 
 COUNTS = ("rows_in", "accepted", "rejected", "duplicates", "training", "holdout")
 
@@ -28,7 +28,7 @@ def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return code, found
 
 
-def test_a_file_that_a_job_could_start_from(
+def test_a_valid_file_returns_0_and_its_counts(
     prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found = report(capsys, prompts)
@@ -38,7 +38,7 @@ def test_a_file_that_a_job_could_start_from(
     assert found["rows_in"] == found["accepted"] == 300
 
 
-def test_rejects_alone_are_no_failure(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejected_lines_alone_return_0(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with prompts.open("a", encoding="utf-8") as file:
         file.write("not json\n")
     code, found = report(capsys, prompts)
@@ -48,14 +48,14 @@ def test_rejects_alone_are_no_failure(prompts: Path, capsys: pytest.CaptureFixtu
 
 def test_several_files_are_one_dataset(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     packed = prompts.with_suffix(".jsonl.gz")
-    packed.write_bytes(gzip.compress(prompts.read_bytes()))
+    packed.write_bytes(gzipped(prompts.read_bytes()))
     _, alone = report(capsys, prompts)
     _, both = report(capsys, prompts, packed)
     assert both["rows_in"] == 600
     assert both["training"] == alone["training"]
 
 
-def test_too_few_rows_is_a_failure_with_the_reason(
+def test_too_few_rows_return_1_and_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "few.jsonl"
@@ -65,7 +65,7 @@ def test_too_few_rows_is_a_failure_with_the_reason(
     assert "at least 100" in found["refusal"]
 
 
-def test_wrong_usage_is_2_and_a_missing_file_is_1(
+def test_wrong_usage_returns_2_and_a_missing_file_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as wrong:
@@ -75,7 +75,7 @@ def test_wrong_usage_is_2_and_a_missing_file_is_1(
     assert "none.jsonl" in capsys.readouterr().err
 
 
-def test_the_table_for_people_holds_no_control_characters(
+def test_the_tables_have_no_control_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "evil\x1b[31m.jsonl"
@@ -84,7 +84,7 @@ def test_the_table_for_people_holds_no_control_characters(
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_it_imports_no_aws_and_no_plotting() -> None:
+def test_validate_help_loads_no_aws_and_no_plotting() -> None:
     script = (
         "import sys; from router_cli.__main__ import main\n"
         "try: main(['validate', '--help'])\n"
@@ -97,7 +97,7 @@ def test_it_imports_no_aws_and_no_plotting() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_report_holds_the_same_figures_and_escapes_what_comes_from_files(
+def test_the_report_has_the_same_figures_and_escapes_text_from_files(
     prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = tmp_path / "<script>alert(1)<svg>.jsonl"

@@ -1,6 +1,5 @@
-"""`validate` says of files what the function makes of them when they are uploaded."""
+"""`validate` reports the same as intake does after an upload."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -8,21 +7,21 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.synthesis import training_records
-from tests.records import jsonl
+from tests.records import gzipped, jsonl
 from tests.unit.use_cases.world import World, ran
 
 ROWS = list(training_records(3, 400, with_reasoning=True))
 ANSWER = json.dumps({"visual": 1, "audio": 0, "transcription": 0, "metadata": 0})
 FILES = {
     "b.jsonl": b"\xef\xbb\xbf" + jsonl(ROWS[:150]) + b"broken\n\n",
-    "a.jsonl.gz": gzip.compress(jsonl(ROWS[100:300])),
+    "a.jsonl.gz": gzipped(jsonl(ROWS[100:300])),
     "c.jsonl": jsonl(ROWS[300:]).replace(b"\n", b"\r\n") + b'{"query": ""}',
     "d.answers.jsonl": jsonl([{"query": "quite new", "reference": ANSWER}]),
 }
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_same_files_have_the_same_figures(
+def test_validate_and_intake_report_the_same_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: bool
 ) -> None:
     # GIVEN a dataset of three prompt files, and answers beside them, that was uploaded
@@ -49,9 +48,7 @@ def test_the_same_files_have_the_same_figures(
     assert [file["rows_in"] for file in report["files"]] == [151, 200, 101]
 
 
-def test_answers_are_read_as_strictly_here(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_answers_files_are_checked_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels, answers = tmp_path / "labels.jsonl", tmp_path / "log.answers.jsonl"
     labels.write_bytes(jsonl(ROWS))
     answers.write_bytes(b"broken\n")
@@ -59,4 +56,4 @@ def test_answers_are_read_as_strictly_here(
     assert main(["validate", str(labels), str(answers)]) == 1
     assert "log.answers.jsonl, line 1: invalid_json" in capsys.readouterr().err
     assert main(["validate", str(answers)]) == 1
-    assert "name the labelled prompts too" in capsys.readouterr().err
+    assert "Name the labelled prompts too" in capsys.readouterr().err

@@ -2,8 +2,14 @@
 
 import pytest
 
+from tests.integration.material import trained_once
 from tests.records import a_champion
 from tests.unit.use_cases.world import World
+
+
+@pytest.fixture(autouse=True)
+def _models_are_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_router.use_cases.local_training.train", trained_once)
 
 
 @pytest.fixture

@@ -212,3 +212,12 @@ def test_an_inconclusive_comparison_awaits_approval_if_the_policy_asks(
 
     assert run.state is RunState.AWAITING_APPROVAL, run.reason
     assert "inconclusive" in run.reason
+
+
+def test_after_a_rollback_the_later_champion_can_serve_again(world: World) -> None:
+    world.promoted()
+    world.promoted(OTHER)
+    world.roll_back()
+
+    assert world.roll_back(2) == 2
+    assert [move.to_version for move in world.champions.moves()] == [1, 2, 1, 2]

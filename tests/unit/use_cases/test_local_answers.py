@@ -1,6 +1,5 @@
 """A distilled model's answers beside the labels: in the local tier, and nowhere else."""
 
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,16 @@ from search_router.domain.local_tier.artifact import unpack
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.local_tier import LocalTierMode
-from tests.records import MODALITIES, dataset_of, deployment_of, job_of, jsonl, label, local_tier_of
+from tests.records import (
+    MODALITIES,
+    dataset_of,
+    deployment_of,
+    gzipped,
+    job_of,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.use_cases.world import World, labelled_rows, ran
 
 LABELS = jsonl(labelled_rows(300))
@@ -99,7 +107,7 @@ def test_the_same_answers_in_any_order_and_packing_are_the_same_model() -> None:
     runs = []
     for body, name in (
         (jsonl(ANSWERS), "a.answers.jsonl"),
-        (gzip.compress(jsonl(ANSWERS[::-1])), "b.answers.jsonl.gz"),
+        (gzipped(jsonl(ANSWERS[::-1])), "b.answers.jsonl.gz"),
     ):
         runs.append(ran((world := World()).shard(dataset(world, body, name))))
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from router_cli.failures import CommandError
+from router_cli.console import CommandError
 from router_cli.label import abstained_queries
 from search_router.domain.local_tier.artifact import unpack, version_of
 from search_router.domain.logs.query_logs import SplitMessage
@@ -151,7 +151,7 @@ def test_the_refused_are_a_labelling_queue() -> None:
     queue = abstained_queries(world.objects, message.log_id)
 
     assert sorted(queue.values()) == sorted(UNLIKE_ANY)
-    with pytest.raises(CommandError, match="refused no query"):
+    with pytest.raises(CommandError, match="local tier abstained"):
         abstained_queries(world.objects, "log-000000000000")
 
 

@@ -1,7 +1,5 @@
 """A folder of prompt files: one run when it is complete, whatever the order and however often."""
 
-import gzip
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ from search_router.domain.intake import datasets, prompt_files
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import InMemoryRuns
-from tests.records import conversation, dataset_of, job_of, jsonl, label
+from tests.records import conversation, dataset_of, gzipped, job_of, jsonl, label
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 FOLDER = "prompts/monday/"
@@ -63,7 +61,7 @@ def test_files_wait_for_their_marker_and_then_become_one_run(world: World) -> No
 
 
 def test_the_manifest_names_every_file_with_its_version_and_rows(world: World) -> None:
-    files = {"b.jsonl": b"".join(LINES), "a.jsonl.gz": gzip.compress(LINES[0] + b"broken\n")}
+    files = {"b.jsonl": b"".join(LINES), "a.jsonl.gz": gzipped(LINES[0] + b"broken\n")}
 
     run = sharded(world, files)
 
@@ -122,7 +120,7 @@ def test_how_rows_lie_in_files_and_what_these_are_called_changes_no_byte(
         for line, cut in zip(lines, cuts, strict=False):
             parts[names[cut[side]]].append(line)
         files = {name: b"".join(part[:: 1 - 2 * side]) for name, part in parts.items()}
-        packed = {n: gzip.compress(b) if n.endswith(".gz") else b for n, b in files.items()}
+        packed = {n: gzipped(b) if n.endswith(".gz") else b for n, b in files.items()}
         run = sharded(world, packed)
         return files_of(world, run), run
 
@@ -206,7 +204,7 @@ def test_what_writers_leave_beside_the_files_is_not_read(world: World) -> None:
         ({"a.jsonl": b"", "b.jsonl": b"\n"}, "no file has a row"),
         ({"a.jsonl": LINES[0], "b.csv": b"x"}, "prompts/monday/b.csv is not a prompt file"),
         (
-            {"a.jsonl": LINES[0], "b.jsonl.gz": gzip.compress(b"x" * 99)[:-3]},
+            {"a.jsonl": LINES[0], "b.jsonl.gz": gzipped(b"x" * 99)[:-3]},
             "prompts/monday/b.jsonl.gz: the gzip data is truncated",
         ),
         (
@@ -239,7 +237,7 @@ def test_the_limits_are_for_all_files_together(
 def test_the_limits_hold_for_what_is_unpacked_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packed = {f"{name}.gz": gzip.compress(body) for name, body in SIXTEEN_FILES.items()}
+    packed = {f"{name}.gz": gzipped(body) for name, body in SIXTEEN_FILES.items()}
     total = sum(map(len, LINES))
     monkeypatch.setattr(prompt_files, "MAX_DATASET_BYTES", total - 1)
 

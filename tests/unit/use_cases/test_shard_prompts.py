@@ -1,6 +1,5 @@
 """A prompt file: what it becomes, and what becomes of files that are none."""
 
-import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from search_router.domain.intake import datasets
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import UPLOAD_BUCKET, InMemoryRuns, InMemoryUploads
-from tests.records import SIXTEEN, conversation, dataset_of, jsonl, label, local_tier_of
+from tests.records import SIXTEEN, conversation, dataset_of, gzipped, jsonl, label, local_tier_of
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 GOOD = jsonl(labelled_rows(150))
@@ -63,7 +62,7 @@ def test_the_run_knows_all_that_serving_will_need(world: World) -> None:
     )
 
 
-@pytest.mark.parametrize("pack", [lambda body: body, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("pack", [lambda body: body, gzipped], ids=["plain", "gzip"])
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 100, 10**6])
 def test_packed_or_not_and_in_any_chunks_the_training_set_is_the_same(
     world: World, pack: Callable[[bytes], bytes], chunk_bytes: int
@@ -78,7 +77,7 @@ def test_packed_or_not_and_in_any_chunks_the_training_set_is_the_same(
 
 
 def test_a_mark_after_an_empty_gzip_member_is_still_the_files_first(world: World) -> None:
-    packed = gzip.compress(b"") + gzip.compress(b"\xef\xbb\xbf" + GOOD)
+    packed = gzipped(b"") + gzipped(b"\xef\xbb\xbf" + GOOD)
 
     assert world.sharded(packed, "prompts/labels.jsonl.gz").counts.rejected == 0
 
@@ -107,8 +106,8 @@ def test_offsets_of_rejected_lines_count_the_byte_order_mark(world: World) -> No
         ("prompts/a.csv", GOOD, "not a prompt file: expected .jsonl or .jsonl.gz"),
         ("prompts/a.JSONL", GOOD, "not a prompt file"),
         ("prompts/a.jsonl.gz", GOOD, "the gzip data is damaged"),
-        ("prompts/a.jsonl.gz", gzip.compress(GOOD)[:-9], "the gzip data is truncated"),
-        ("prompts/a.jsonl.gz", gzip.compress(bytes(64 * 1024**2)), "more than 200 times"),
+        ("prompts/a.jsonl.gz", gzipped(GOOD)[:-9], "the gzip data is truncated"),
+        ("prompts/a.jsonl.gz", gzipped(bytes(64 * 1024**2)), "more than 200 times"),
     ],
 )
 def test_a_file_that_bedrock_would_refuse_is_a_failed_run_with_a_reason(

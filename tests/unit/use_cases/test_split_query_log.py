@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import gzip
 import io
 from collections.abc import Callable, Iterable
 
@@ -16,7 +15,7 @@ from search_router.use_cases import log_planning
 from search_router.use_cases.log_planning import SplitRules
 from search_router.use_cases.split_query_log import SplitQueryLog
 from tests.fakes import InMemoryQueue
-from tests.records import JSONL, a_champion, jsonl
+from tests.records import JSONL, a_champion, gzipped, jsonl
 from tests.unit.use_cases.world import World, ignored, routed, truth
 
 SMALL = jsonl([{"query": f"query {n}"} for n in range(100)])
@@ -67,7 +66,7 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.jsonl", b"\n \n\r\n", "the file is empty"),
         ("query-logs/a.jsonl", b'{"text": "dogs"}\n', "no row has a query field"),
         ("query-logs/a.txt", b" \n", "the file is empty"),
-        ("query-logs/a.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("query-logs/a.csv.gz", gzipped(b""), "the file is empty"),
         ("query-logs/a.jsonl", b"\n" * 100 + b'{"text": "dogs"}\n', "no row has a query field"),
         (
             "query-logs/a.csv",
@@ -77,11 +76,11 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
         (
             "query-logs/a.txt.gz",
-            gzip.compress(SMALL)[:-9],
+            gzipped(SMALL)[:-9],
             "is truncated after 2190 unpacked bytes",
         ),
         ("query-logs/a.txt.gz", b"\x1f\x8b" + SMALL, "is damaged after 0 unpacked bytes"),
-        ("query-logs/a.txt.gz", gzip.compress(bytes(2 * 10**7)), "more than 200 times its size"),
+        ("query-logs/a.txt.gz", gzipped(bytes(2 * 10**7)), "more than 200 times its size"),
         ("query-logs/day/a.jsonl", SMALL, "a file inside a folder"),
     ],
 )
@@ -100,7 +99,7 @@ def test_an_invalid_log_is_recorded_as_failed_with_a_reason(
 
 def test_a_broken_gzip_costs_its_log_and_writes_no_plan(serving_world: World) -> None:
     """What was unpacked before the break lies there, and nobody reads it."""
-    body = gzip.compress(LARGE * 100)[:-9]
+    body = gzipped(LARGE * 100)[:-9]
 
     log = serving_world.split_log(body, "query-logs/a.jsonl.gz")
 
@@ -138,9 +137,7 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
     rows = [{"query": f"{QUERIES[n % 6]} {n % 700}", "n": str(n)} for n in range(6_000)]
     body = FORMS[form](rows)
 
-    log = world.split_log(
-        gzip.compress(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}"
-    )
+    log = world.split_log(gzipped(body) if packed else body, f"query-logs/a.{form}{'.gz' * packed}")
     for message in world.queue.sent:
         world.route(message)
 
@@ -161,7 +158,7 @@ def test_the_same_log_gives_the_same_answers_in_all_eight_forms(
 
 def test_a_log_that_is_read_through_has_its_rows_counted(serving_world: World) -> None:
     plain = serving_world.split_log(SMALL)
-    packed = serving_world.split_log(gzip.compress(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
+    packed = serving_world.split_log(gzipped(SMALL + b"\n\n"), "query-logs/b.jsonl.gz")
 
     assert (plain.rows, packed.rows) == (100, 100)
     assert packed.hours_if_distinct == pytest.approx(100 / 1_600 / 60, abs=0.005)
@@ -176,8 +173,8 @@ def test_whether_a_log_is_packed_is_in_its_bytes_not_in_its_name(
     other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
     body = b'{"query": "dogs"}\n' if "jsonl" in key else b"query\ndogs\n"
 
-    as_named = serving_world.split_log(gzip.compress(body) if key.endswith(".gz") else body, key)
-    otherwise = serving_world.split_log(gzip.compress(body) if key.endswith(".gz") else body, other)
+    as_named = serving_world.split_log(gzipped(body) if key.endswith(".gz") else body, key)
+    otherwise = serving_world.split_log(gzipped(body) if key.endswith(".gz") else body, other)
 
     assert (as_named.state, as_named.rows) == (otherwise.state, otherwise.rows)
 
@@ -239,9 +236,7 @@ def test_a_planner_killed_at_any_write_and_retried_sends_the_same_splits(
 ) -> None:
     """Killed after n objects; the retry has other settings and another champion."""
     rows = b"query\n" + b'"dogs, cats"\n' * 40_000
-    body = (
-        gzip.compress(jsonl([{"query": f"q {n}"} for n in range(40_000)])) if "gz" in key else rows
-    )
+    body = gzipped(jsonl([{"query": f"q {n}"} for n in range(40_000)])) if "gz" in key else rows
     sent = []
     for writes in (None, *kills):
         world = World()
@@ -387,3 +382,10 @@ def test_workers_may_finish_before_the_log_is_routing(
     log = world.split_log(LARGE)
 
     assert world.log(log.log_id).state is LogState.ROUTED
+
+
+def test_a_plan_counts_the_last_row_though_it_is_cut_off(serving_world: World) -> None:
+    log = serving_world.split_log(b"dog barks\nred autos", "query-logs/searches.txt")
+
+    plan = LogPlan.model_validate_json(serving_world.objects.get(f"logs/{log.log_id}/plan.json"))
+    assert plan.rows == 2

@@ -1,6 +1,5 @@
 """Whole prompt files: one pass, any chunks, and a manifest that says what a person must know."""
 
-import gzip
 import json
 
 import pytest
@@ -14,7 +13,7 @@ from search_router.domain.intake.prompt_files import PromptFile, select, survey
 from search_router.domain.intake.prompts import RejectedLine
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
 from search_router.domain.uploads import ObjectRef
-from tests.records import MODALITIES, conversation, jsonl, label
+from tests.records import MODALITIES, conversation, gzipped, jsonl, label
 
 BOM = b"\xef\xbb\xbf"
 GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in range(3)])
@@ -42,7 +41,7 @@ def test_any_chunks_packed_or_not_give_the_same_intake(
     pieces: list[bytes], size: int, packed: bool
 ) -> None:
     body = BOM + b"".join(pieces)
-    sent = gzip.compress(body) if packed else body
+    sent = gzipped(body) if packed else body
     chunks = [sent[start : start + size] for start in range(0, len(sent), size)]
 
     intake, rejected = read(a_file(chunks, packed=packed))
@@ -64,7 +63,7 @@ def test_a_mark_is_only_dropped_where_the_file_begins() -> None:
 
 def test_damage_far_into_a_file_refuses_the_file_after_its_good_lines() -> None:
     with pytest.raises(InvalidInputError, match="truncated"):
-        read(a_file([gzip.compress(GOOD)[:-4]], packed=True))
+        read(a_file([gzipped(GOOD)[:-4]], packed=True))
 
 
 def test_the_manifest_adds_up_and_is_json() -> None:

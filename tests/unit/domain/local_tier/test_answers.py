@@ -2,12 +2,11 @@
 
 from search_router.domain.grading import errors, mean
 from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.training import train, with_answers
+from search_router.domain.local_tier.training import with_answers
 from search_router.domain.weights import Weights
-from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns, unseen
+from tests.unit.domain.local_examples import labelled, of_new_patterns, trained, unseen
 
 LABELS = labelled(seed=1, count=800)
-MODEL = train(LABELS, MODALITIES, max_error=0.045)
 KNOWN = unseen(seed=11, count=600, but=LABELS)
 NEW = of_new_patterns(seed=12, count=450)
 ASKED, KNOWN_LATER, NEW_LATER = KNOWN[:400] + NEW[:300], KNOWN[400:], NEW[300:]
@@ -21,10 +20,10 @@ def answered(model: LocalModel, rows: list[tuple[str, Weights]]) -> tuple[float,
 
 
 def test_patterns_that_the_labels_lack_are_answered_as_the_distilled_model_does() -> None:
-    taught, used = with_answers(MODEL, LABELS, ASKED)
+    taught, used = with_answers(trained(800), LABELS, ASKED)
 
     assert 250 <= used <= 350
-    assert answered(MODEL, NEW_LATER)[0] <= 0.10
+    assert answered(trained(800), NEW_LATER)[0] <= 0.10
     share, error = answered(taught, NEW_LATER)
     assert share >= 0.90
     assert error <= 0.03
@@ -34,6 +33,6 @@ def test_answers_that_are_all_wrong_hardly_touch_what_the_labels_know() -> None:
     wrong = [(query, (label[1], label[0], *label[2:])) for query, label in ASKED]
     assert mean([mean(errors(a, b)) for (_, a), (_, b) in zip(wrong, ASKED, strict=True)]) > 0.1
 
-    taught, _ = with_answers(MODEL, LABELS, wrong)
+    taught, _ = with_answers(trained(800), LABELS, wrong)
 
-    assert answered(taught, KNOWN_LATER)[1] <= answered(MODEL, KNOWN_LATER)[1] + 0.015
+    assert answered(taught, KNOWN_LATER)[1] <= answered(trained(800), KNOWN_LATER)[1] + 0.015

@@ -4,11 +4,9 @@ from search_router.domain.grading import errors, mean
 from search_router.domain.local_tier.gate import Gate
 from search_router.domain.local_tier.held_out_patterns import LEAST_PATTERNS, hold_out_patterns
 from search_router.domain.local_tier.patterns import patterns_of
-from search_router.domain.local_tier.training import train
-from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns
+from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns, trained
 
 EXAMPLES = labelled(seed=1, count=800)
-MODEL = train(EXAMPLES, MODALITIES, max_error=0.045)
 FILLERS = ("Aisha", "Grace", "Carlos", "Emma", "Noah", "Mia")
 
 
@@ -19,24 +17,25 @@ def of_patterns(*patterns: str) -> list[str]:
 def test_what_it_says_is_near_what_new_patterns_show() -> None:
     # GIVEN a student and queries of patterns that really are new
     tried = [
-        (MODEL.neighbourhood.estimate(query), label)
+        (trained(800).neighbourhood.estimate(query), label)
         for query, label in of_new_patterns(seed=4, count=400)
     ]
     off = [mean(errors(estimate.weights, label)) for estimate, label in tried if estimate]
-    answered = [estimate for estimate, _ in tried if estimate and MODEL.gate.admits(estimate)]
+    gate = trained(800).gate
+    answered = [estimate for estimate, _ in tried if estimate and gate.admits(estimate)]
     # WHEN patterns are held out of the labelled queries alone
-    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate)
+    told = hold_out_patterns(EXAMPLES, MODALITIES, gate)
     # THEN the error is about the same, far above the one on known patterns, and nearly all refused
     assert told is not None
     assert abs(told.mae - mean(off)) <= 0.05
-    assert told.mae > 3 * (MODEL.gate.error or 0)
+    assert told.mae > 3 * (gate.error or 0)
     assert len(answered) / len(tried) <= told.answered <= 0.2
 
 
 def test_the_order_of_the_examples_changes_nothing() -> None:
-    told = hold_out_patterns(EXAMPLES, MODALITIES, MODEL.gate)
+    told = hold_out_patterns(EXAMPLES, MODALITIES, trained(800).gate)
 
-    assert hold_out_patterns(EXAMPLES[::-1], MODALITIES, MODEL.gate) == told
+    assert hold_out_patterns(EXAMPLES[::-1], MODALITIES, trained(800).gate) == told
 
 
 def test_a_closed_gate_answers_nothing_of_them() -> None:
@@ -50,8 +49,8 @@ def test_too_few_patterns_tell_nothing() -> None:
     patterns = [f"{chr(97 + n)}sking {{}} {chr(97 + n)}bout" for n in range(LEAST_PATTERNS)]
     rows = [(query, (0.7, 0.1, 0.1, 0.1)) for query in of_patterns(*patterns)]
 
-    assert hold_out_patterns(rows[len(FILLERS) :], MODALITIES, MODEL.gate) is None
-    assert hold_out_patterns(rows, MODALITIES, MODEL.gate) is not None
+    assert hold_out_patterns(rows[len(FILLERS) :], MODALITIES, trained(800).gate) is None
+    assert hold_out_patterns(rows, MODALITIES, trained(800).gate) is not None
 
 
 def test_queries_of_one_wording_are_one_pattern() -> None:

@@ -26,11 +26,17 @@ from search_router.domain.local_tier.terms import MAX_WORDS, terms_of, words_of
 from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights
 from tests.conftest import TESTS
-from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns, unseen
+from tests.unit.domain.local_examples import (
+    MAX_ERROR,
+    MODALITIES,
+    labelled,
+    of_new_patterns,
+    trained,
+    unseen,
+)
+from tests.waiting import PATIENCE_SECONDS
 
-MAX_ERROR = 0.045
 EXAMPLES = labelled(seed=1, count=800)
-MODEL = train(EXAMPLES, MODALITIES, MAX_ERROR)
 
 
 def mean_error(estimates: list[tuple[Estimate, Weights]]) -> float:
@@ -41,7 +47,7 @@ def mean_error(estimates: list[tuple[Estimate, Weights]]) -> float:
 
 
 def answered(rows: list[tuple[str, Weights]]) -> list[tuple[Estimate, Weights]]:
-    answers = ((MODEL.answer(query), label) for query, label in rows)
+    answers = ((trained(800).answer(query), label) for query, label in rows)
     return [(estimate, label) for estimate, label in answers if estimate is not None]
 
 
@@ -80,9 +86,9 @@ def test_every_answer_is_a_label_of_the_training_set() -> None:
 @settings(max_examples=3, deadline=None)
 @given(st.permutations(EXAMPLES[:100]))
 def test_the_order_of_the_examples_changes_nothing(shuffled: list[tuple[str, Weights]]) -> None:
-    trained = train(EXAMPLES[:100], MODALITIES, MAX_ERROR)
+    in_order = train(EXAMPLES[:100], MODALITIES, MAX_ERROR)
 
-    assert pack(train(shuffled, MODALITIES, MAX_ERROR)) == pack(trained)
+    assert pack(train(shuffled, MODALITIES, MAX_ERROR)) == pack(in_order)
 
 
 def test_nothing_to_learn_from_is_refused() -> None:
@@ -94,14 +100,14 @@ def test_nothing_to_learn_from_is_refused() -> None:
     "query", ["", "   ", "🎬 🎬", "?!", "zyzzyva", "x" * 4_000, "a b " * 40_000]
 )
 def test_odd_queries_are_refused_in_bounded_time(query: str) -> None:
-    assert MODEL.answer(query) is None
+    assert trained(800).answer(query) is None
     assert len(terms_of(query)) <= 3 * MAX_WORDS + 3
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_answered_with_valid_weights_or_refused(query: str) -> None:
-    estimate = MODEL.answer(query)
+    estimate = trained(800).answer(query)
 
     assert estimate is None or abs(math.fsum(estimate.weights) - 1) <= 1e-9
 
@@ -153,7 +159,7 @@ def test_two_siblings_are_enough_to_be_familiar() -> None:
 
 
 def test_familiarity_is_a_share() -> None:
-    hood = MODEL.neighbourhood
+    hood = trained(800).neighbourhood
     rows = unseen(seed=4, count=200, but=EXAMPLES)
     found = [it for it in (hood.estimate(query) for query, _ in rows) if it is not None]
 
@@ -242,7 +248,7 @@ def test_what_is_clearly_better_passes() -> None:
 def test_a_closed_gate_admits_not_even_repeats() -> None:
     gate = Gate(0.0, 1.0, MAX_ERROR, CONFIDENCE, closed=True, reason="why")
 
-    assert LocalModel(MODEL.neighbourhood, gate).answer(EXAMPLES[0][0]) is None
+    assert LocalModel(trained(800).neighbourhood, gate).answer(EXAMPLES[0][0]) is None
 
 
 def test_serving_imports_next_to_nothing() -> None:
@@ -257,6 +263,6 @@ def test_serving_imports_next_to_nothing() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout.strip() == "[]"

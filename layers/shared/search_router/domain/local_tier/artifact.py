@@ -8,6 +8,8 @@ come first, then all second ones (the shuffle filter of HDF5), which halves what
 Queries and terms are hashes: no text can be read from them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math

@@ -7,6 +7,8 @@ of a term's labels from their mean, shrunk towards the overall one for rare term
 weighting: Debole and Sebastiani, SAC 2003).
 """
 
+from __future__ import annotations
+
 import math
 import struct
 from array import array

@@ -1,0 +1,254 @@
+"""The fake service: its resources, the dispatch of requests to them, and its HTTP endpoint."""
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from botocore.model import OperationModel
+
+from local_stack.bedrock_fake.aws import EventBridgePublisher, EventDelivery, Publish, S3Objects
+from local_stack.bedrock_fake.clock import Clock, SystemClock
+from local_stack.bedrock_fake.contract import (
+    ApiError,
+    BedrockError,
+    InvalidReplyError,
+    Operation,
+    Params,
+    UnimplementedError,
+    bedrock_router,
+    error_status,
+    read_request,
+    write_reply,
+)
+from local_stack.bedrock_fake.converse import Conversations
+from local_stack.bedrock_fake.custom_models import CustomModels, Deployments
+from local_stack.bedrock_fake.customization_jobs import CustomizationJobs
+from local_stack.bedrock_fake.evaluation_jobs import EvaluationJobs
+from local_stack.bedrock_fake.faults import Fault, FaultPlan, FaultRule, can_return, raise_error
+from local_stack.bedrock_fake.foundation_models import FoundationModels
+from local_stack.bedrock_fake.resources import Account, ReadObject, WriteObject
+from local_stack.bedrock_fake.server import CallRecorder, HttpReply, LoopbackServer
+from local_stack.bedrock_fake.settings import FakeSettings, LiveSettings
+from local_stack.loopback import LoopbackClients
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Routes, validates and answers requests, and counts them by operation and status.
+
+    `faults` returns the current fault rules and the seed of their draws.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation],
+        faults: Callable[[], tuple[tuple[FaultRule, ...], int]] = lambda: ((), 0),
+    ) -> None:
+        self.operations = operations
+        self._faults = faults
+        self._plan = FaultPlan()
+        self._router = bedrock_router()
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Number of requests by operation and HTTP status, e.g. `{"Converse 200": 3}`."""
+        with self._lock:
+            return dict(self._counts)
+
+    def fail_next(self, operation: str, fault: Fault, times: int) -> None:
+        """Make the next calls of an operation fail; ValueError if Bedrock has no such error."""
+        if not can_return(self._router.operation(operation), fault):
+            raise ValueError(f"{operation} has no fault {fault}")
+        self._plan.fail_next(operation, fault, times)
+
+    def answer(self, method: str, target: str, body: bytes) -> HttpReply:
+        """Return the reply to one HTTP request."""
+        found = self._router.find(method, urlsplit(target).path)
+        if found is None:
+            return _error_reply(404, ApiError("UnknownOperationException", "No such path."))
+        operation, labels = found
+        try:
+            reply = self._perform(operation, labels, target, body)
+        except InvalidReplyError as error:
+            logger.exception("invalid reply")
+            reply = _error_reply(500, ApiError("InternalServerException", str(error)))
+        with self._lock:
+            self._counts[f"{operation.name} {reply.status}"] += 1
+        return reply
+
+    def _perform(
+        self, operation: OperationModel, labels: Mapping[str, str], target: str, body: bytes
+    ) -> HttpReply:
+        rules, seed = self._faults()
+        fault = self._plan.fault_of(operation, target.encode() + body, rules, seed)
+        try:
+            raise_error(fault)
+            perform = self._find(operation.name)
+            params = read_request(operation, labels, target, body)
+            content = write_reply(operation, perform(params))
+            is_lost = fault is Fault.LOST_REPLY
+            return HttpReply(operation.http["responseCode"], content, is_lost=is_lost)
+        except UnimplementedError as error:
+            return _error_reply(501, error)
+        except BedrockError as error:
+            return _error_reply(error_status(operation, error.code), error)
+
+    def _find(self, name: str) -> Operation:
+        if name not in self.operations:
+            raise UnimplementedError(name)
+        return self.operations[name]
+
+
+def _error_reply(status: int, error: ApiError) -> HttpReply:
+    return HttpReply(status, json.dumps({"message": error.message}).encode(), error.code)
+
+
+class FakeBedrock:
+    """Bedrock for one account, served on loopback inside the `with` block.
+
+    `read_object` takes an S3 URI and returns bytes or raises LookupError; `write_object` takes a
+    URI and bytes; `publish` takes each `StateChangeEvent` that `process_due` finds due. They
+    default to S3 and EventBridge at the settings' `aws_endpoint`. Without one, objects cannot be
+    read or written and events are dropped.
+    """
+
+    def __init__(
+        self,
+        settings: FakeSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        publish: Publish | None = None,
+        read_object: ReadObject | None = None,
+        write_object: WriteObject | None = None,
+        port: int = 0,
+    ) -> None:
+        settings = settings or FakeSettings()
+        self._live = LiveSettings(settings)
+        account = Account(self._live, clock or SystemClock())
+        if settings.aws_endpoint:
+            clients = LoopbackClients(settings.aws_endpoint)
+            s3, publish = S3Objects(clients), publish or EventBridgePublisher(clients)
+            read_object, write_object = read_object or s3.read, write_object or s3.write
+        read_object, write_object = read_object or _no_read, write_object or _no_write
+        self._delivery = EventDelivery(publish or _drop, account)
+        foundation_models = FoundationModels(account)
+        models = CustomModels(account)
+        deployments = Deployments(account, models)
+        conversations = Conversations(account, deployments, foundation_models)
+        self._jobs = CustomizationJobs(account, foundation_models, models, read_object)
+        self._evaluations = EvaluationJobs(account, foundation_models, read_object, write_object)
+        control_plane: dict[str, Operation] = {
+            "GetFoundationModel": foundation_models.get,
+            "CreateModelCustomizationJob": self._jobs.create,
+            "GetModelCustomizationJob": self._jobs.get,
+            "ListModelCustomizationJobs": self._jobs.list_jobs,
+            "StopModelCustomizationJob": self._jobs.stop,
+            "GetCustomModel": models.get,
+            "ListCustomModels": models.list_models,
+            "DeleteCustomModel": deployments.delete_model,
+            "CreateCustomModelDeployment": deployments.create,
+            "GetCustomModelDeployment": deployments.get,
+            "ListCustomModelDeployments": deployments.list_deployments,
+            "DeleteCustomModelDeployment": deployments.delete,
+            "CreateEvaluationJob": self._evaluations.create,
+            "GetEvaluationJob": self._evaluations.get,
+            "ListEvaluationJobs": self._evaluations.list_jobs,
+            "StopEvaluationJob": self._evaluations.stop,
+            "ListTagsForResource": account.tags.list_tags,
+        }
+        self._dispatcher = Dispatcher(
+            {name: self._after_due_work(operation) for name, operation in control_plane.items()}
+            | {"Converse": conversations.converse},
+            lambda: (self._live.current.fault_rules, self._live.current.seed),
+        )
+        self._record = (
+            CallRecorder(Path(settings.calls_file)).record if settings.calls_file else None
+        )
+        self._port = port
+        self._server: LoopbackServer | None = None
+
+    @property
+    def url(self) -> str:
+        """The endpoint of boto3's `bedrock` and `bedrock-runtime` clients."""
+        if self._server is None:
+            raise RuntimeError("FakeBedrock is not serving. Enter its `with` block.")
+        return self._server.url
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Number of requests by operation and HTTP status, e.g. `{"Converse 200": 3}`."""
+        return self._dispatcher.calls
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """Names of the implemented operations."""
+        return frozenset(self._dispatcher.operations)
+
+    def process_due(self) -> None:
+        """Advance all jobs to the current time and publish the events that are due."""
+        self._advance()
+        self._delivery.send(self._jobs.take_events())
+
+    def change(self, **changes: Any) -> None:
+        """Change settings while running; raises ValueError for invalid or fixed ones."""
+        self._live.change(changes)
+
+    def fail_next(self, operation: str, fault: Fault, times: int = 1) -> None:
+        """Make the next calls of an operation fail; ValueError if Bedrock has no such error."""
+        self._dispatcher.fail_next(operation, fault, times)
+
+    def answer(self, method: str, target: str, body: bytes) -> HttpReply:
+        """Return the reply to one HTTP request, without a socket."""
+        if (method, target) == ("GET", "/_fake/health"):
+            return _json(200, {"status": "ok", "calls": self.calls})
+        if (method, target) == ("POST", "/_fake/settings"):
+            try:
+                return _json(200, asdict(self._live.change(json.loads(body))))
+            except (ValueError, AttributeError) as error:
+                return _json(400, {"message": str(error)})
+        return self._dispatcher.answer(method, target, body)
+
+    def __enter__(self) -> Self:
+        self._server = LoopbackServer(self.answer, self._port, self._record)
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def _after_due_work(self, operation: Operation) -> Operation:
+        def perform(params: Params) -> Params:
+            self._advance()
+            return operation(params)
+
+        return perform
+
+    def _advance(self) -> None:
+        self._jobs.advance()
+        self._evaluations.advance()
+
+
+def _drop(_event: object) -> None:
+    """Drop an event when there is no bus."""
+
+
+def _no_read(uri: str) -> bytes:
+    raise LookupError(uri)
+
+
+def _no_write(uri: str, _body: bytes) -> None:
+    raise LookupError(uri)
+
+
+def _json(status: int, fields: Mapping[str, Any]) -> HttpReply:
+    return HttpReply(status, json.dumps(fields).encode())

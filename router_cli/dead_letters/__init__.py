@@ -1,1 +1,0 @@
-"""What lies in the two dead-letter queues: read, explained, sent again."""
