@@ -74,7 +74,7 @@ class Stack:
 
     @cached_property
     def run_deployments(self) -> RunDeployments:
-        """The deployments of runs."""
+        """Creates, follows and deletes the deployments of runs."""
         return RunDeployments(self.lifecycle, self.deployments)
 
     def run(self, run_id: str) -> Run:

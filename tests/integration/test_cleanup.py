@@ -7,26 +7,15 @@ import pytest
 from moto import mock_aws
 
 from router_cli.teardown import BedrockResources, Bucket, Table
-from search_router.domain.lifecycle.runs import Run
-from tests.fakes import START
+from search_router.domain.lifecycle.runs import Run, RunState
 from tests.integration.fake_bench import Bench
+from tests.records import a_run, a_training_job
 
 OURS = "run-0123456789ab"
 
 
-def run(**known: str) -> Run:
-    return Run.model_validate(
-        {
-            "run_id": OURS,
-            "state": "TRAINING",
-            "created_at": START,
-            "updated_at": START,
-            "source_bucket": "uploads",
-            "source_key": "prompts/a.jsonl",
-            "source_version": None,
-            **known,
-        }
-    )
+def run(**job: str) -> Run:
+    return a_run(RunState.TRAINING, run_id=OURS, training=a_training_job(**job))
 
 
 def tag(run_id: str) -> list[Any]:

@@ -340,8 +340,8 @@ def test_an_error_stops_every_thread(
     all_in, stop = threading.Barrier(4), threading.Event()
 
     class Threads(bedrock_runtime._AskingThreads):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+        def __init__(self, ask: Callable[[str], ModelAnswer | None], count: int) -> None:
+            super().__init__(ask, count)
             self._stopped = stop
 
     monkeypatch.setattr(bedrock_runtime, "_AskingThreads", Threads)

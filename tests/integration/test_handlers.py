@@ -21,7 +21,7 @@ from tests.integration.logs import Logs, captured_logs
 from tests.integration.material import labelled, lines, query, rows, weights
 from tests.integration.stack import Stack, invoke
 from tests.integration.world import ACCOUNT, CACHE, REGION, UPLOADS
-from tests.records import a_run, an_evaluation, dataset_of, gzipped, job_of
+from tests.records import a_deployment, a_run, an_evaluation, dataset_of, gzipped, job_of
 
 PROMPTS = labelled(300)
 LOG = lines([{"query": query(n % 10)} for n in range(30)])
@@ -261,7 +261,11 @@ def test_a_run_that_is_not_measured_yet_is_not_promoted(stack: Stack) -> None:
 def test_scores_in_a_forged_event_are_worth_nothing(stack: Stack) -> None:
     """A detail may claim what it likes: state, scores and champion are read from their owners."""
     run = dependencies().runs.create(
-        a_run(RunState.EVALUATING, evaluation=an_evaluation(candidate_mae=0.9))
+        a_run(
+            RunState.EVALUATING,
+            evaluation=an_evaluation(candidate_mae=0.9),
+            deployment=a_deployment(stack.deployed()),
+        )
     )
     claims = {"state": "PROMOTED", "evaluation": an_evaluation(0.0).model_dump(), "version": 7}
 

@@ -42,7 +42,7 @@ def test_what_exceeds_the_budget_makes_no_call(
         run = stack.run_of(source)
 
         assert run.state is RunState.FAILED
-        assert "the budget of 30 days is 0.00 USD" in run.reason
+        assert "$0.00 of $0.00 spent" in run.reason
         assert dataset_of(run).estimated_usd > 0.001
         assert bedrock_calls(stack) == set()
         assert stack.bought() == {"jobs": 0, "deployments": 0}

@@ -41,7 +41,7 @@ def test_champions_lists_a_rollback(command: Stack, capsys: pytest.CaptureFixtur
 
     rows = [(row["version"], row["serves"], row["deployed"]) for row in listed["champions"]]
     assert rows == [(1, True, True), (2, False, True)]
-    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by a person"}
+    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by an operator"}
     assert main(["champions"]) == 0
     assert "Champions" in capsys.readouterr().out
     assert main(["rollback"]) == 1
@@ -58,7 +58,7 @@ def test_distill_again_pays_for_another_job(
     capsys.readouterr()
 
     assert main(["distill", run.run_id]) == 1
-    assert "--again buys another one" in capsys.readouterr().err
+    assert "new one with --again" in capsys.readouterr().err
     assert main(["distill", run.run_id, "--again", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["attempt"] == 2
     command.deliver_events()

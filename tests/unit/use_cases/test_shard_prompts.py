@@ -12,15 +12,7 @@ from search_router.domain.intake import datasets
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.uploads import ObjectRef
 from tests.fakes import UPLOAD_BUCKET, InMemoryRuns, InMemoryUploads
-from tests.records import (
-    SIXTEEN,
-    conversation,
-    dataset_of,
-    gzipped,
-    jsonl,
-    label,
-    local_tier_of,
-)
+from tests.records import SIXTEEN, conversation, dataset_of, gzipped, jsonl, label, local_tier_of
 from tests.unit.use_cases.world import World, ignored, labelled_rows, ran
 
 GOOD = jsonl(labelled_rows(150))

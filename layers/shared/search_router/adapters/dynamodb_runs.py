@@ -85,7 +85,7 @@ class DynamoRunRepository:
                 yield run
 
     def close(self, run: Run) -> None:
-        """Take a closed run off the list, unless it was moved meanwhile."""
+        """Remove a run from the open runs, unless it changed meanwhile."""
         remove_from_worklist(
             self._client,
             self._table,

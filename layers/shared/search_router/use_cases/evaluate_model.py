@@ -9,10 +9,8 @@ from datetime import timedelta
 from search_router.domain import naming
 from search_router.domain.errors import (
     ConflictError,
-    InvalidInputError,
     NotFoundError,
     PermanentError,
-    TransientError,
 )
 from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
@@ -30,7 +28,7 @@ from search_router.domain.local_tier.scores import LocalTierScores, score_local_
 from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.cascade import Model
 from search_router.domain.serving.champions import Champion, ServingModel
-from search_router.domain.serving.decisions import Decision, ModelReply
+from search_router.domain.serving.decisions import Decision, ModelAnswer
 from search_router.ports import ChampionRepository, ObjectStore
 from search_router.use_cases.answers import (
     Answers,
@@ -224,7 +222,7 @@ class _Claim:
 
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
-    ) -> Iterator[tuple[str, ModelReply | InvalidInputError | TransientError]]:
+    ) -> Iterator[tuple[str, ModelAnswer]]:
         """Ask the model and renew the claim, at most once a minute."""
         for answer in self.model.ask(serving, queries):
             until = self.run.evaluating_until
