@@ -8,8 +8,8 @@ import pytest
 EVERY = pytest.mark.parametrize(
     "every",
     [
-        pytest.param(1, id="every call", marks=pytest.mark.sweep),
-        pytest.param(17, id="every 17th call"),
+        pytest.param(1, id="every case", marks=pytest.mark.sweep),
+        pytest.param(17, id="every 17th case"),
     ],
 )
 

@@ -17,6 +17,7 @@ from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
 from tests.integration.world import STATE, UPLOADS, World
 from tests.records import gzipped
+from tests.sweeps import EVERY
 
 QUERIES = [{"query": f"query number {n} about topic {n % 7}"} for n in range(160)]
 FILE = "".join(json.dumps(row) + "\n" for row in QUERIES).encode() + b'{"query": ""}\nnot json\n'
@@ -67,13 +68,14 @@ def rerun(
     return run
 
 
+@EVERY
 @pytest.mark.parametrize(
     ("files", "faults"),
     [(ONE_FILE, FAULTS), (SEVERAL_FILES, (Fault.CRASH_BEFORE, Fault.LOST_REPLY))],
     ids=["one file", "several files"],
 )
 def test_a_crash_at_any_call_and_a_retry_leave_the_same_bytes(
-    rerun: Rerun, files: dict[str, bytes], faults: tuple[Fault, ...]
+    rerun: Rerun, files: dict[str, bytes], faults: tuple[Fault, ...], every: int
 ) -> None:
     # GIVEN what an undisturbed run leaves behind
     undisturbed, calls = rerun(files, None, Fault.CRASH_BEFORE)
@@ -82,7 +84,7 @@ def test_a_crash_at_any_call_and_a_retry_leave_the_same_bytes(
     }
     assert {"RUNS RUN", "runs/RUN/training.jsonl"} <= set(undisturbed)
     # WHEN the process dies, or a reply is lost, at any of its calls
-    for site, fault in product(range(len(calls.made)), faults):
+    for site, fault in list(product(range(len(calls.made)), faults))[::every]:
         leftovers, disturbed = rerun(files, site, fault)
         # THEN the retry leaves the same, and the event was put
         place = f"{fault} at call {site}, {calls.made[site]}"
