@@ -63,7 +63,7 @@ demo: $(VENV)/.run-complete ## Run the main job on this machine (PROMPTS=file QU
 		$(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(QUERY_LOG),--query-log "$(QUERY_LOG)")
 
 notebook: setup ## Run the notebook and save its figures in notebooks/figures
-	@cd notebooks && ../$(BIN)/python -c "import nbformat, nbclient; \
+	@cd notebooks && IPYTHONDIR=../build/ipython ../$(BIN)/python -c "import nbformat, nbclient; \
 		nbclient.NotebookClient(nbformat.read('distil-and-route.ipynb', 4), timeout=400).execute()"
 	@ls notebooks/figures
 
