@@ -7,9 +7,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router_cli.prompt_files import prompt_file
-from search_router.domain.intake.prompt_files import select, survey
+from search_router.domain.intake.prompt_files import select_rows
 from search_router.domain.intake.prompts import rejected_line
-from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+from search_router.domain.intake.selection import IntakeRules
+from search_router.domain.intake.training_records import shards
 
 MODALITIES = ("visual", "audio", "transcription", "metadata")
 _CHUNK_BYTES = 256 * 1024
@@ -45,14 +46,15 @@ class _Label(BaseModel):
 
 def ours(file: Path, out: Path) -> dict[str, int]:
     """Take the file in as `shard_prompts` does, with the disk in the place of S3."""
-    files = [prompt_file(file)]
-    builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1))
     with (out / "rejected.jsonl").open("wb") as rejected:
-        rejected.writelines(rejected_line(f.name, line) for f, line in survey(files, builder))
-    selection, rows = select(files, builder)
-    (out / "training.jsonl").write_bytes(b"".join(rows.training))
-    (out / "holdout.jsonl").write_bytes(b"".join(rows.holdout))
-    for number, shard in enumerate(rows.shards()):
+        selection = select_rows(
+            [prompt_file(file)],
+            IntakeRules(MODALITIES, 0.1),
+            lambda f, line: rejected.write(rejected_line(f.name, line)),
+        )
+    (out / "training.jsonl").write_bytes(b"".join(row.line for row in selection.training))
+    (out / "holdout.jsonl").write_bytes(b"".join(row.line for row in selection.holdout))
+    for number, shard in enumerate(shards(selection.training)):
         (out / f"shard-{number:05d}.jsonl").write_bytes(shard)
     return {"rows": selection.counts.rows_in, "rejected": selection.counts.rejected}
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 
 from local_stack.bedrock_fake.teacher import weigh
 from search_router.domain.local_tier.artifact import pack
-from search_router.domain.local_tier.indexing import distinct_rows, index_queries
+from search_router.domain.local_tier.indexing import distinct_rows, index_rows
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
 from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.local_tier.training import train
@@ -134,7 +134,7 @@ def word_neighbours(examples: Examples, _modalities: Modalities) -> Student:
 
 def plain_scan(examples: Examples, modalities: Modalities) -> Student:
     """Our own terms and weights with every posting read: what the budget is measured against."""
-    hood = unbudgeted(index_queries(examples, modalities), examples)
+    hood = unbudgeted(index_rows(distinct_rows(examples), modalities), examples)
 
     def answer(query: str) -> Weights:
         return scanned(hood, query) or hood.labels[0]

@@ -39,7 +39,7 @@ from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
 from search_router.domain.local_tier.artifact import pack, unpack
-from search_router.domain.local_tier.indexing import index_queries
+from search_router.domain.local_tier.indexing import distinct_rows, index_rows
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.training import train
 from search_router.domain.streams import split_lines
@@ -98,7 +98,10 @@ def deal_again(examples: Examples, modalities: Modalities) -> Row:
     for seed in _OTHER_DEALS:
         errors: list[float] = []
         for seen, unseen in folds_of(examples, seed):
-            hood, prior = index_queries(seen, modalities), mean_weights([w for _, w in seen])
+            hood, prior = (
+                index_rows(distinct_rows(seen), modalities),
+                mean_weights([w for _, w in seen]),
+            )
             for query, label in unseen:
                 estimate = hood.estimate(query)
                 weights = estimate.weights if estimate else prior
@@ -142,7 +145,7 @@ def generated(rows: int) -> list[tuple[str, Weights]]:
 
 def at_size(examples: Examples, queries: Sequence[str]) -> list[Row]:
     """Measure time, size and recall of the student with this many generated rows."""
-    hood = index_queries(examples, synthesis.DEFAULT_MODALITIES)
+    hood = index_rows(distinct_rows(examples), synthesis.DEFAULT_MODALITIES)
     gate = train(examples[:2_000], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
     artifact = pack(LocalModel(hood, gate))
     load_us = cpu_us(lambda: unpack(artifact, synthesis.DEFAULT_MODALITIES), 1)

@@ -52,6 +52,7 @@ ALLOWED = {
         "search_router.domain",
         "search_router.ports",
         "search_router.settings",
+        "search_router.use_cases",
     },
     "__init__": frozenset[str](),
 }
@@ -169,7 +170,7 @@ FUNCTION = "functions/shard_prompts/app.py"
         (f"{IN_LAYER}/settings.py", "import boto3", "settings must not import boto3"),
         (f"{IN_LAYER}/inbound_events.py", "import search_router.settings", "must not import"),
         (f"{IN_LAYER}/observability.py", "import search_router.settings", "must not import"),
-        (f"{IN_LAYER}/dependencies.py", "import search_router.use_cases.x", "must not import"),
+        (f"{IN_LAYER}/dependencies.py", "import search_router.measurements", "must not import"),
         (
             f"{IN_LAYER}/dependencies.py",
             "from botocore.exceptions import ClientError",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from search_router.adapters.dynamodb_spending import DynamoSpendingLedger
     from search_router.adapters.eventbridge import EventBridgePublisher
     from search_router.adapters.sqs import SqsSplitQueue
+    from search_router.use_cases.shard_prompts import ShardPrompts
 
 # Built once, not again for every request: 0.2 ms of the 1.4 ms of CPU that a Converse takes.
 _USER_AGENT = f"search-router Botocore/{botocore.__version__}"
@@ -187,6 +188,27 @@ class Dependencies:
         from search_router.adapters.bedrock_evaluations import BedrockEvaluationJobs
 
         return BedrockEvaluationJobs(self._bedrock)
+
+    @cached_property
+    def shard_prompts(self) -> "ShardPrompts":
+        """The use case of the function `shard_prompts`."""
+        from search_router.domain.intake.selection import IntakeRules
+        from search_router.use_cases.shard_prompts import ShardPrompts
+
+        settings = self.settings
+        return ShardPrompts(
+            rules=IntakeRules(
+                settings.modalities, settings.holdout_fraction, settings.keep_reasoning
+            ),
+            teacher=settings.teacher_model_id,
+            student=settings.student_model_id,
+            local_tier_max_error=settings.local_tier_max_error,
+            uploads=self.uploads,
+            objects=self.objects,
+            runs=self.runs,
+            events=self.events,
+            clock=self.clock,
+        )
 
     def batch_tiers(self, remaining_seconds: float) -> Tiers:
         """Who answers a split."""

@@ -28,7 +28,7 @@ from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.promote_model import promote_model
 from search_router.use_cases.route_api import RoutedQuery, route_query
 from search_router.use_cases.route_queries import Delivery, OnPermanentError, route_queries
-from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
+from search_router.use_cases.shard_prompts import ShardPrompts
 from search_router.use_cases.split_query_log import SplitRules, split_query_log
 from search_router.use_cases.start_distillation import DistillationPlan, start_distillation
 from search_router.use_cases.track_runs import track_runs
@@ -113,10 +113,10 @@ class World:
         )
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
-        return shard_prompts(
-            source,
+        shard_prompts = ShardPrompts(
             rules=IntakeRules(self.modalities, 0.1, self.keep_reasoning),
-            models=PricedModels(TEACHER, STUDENT),
+            teacher=TEACHER,
+            student=STUDENT,
             local_tier_max_error=self.local_tier_max_error,
             uploads=self.uploads,
             objects=self.objects,
@@ -124,6 +124,7 @@ class World:
             events=self.events,
             clock=self.clock,
         )
+        return shard_prompts(source)
 
     def start(self, run_id: str) -> Run | Ignored:
         return start_distillation(
