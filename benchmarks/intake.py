@@ -28,9 +28,10 @@ from benchmarks.figures import Goal, Row, conclude, options
 from benchmarks.timing import current_usage, doubled, interleaved, ratio, slope
 from router_cli import synthesis
 from router_cli.prompt_files import prompt_file
-from search_router.domain.intake.prompt_files import select, survey
+from search_router.domain.intake.prompt_files import select_rows
 from search_router.domain.intake.prompts import rejected_line
-from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+from search_router.domain.intake.selection import IntakeRules
+from search_router.domain.intake.training_records import shards
 
 MIB = 1024**2
 LAMBDA_BYTES = 512 * MIB
@@ -75,13 +76,14 @@ class _Label(BaseModel):
 def intake(file: Path, out: Path) -> Counts:
     """Take the file in as `shard_prompts` does, with a folder instead of S3."""
     files = [prompt_file(file)]
-    builder = IntakeBuilder(IntakeRules(synthesis.DEFAULT_MODALITIES, 0.1))
+    rules = IntakeRules(synthesis.DEFAULT_MODALITIES, 0.1)
     with (out / "rejected.jsonl").open("wb") as rejected:
-        rejected.writelines(rejected_line(f.name, line) for f, line in survey(files, builder))
-    selection, rows = select(files, builder)
-    (out / "training.jsonl").write_bytes(b"".join(rows.training))
-    (out / "holdout.jsonl").write_bytes(b"".join(rows.holdout))
-    for number, shard in enumerate(rows.shards()):
+        selection = select_rows(
+            files, rules, lambda name, line: rejected.write(rejected_line(name.name, line))
+        )
+    (out / "training.jsonl").write_bytes(b"".join(row.line for row in selection.training))
+    (out / "holdout.jsonl").write_bytes(b"".join(row.line for row in selection.holdout))
+    for number, shard in enumerate(shards(selection.training)):
         (out / f"shard-{number:05d}.jsonl").write_bytes(shard)
     return {"rows": selection.counts.rows_in, "rejected": selection.counts.rejected}
 

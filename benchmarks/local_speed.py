@@ -24,7 +24,7 @@ from benchmarks.figures import Goal, Row
 from benchmarks.timing import ROUNDS, cpu_seconds, interleaved, ratio, slope
 from router_cli import synthesis
 from search_router.domain.local_tier.artifact import pack, unpack
-from search_router.domain.local_tier.indexing import distinct_rows, index_queries
+from search_router.domain.local_tier.indexing import distinct_rows, index_rows
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
 from search_router.domain.local_tier.terms import terms_of
@@ -98,7 +98,9 @@ def measure_speed(
     usual = sizes[2]
     many = generated(max(sizes) + count)
     queries = [query for query, _ in many[-count:]]
-    hoods = {size: index_queries(many[:size], synthesis.DEFAULT_MODALITIES) for size in sizes}
+    hoods = {
+        size: index_rows(distinct_rows(many[:size]), synthesis.DEFAULT_MODALITIES) for size in sizes
+    }
     full = unbudgeted(hoods[usual], many[:usual])
     gate = train(many[:50], synthesis.DEFAULT_MODALITIES, MAX_ERROR).gate
     artifacts = {size: pack(LocalModel(hood, gate)) for size, hood in hoods.items()}

@@ -18,8 +18,8 @@ from router_cli.teardown import BedrockResources
 from router_cli.verbs import HOLDOUT_FRACTION, MODALITIES, STUDENT, TEACHER
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.intake.prompt_files import select, survey
-from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
+from search_router.domain.intake.prompt_files import select_rows
+from search_router.domain.intake.selection import IntakeRules
 from search_router.domain.lifecycle.estimates import BYTES_PER_TOKEN, estimate_costs
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.dialects import find_dialect
@@ -111,14 +111,9 @@ def _log_estimate(path: Path) -> Iterator[Item]:
 def _run_estimate(path: Path) -> Iterator[Item]:
     """Yield the cost of a run on a prompt file, with the defaults of the template."""
     rules = IntakeRules(parse_modalities(MODALITIES), HOLDOUT_FRACTION)
-    builder, files = IntakeBuilder(rules), [prompt_file(path)]
-    for _ in survey(files, builder):
-        pass  # rejected lines cost nothing
-    selection, _ = select(files, builder)
-    if selection.refusal:
-        raise CommandError(
-            f"no job can start: {selection.refusal}. `search-router validate` shows why."
-        )
+    selection = select_rows([prompt_file(path)], rules, lambda _file, _line: None)
+    if selection.rejection:
+        raise CommandError(f"no job can start: {selection.rejection}")
     estimate = estimate_costs(selection, TEACHER, STUDENT)
     yield Item(
         "training", estimate.training_usd, _ESTIMATED, _from_memory("customization_training")

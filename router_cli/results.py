@@ -30,7 +30,7 @@ from router_cli.routed_logs.parts import (
 from router_cli.routed_logs.tables import columns_of, table_definition, table_name, write_csv
 from router_cli.stack import Stack, open_stack
 from search_router.domain import naming
-from search_router.domain.intake.answer_files import MAX_ANSWERS
+from search_router.domain.intake.datasets import MAX_ANSWERS
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.logs.results import OWN_COLUMNS
 from search_router.domain.serving.decisions import Status

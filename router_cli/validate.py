@@ -4,7 +4,6 @@
 """
 
 import argparse
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,10 @@ from router_cli.console import CommandError, print_json, print_table
 from router_cli.labels import labelled
 from router_cli.prompt_files import prompt_file
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake.answer_files import holds_answers, read_answers
-from search_router.domain.intake.manifests import described
-from search_router.domain.intake.prompt_files import PromptFile, select, survey
+from search_router.domain.intake.datasets import holds_answers, read_answers
+from search_router.domain.intake.prompt_files import PromptFile, select_rows
 from search_router.domain.intake.prompts import RejectedLine, rejected_line
-from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
-from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.intake.selection import IntakeRules, Selection
 from search_router.domain.lifecycle.estimates import estimate_costs
 from search_router.domain.weights import Modalities, parse_modalities
 
@@ -55,21 +52,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("no prompt file among the files. Name the labelled prompts too.")
     _check_answers([path for path in arguments.files if path not in paths], rules.modalities)
     files = [prompt_file(path) for path in paths]
-    builder, rejects = IntakeBuilder(rules), _Rejects()
+    rejects = _Rejects()
     try:
-        _survey(files, builder, rejects, arguments.report)
-        selection, rows = select(files, builder)
+        selection = _select(files, rules, rejects, arguments.report)
     except (OSError, InvalidInputError) as error:
         where = f"{files[0].name}: " if len(files) == 1 else ""
         raise CommandError(f"{where}{error}") from None
-    report = _report(paths, selection, rows, rejects, arguments)
+    report = _report(paths, selection, rejects, arguments)
     if arguments.report:
         _write_report(arguments.report, report, rejects)
     if arguments.json:
         print_json(report)
     else:
         _print(report, rejects)
-    return 1 if selection.refusal else 0
+    return 1 if selection.rejection else 0
 
 
 def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
@@ -79,31 +75,30 @@ def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
         raise CommandError(str(error)) from None
 
 
-def _survey(
-    files: Sequence[PromptFile], builder: IntakeBuilder, rejects: _Rejects, folder: Path | None
-) -> None:
-    """Read the files once; rejected lines go to the report as they come."""
+def _select(
+    files: Sequence[PromptFile], rules: IntakeRules, rejects: _Rejects, folder: Path | None
+) -> Selection:
+    """Select the rows; write each rejected line to the report as it is read."""
     with ExitStack() as stack:
         out = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             out = stack.enter_context((folder / "rejected.jsonl").open("wb"))
-        for file, line in survey(files, builder):
+
+        def on_rejected(file: PromptFile, line: RejectedLine) -> None:
             rejects.add(file.name, line)
             if out is not None:
                 out.write(rejected_line(file.name, line))
+
+        return select_rows(files, rules, on_rejected)
 
 
 def _report(
     paths: Sequence[Path],
     selection: Selection,
-    rows: TrainingSet,
     rejects: _Rejects,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for line in rows.training:
-        digest.update(line)
     estimate = estimate_costs(selection, arguments.teacher, arguments.student)
     return {
         **selection.counts.model_dump(),
@@ -113,7 +108,7 @@ def _report(
         ],
         "rejected_by_reason": dict(rejects.by_reason),
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
-        **described(selection, digest.hexdigest()),
+        **selection.report(),
         "estimate": estimate.model_dump(),
     }
 
@@ -152,5 +147,6 @@ def _print(report: Mapping[str, Any], rejects: _Rejects) -> None:
                 for name, line in rejects.first[:_REJECTS_IN_TABLE]
             ],
         )
-    refusal = report["refusal"]
-    print_table("Verdict", [""], [[f"No job can start: {refusal}" if refusal else _CAN_START]])
+    rejection = report["rejection"]
+    verdict = f"No job can start: {rejection}" if rejection else _CAN_START
+    print_table("Verdict", [""], [[verdict]])

@@ -5,10 +5,10 @@ and metadata are refused where S3 or Bedrock would refuse them. What happened ca
 plain attributes; faults are set on plain attributes too.
 """
 
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -140,10 +140,11 @@ class InMemoryObjects:
     def put(self, key: str, body: bytes) -> None:
         self._store(key, body, {})
 
-    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
-        body = b"".join(lines)  # raises before anything is written, as an aborted upload would
-        self._store(key, body, {})
-        return hashlib.sha256(body).hexdigest()
+    @contextmanager
+    def writer(self, key: str) -> Iterator[Callable[[bytes], None]]:
+        lines: list[bytes] = []
+        yield lines.append  # an error skips the write, as an aborted upload would
+        self._store(key, b"".join(lines), {})
 
     def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
         if key in self.bodies:

@@ -53,7 +53,7 @@ def aws() -> Iterator[World]:
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
             environment.setenv(name, value)
         environment.setattr("search_router.dependencies.new_client", _reusing_clients())
-        environment.setattr("search_router.use_cases.local_training.train", trained_once)
+        environment.setattr("search_router.use_cases.shard_prompts.train", trained_once)
         yield World(s3, dynamodb, sqs, queue_url)
 
 

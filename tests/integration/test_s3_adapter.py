@@ -1,8 +1,7 @@
 """What the S3 adapters do beyond their ports: broken bodies, large objects, lost replies."""
 
-import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -156,39 +155,45 @@ def _operations(made: list[AwsCall]) -> list[str]:
     return [call.operation for call in made]
 
 
+def write_lines(write: Callable[[bytes], None], count: int) -> None:
+    for _ in range(count):
+        write(LINE)
+
+
 def test_a_large_object_is_uploaded_in_parts(world: World, calls: AwsCalls) -> None:
     store, lines = S3ObjectStore(world.s3, DATA), 2 * EIGHT_MIB + 3
 
-    digest = store.put_lines("runs/r/training.jsonl", (LINE for _ in range(lines)))
+    with store.writer("runs/r/training.jsonl") as write:
+        write_lines(write, lines)
 
     made = _operations(calls.made)
     assert made == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
     body = store.get("runs/r/training.jsonl")
     assert body == LINE * lines
-    assert digest == hashlib.sha256(body).hexdigest()
 
 
 @pytest.mark.parametrize("lines", [EIGHT_MIB - 1, EIGHT_MIB])
 def test_an_object_of_one_part_is_one_request(world: World, calls: AwsCalls, lines: int) -> None:
     store = S3ObjectStore(world.s3, DATA)
 
-    digest = store.put_lines("runs/r/training.jsonl", (LINE for _ in range(lines)))
+    with store.writer("runs/r/training.jsonl") as write:
+        write_lines(write, lines)
 
     assert _operations(calls.made) == ["PutObject"]
-    assert digest == hashlib.sha256(LINE * lines).hexdigest()
-    assert store.info("runs/r/training.jsonl").size == lines * len(LINE)
+    assert store.get("runs/r/training.jsonl") == LINE * lines
 
 
-def _truncated_lines() -> Iterator[bytes]:
-    yield from (LINE for _ in range(2 * EIGHT_MIB + 1))
-    raise InvalidInputError("the gzip data is truncated")
+def _write_truncated(store: S3ObjectStore) -> None:
+    with store.writer("runs/r/rejected.jsonl") as write:
+        write_lines(write, 2 * EIGHT_MIB + 1)
+        raise InvalidInputError("the gzip data is truncated")
 
 
-def test_lines_that_break_off_abort_the_upload(world: World) -> None:
+def test_an_error_in_the_block_aborts_the_upload(world: World) -> None:
     store = S3ObjectStore(world.s3, DATA)
 
     with pytest.raises(InvalidInputError, match="truncated"):
-        store.put_lines("runs/r/rejected.jsonl", _truncated_lines())
+        _write_truncated(store)
 
     _assert_nothing_is_left(world)
 
@@ -198,8 +203,8 @@ def test_a_failing_request_aborts_the_upload(world: World, broken: str) -> None:
     store, number = S3ObjectStore(world.s3, DATA), {"UploadPart": 2, "CompleteMultipartUpload": 3}
 
     with aws_calls(number[broken], Fault.CONNECTION_ERROR) as calls:
-        with pytest.raises(UnavailableError):
-            store.put_lines("runs/r/training.jsonl", (LINE for _ in range(EIGHT_MIB + 1)))
+        with pytest.raises(UnavailableError), store.writer("runs/r/training.jsonl") as write:
+            write_lines(write, EIGHT_MIB + 1)
         assert _operations(calls.made)[-2:] == [broken, "AbortMultipartUpload"]
 
     _assert_nothing_is_left(world)
@@ -213,7 +218,7 @@ def test_an_abort_that_fails_too_does_not_hide_the_reason(world: World) -> None:
         # THEN the error is the first one
         pytest.raises(InvalidInputError, match="truncated"),
     ):
-        store.put_lines("runs/r/rejected.jsonl", _truncated_lines())
+        _write_truncated(store)
     assert _operations(calls.made)[-1] == "AbortMultipartUpload"
 
 
@@ -296,12 +301,17 @@ def _two_keys(params: dict[str, Any], **_more: object) -> dict[str, Any]:
     return {**params, "MaxKeys": 2}
 
 
+def _written(store: S3ObjectStore, lines: int) -> None:
+    with store.writer("k") as write:
+        write_lines(write, lines)
+
+
 def test_all_errors_of_a_store_are_ours(world: World) -> None:
     store = S3ObjectStore(world.s3, "no-such-bucket")
     attempts = (
         lambda: store.put("k", b""),
-        lambda: store.put_lines("k", [b""]),
-        lambda: store.put_lines("k", [LINE] * (EIGHT_MIB + 1)),
+        lambda: _written(store, 0),
+        lambda: _written(store, EIGHT_MIB + 1),
         lambda: store.put_once("k", b"", {}),
         lambda: store.get("k"),
         lambda: store.info("k"),

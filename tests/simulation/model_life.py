@@ -13,7 +13,7 @@ from local_stack.bedrock_fake.aws import DETAIL_TYPE, SOURCE
 from search_router.domain import naming
 from search_router.domain.lifecycle import promotion
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases import local_training
+from search_router.use_cases import shard_prompts
 from tests.integration.material import query, trained_once, weights
 from tests.integration.world import ACCOUNT, DATA, STATE
 from tests.simulation.faults import HOUR, FaultPlan
@@ -157,7 +157,7 @@ def new_life(faults: FaultPlan | None = None, **settings: Any) -> Iterator[Model
     with (
         new_world(faults, chance, split_bytes=1_500) as world,
         mock.patch.object(promotion, "MIN_REFERENCES", _ENOUGH),
-        mock.patch.object(local_training, "train", trained_once),
+        mock.patch.object(shard_prompts, "train", trained_once),
     ):
 
         def publish(event: StateChangeEvent) -> None:

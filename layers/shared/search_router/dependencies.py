@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from search_router.use_cases.route_api import RouteQuery
     from search_router.use_cases.route_queries import RouteQueries
     from search_router.use_cases.run_lifecycle import RunLifecycle
+    from search_router.use_cases.shard_prompts import ShardPrompts
     from search_router.use_cases.split_query_log import SplitQueryLog
     from search_router.use_cases.start_distillation import StartDistillation
     from search_router.use_cases.track_runs import TrackRuns
@@ -198,6 +199,27 @@ class Dependencies:
         from search_router.adapters.bedrock import BedrockEvaluationJobs
 
         return BedrockEvaluationJobs(self._bedrock)
+
+    @cached_property
+    def shard_prompts(self) -> "ShardPrompts":
+        """The use case of the function `shard_prompts`."""
+        from search_router.domain.intake.selection import IntakeRules
+        from search_router.use_cases.shard_prompts import ShardPrompts
+
+        settings = self.settings
+        return ShardPrompts(
+            rules=IntakeRules(
+                settings.modalities, settings.holdout_fraction, settings.keep_reasoning
+            ),
+            teacher=settings.teacher_model_id,
+            student=settings.student_model_id,
+            local_tier_max_error=settings.local_tier_max_error,
+            uploads=self.uploads,
+            objects=self.objects,
+            runs=self.runs,
+            events=self.events,
+            clock=self.clock,
+        )
 
     @cached_property
     def lifecycle(self) -> "RunLifecycle":

@@ -6,7 +6,8 @@ PermanentError if a retry cannot help, TransientError otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -93,8 +94,8 @@ class ObjectStore(Protocol):
     def put(self, key: str, body: bytes) -> None:
         """Write an object whose bytes are a function of its key: repeating it is harmless."""
 
-    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
-        """Stream lines into one object and return the SHA-256 of its bytes, in hex."""
+    def writer(self, key: str) -> AbstractContextManager[Callable[[bytes], None]]:
+        """Stream lines into one object, which is written unless the block raises."""
 
     def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
         """Write only if the key is free; tell whether this call wrote it."""

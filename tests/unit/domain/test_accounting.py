@@ -60,16 +60,16 @@ def test_the_figures_of_a_repeated_query_are_of_its_50_first_labels() -> None:
     assert agreement(49) == pytest.approx(49 * 48 / (50 * 49))
 
 
-def test_a_refusal_shows_20_places() -> None:
+def test_a_rejection_shows_20_lines() -> None:
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1))
     builder.begin("")
-    for n in range(1, 22):
-        builder.add(PromptRecord(n, f"query {n}", None, None, f"prompt {n}"), n)
+    records = {n: PromptRecord(n, f"query {n}", None, None, f"prompt {n}") for n in range(1, 22)}
+    for n, record in records.items():
+        builder.add(record, n)
 
-    refusal = builder.select().refusal
+    rejection = builder.select(lambda chosen: ((n, records[n]) for n in chosen)).rejection
 
-    assert refusal is not None
-    assert refusal.endswith("line 1, " + ", ".join(f"line {n}" for n in range(2, 21)))
+    assert rejection.endswith("line 1, " + ", ".join(f"line {n}" for n in range(2, 21)))
 
 
 def test_samples_and_scales_have_their_sizes() -> None:

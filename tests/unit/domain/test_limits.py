@@ -15,8 +15,7 @@ from search_router.domain.errors import BudgetExceededError, InvalidInputError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
-from search_router.domain.intake.training_records import training_line
-from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.intake.training_records import TrainingRow, shards, training_line
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from search_router.domain.lifecycle.distillation import (
     MAX_TEACHER_RESPONSE_TOKENS,
@@ -221,23 +220,24 @@ def test_a_training_record_has_at_most_16000_bytes() -> None:
 def selected(rows: int) -> Selection:
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.0))
     builder.begin("a.jsonl")
-    for n in range(rows):
-        builder.add(PromptRecord(n, f"query {n}", EVEN, None, None), n)
-    return builder.select()
+    records = [PromptRecord(n, f"query {n}", EVEN, None, None) for n in range(rows)]
+    for n, record in enumerate(records):
+        builder.add(record, n)
+    return builder.select(lambda positions: ((n, records[n]) for n in positions))
 
 
 def test_a_job_needs_100_training_rows() -> None:
-    assert selected(100).refusal is None
-    assert selected(99).refusal == (
+    assert selected(100).rejection == ""
+    assert selected(99).rejection == (
         "99 training rows after removing duplicates and the holdout; Bedrock needs at least 100"
     )
 
 
 def test_a_shard_holds_1000_rows_and_4_mib() -> None:
     def sizes(*lines: bytes) -> list[int]:
-        shards = list(TrainingSet(training=lines, holdout=()).shards())
-        assert b"".join(shards) == b"".join(lines)
-        return [len(shard) for shard in shards]
+        cut = list(shards([TrainingRow("", None, line) for line in lines]))
+        assert b"".join(cut) == b"".join(lines)
+        return [len(shard) for shard in cut]
 
     mib = b"x" * 1024 * 1024
     assert sizes(*[b"x"] * 2_001) == [1_000, 1_000, 1]

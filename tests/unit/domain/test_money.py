@@ -32,10 +32,13 @@ def estimated(
     """Estimate a job of 4,486 training rows and 514 holdout rows."""
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1, keep_reasoning=keep_reasoning))
     builder.begin("a.jsonl")
-    for n in range(5_000):
-        query = f"über query number {n:021d}"
-        builder.add(PromptRecord(n, query, label, reasoning, SYSTEM_PROMPT), n)
-    selection = builder.select()
+    records = [
+        PromptRecord(n, f"über query number {n:021d}", label, reasoning, SYSTEM_PROMPT)
+        for n in range(5_000)
+    ]
+    for n, record in enumerate(records):
+        builder.add(record, n)
+    selection = builder.select(lambda positions: ((n, records[n]) for n in positions))
     assert (selection.counts.training, selection.counts.holdout) == (4_486, 514)
     return estimate_costs(selection, TEACHER, student)
 

@@ -31,8 +31,8 @@ def test_without_a_version_the_current_object_is_meant() -> None:
         ("prompts/set/a.jsonl", "a file of a dataset"),
         ("prompts/set/deeper/a.jsonl", "a file of a dataset"),
         ("prompts/set/_SUCCESS", None),
-        ("prompts/set/deeper/_SUCCESS", "a _SUCCESS too deep"),
-        ("prompts/_SUCCESS", "_SUCCESS belongs into a folder"),
+        ("prompts/set/deeper/_SUCCESS", "_SUCCESS too deep"),
+        ("prompts/_SUCCESS", "_SUCCESS belongs in a folder"),
     ],
 )
 def test_files_directly_under_prompts_and_markers_of_folders_start_runs(

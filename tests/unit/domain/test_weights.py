@@ -53,7 +53,7 @@ def on_grid(step: float) -> st.SearchStrategy[Weights]:
         (dict.fromkeys(MODALITIES, 0), "sum to 0.0000"),
     ],
 )
-def test_what_breaks_the_contract_is_refused(value: object, reason: str) -> None:
+def test_what_breaks_the_contract_is_rejected(value: object, reason: str) -> None:
     with pytest.raises(InvalidInputError) as refusal:
         weights_from_object(value, MODALITIES)
 
@@ -141,8 +141,8 @@ def test_modalities_are_read_from_one_setting() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("visual", "expected 2 to 16"),
-        (",".join(f"m{n}" for n in range(17)), "expected 2 to 16"),
+        ("visual", "Name 2 to 16"),
+        (",".join(f"m{n}" for n in range(17)), "Name 2 to 16"),
         ("visual,audio,visual", "named twice"),
         ("visual,Audio", "not a modality name"),
         ("visual,", "not a modality name"),
@@ -151,7 +151,7 @@ def test_modalities_are_read_from_one_setting() -> None:
         (f"visual,{'x' * 33}", "not a modality name"),
     ],
 )
-def test_bad_modalities_are_refused(text: str, reason: str) -> None:
+def test_bad_modalities_are_rejected(text: str, reason: str) -> None:
     with pytest.raises(InvalidInputError, match=reason):
         parse_modalities(text)
 

@@ -15,7 +15,7 @@ from router_cli.__main__ import main
 from router_cli.results import write_csv_rows, write_rows
 from router_cli.routed_logs.parts import unfinished
 from router_cli.stack import Stack
-from search_router.domain.intake.answer_files import read_answers
+from search_router.domain.intake.datasets import read_answers
 from search_router.domain.intake.prompt_files import PromptFile
 from tests.fakes import START
 from tests.records import MODALITIES, jsonl

@@ -25,7 +25,7 @@ from router_cli.synthesis.draws import Draw
 from router_cli.synthesis.labels import configured_tenths
 from router_cli.synthesis.sources import QuerySource, query_shapes
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake.prompt_reader import read_record
+from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.queries import fingerprint
 from search_router.domain.streams import Line
@@ -68,7 +68,7 @@ def test_every_record_is_accepted_by_the_intake_with_a_label_on_the_grid(
     records = training_records(seed, 60, modalities, with_reasoning=with_reasoning)
     for number, record in enumerate(records, start=1):
         data = json.dumps(record, ensure_ascii=False).encode()
-        read = read_record(Line(number=number, offset=0, size=len(data), data=data), modalities)
+        read = PromptReader(modalities).read(Line(number, 0, data, len(data)))
         assert isinstance(read, PromptRecord)
         assert bool(read.reasoning) is with_reasoning
 

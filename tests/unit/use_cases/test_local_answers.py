@@ -1,4 +1,4 @@
-"""A distilled model's answers beside the labels: in the local tier, and nowhere else."""
+"""A distilled model's answers in a dataset: they train the local tier and nothing else."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake import answer_files
+from search_router.domain.intake import datasets
 from search_router.domain.intake.prompt_files import PromptFile
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.local_tier.artifact import unpack
@@ -155,19 +155,19 @@ def test_answers_alone_are_no_dataset(world: World) -> None:
     run = world.sharded(jsonl(ANSWERS), "prompts/log.answers.jsonl")
 
     assert run.state is RunState.FAILED
-    assert "beside labelled queries" in run.reason
+    assert "with labelled queries" in run.reason
 
 
 def test_there_is_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_files, "MAX_ANSWERS", 3)
+    monkeypatch.setattr(datasets, "MAX_ANSWERS", 3)
     file = PromptFile("a.answers.jsonl", False, lambda: [jsonl(ANSWERS)])
 
     with pytest.raises(InvalidInputError, match="line 4: more than 3 answers"):
-        answer_files.read_answers([file], MODALITIES)
+        datasets.read_answers([file], MODALITIES)
 
 
 def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() -> None:
-    # GIVEN a champion whose local tier refuses a pattern
+    # GIVEN a champion whose local tier abstains on a pattern
     world = World(local_tier=LocalTierMode.ON)
     first = world.promoted(LABELS)
     assert world.ask("interview with Eve about football").decision.tier is Tier.DISTILLED

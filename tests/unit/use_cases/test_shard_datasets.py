@@ -1,4 +1,4 @@
-"""A folder of prompt files: one run when it is complete, whatever the order and however often."""
+"""ShardPrompts on folders: one run per marker, independent of the files' order and names."""
 
 import pytest
 from hypothesis import given
@@ -44,8 +44,7 @@ def test_files_wait_for_their_marker_and_then_become_one_run(world: World) -> No
     for name, body in SIXTEEN_FILES.items():
         reason = ignored(world.shard(world.uploads.upload(FOLDER + name, body)))
         assert reason == (
-            "a file of a dataset, which is taken in when prompts/monday/_SUCCESS is uploaded "
-            "after it"
+            "a file of a dataset: upload prompts/monday/_SUCCESS after it to start a run"
         )
     assert list(world.runs.all()) == []
 
@@ -112,7 +111,7 @@ def test_how_rows_lie_in_files_and_what_these_are_called_changes_no_byte(
     rows: list[int], cuts: list[tuple[int, int]], names: list[str]
 ) -> None:
     """Repetitions differ in case, label and reasoning: which survives is decided by content."""
-    lines = [varied(row, place) for place, row in enumerate(rows)]
+    lines = [varied(row, index) for index, row in enumerate(rows)]
 
     def taken_in(side: int) -> tuple[dict[str, bytes], Run]:
         world = World(keep_reasoning=True)
@@ -139,11 +138,11 @@ def test_how_rows_lie_in_files_and_what_these_are_called_changes_no_byte(
     assert counts.rows_in == counts.accepted + counts.rejected == len(rows)
 
 
-def varied(row: int, place: int) -> bytes:
-    query = [f"query {row % 7}", f"QUERY  {row % 7}", f"query {row}"][place % 3]
+def varied(row: int, index: int) -> bytes:
+    query = [f"query {row % 7}", f"QUERY  {row % 7}", f"query {row}"][index % 3]
     weights = [(0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3, 0.4), (1.0, 0.0, 0.0, 0.0)][row % 3]
-    reasoned = label(*weights)[:-1] + f', "reasoning": "because {place % 4}"}}'
-    return jsonl([conversation(query, reasoned if place % 2 else label(*weights))])
+    reasoned = label(*weights)[:-1] + f', "reasoning": "because {index % 4}"}}'
+    return jsonl([conversation(query, reasoned if index % 2 else label(*weights))])
 
 
 def test_a_changed_file_and_a_new_marker_are_another_run(world: World) -> None:
@@ -162,7 +161,7 @@ def test_a_file_that_comes_after_its_marker_waits_for_the_next_one(world: World)
     reason = ignored(world.shard(world.uploads.upload(f"{FOLDER}b.jsonl", b"".join(LINES[200:]))))
     late = ran(world.shard(world.uploads.upload(f"{FOLDER}_SUCCESS", b"")))
 
-    assert "uploaded after it" in reason
+    assert "upload prompts/monday/_SUCCESS after it" in reason
     assert (early.counts.rows_in, late.counts.rows_in) == (200, 320)
 
 
@@ -199,10 +198,10 @@ def test_what_writers_leave_beside_the_files_is_not_read(world: World) -> None:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "the dataset has no files: upload _SUCCESS after them"),
+        ({}, "the dataset has no files. Upload _SUCCESS after them."),
         ({".hidden": b"x"}, "the dataset has no files"),
-        ({"a.jsonl": b"", "b.jsonl": b"\n"}, "no file has a row"),
-        ({"a.jsonl": LINES[0], "b.csv": b"x"}, "prompts/monday/b.csv is not a prompt file"),
+        ({"a.jsonl": b"", "b.jsonl": b"\n"}, "the files have no rows"),
+        ({"a.jsonl": LINES[0], "b.csv": b"x"}, "not a prompt file: prompts/monday/b.csv"),
         (
             {"a.jsonl": LINES[0], "b.jsonl.gz": gzipped(b"x" * 99)[:-3]},
             "prompts/monday/b.jsonl.gz: the gzip data is truncated",
@@ -212,11 +211,11 @@ def test_what_writers_leave_beside_the_files_is_not_read(world: World) -> None:
                 "a.jsonl": b"\n" + jsonl([conversation("x", system=[{"text": "One."}])]),
                 "b.jsonl": b"".join(LINES),
             },
-            "each was first seen at prompts/monday/a.jsonl line 2, prompts/monday/b.jsonl line 1",
+            "first seen at prompts/monday/a.jsonl line 2, prompts/monday/b.jsonl line 1",
         ),
     ],
 )
-def test_a_dataset_that_no_job_can_start_from_is_a_failed_run_with_the_place(
+def test_a_dataset_that_no_job_can_start_from_is_a_failed_run_with_the_location(
     world: World, files: dict[str, bytes], reason: str
 ) -> None:
     run = sharded(world, files)
@@ -231,7 +230,8 @@ def test_the_limits_are_for_all_files_together(
     total = sum(map(len, LINES))
     monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", total - 1)
 
-    assert sharded(world, SIXTEEN_FILES).reason == f"{total} bytes, the limit is {total - 1}"
+    reason = sharded(world, SIXTEEN_FILES).reason
+    assert f"{total} bytes, the limit is {total - 1}" in reason
 
 
 def test_the_limits_hold_for_what_is_unpacked_too(
@@ -244,21 +244,21 @@ def test_the_limits_hold_for_what_is_unpacked_too(
     assert f"part-15.jsonl.gz: more than {total - 1} bytes in all" in sharded(world, packed).reason
 
 
-@pytest.mark.parametrize(("limit", "refused"), [(320, False), (319, True)])
-def test_more_lines_than_can_be_worked_on_are_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch, limit: int, refused: bool
+@pytest.mark.parametrize(("limit", "rejected"), [(320, False), (319, True)])
+def test_more_lines_than_the_limit_are_rejected(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: int, rejected: bool
 ) -> None:
     monkeypatch.setattr(prompt_files, "MAX_DATASET_LINES", limit)
 
-    assert (f"more than {limit} lines in all" in sharded(world, SIXTEEN_FILES).reason) is refused
+    assert (f"more than {limit} lines in all" in sharded(world, SIXTEEN_FILES).reason) is rejected
 
 
-def test_more_files_than_can_be_read_are_refused(
+def test_more_files_than_the_limit_are_rejected(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "MAX_DATASET_FILES", 15)
 
-    assert sharded(world, SIXTEEN_FILES).reason == "16 files, the limit is 15"
+    assert "16, the limit is 15" in sharded(world, SIXTEEN_FILES).reason
 
 
 def test_a_file_that_was_deleted_meanwhile_is_a_failed_run(

@@ -1,4 +1,4 @@
-"""A prompt file: what it becomes, and what becomes of files that are none."""
+"""ShardPrompts: the objects and the run of a prompt file, and the reasons of failed runs."""
 
 import hashlib
 import json
@@ -45,12 +45,19 @@ def test_a_good_file_becomes_a_training_set_a_holdout_and_a_run(world: World) ->
     [rejected] = world.rows(f"{folder}/rejected.jsonl")
     assert (rejected["line_number"], rejected["byte_offset"]) == (151, len(GOOD))
     manifest = world.text(f"{folder}/manifest.json")
+    assert manifest["source"] == {
+        "bucket": UPLOAD_BUCKET,
+        "key": "prompts/labels.jsonl",
+        "version_id": "v1",
+    }
+    assert manifest["training_sha256"] == dataset_of(run).training_sha256
+    assert sum(manifest["balance"].values()) == run.counts.training
     assert manifest["counts"] == run.counts.model_dump()
-    assert manifest["refusal"] is None
+    assert manifest["rejection"] == ""
     assert world.events.published == [PromptsSharded(run_id=run.run_id)]
 
 
-def test_the_run_knows_all_that_serving_will_need(world: World) -> None:
+def test_the_run_records_what_serving_needs(world: World) -> None:
     run = world.sharded(jsonl([{**row, "system": [{"text": "Go."}]} for row in labelled_rows(150)]))
 
     assert dataset_of(run).system_prompt == "Go."
@@ -101,16 +108,20 @@ def test_offsets_of_rejected_lines_count_the_byte_order_mark(world: World) -> No
         (
             "prompts/a.jsonl",
             GOOD + jsonl([conversation("x", system=[{"text": "Other."}])]),
-            "the system prompts differ; each was first seen at line 1, line 151",
+            "the system prompts differ: first seen at line 1, line 151",
         ),
-        ("prompts/a.csv", GOOD, "not a prompt file: expected .jsonl or .jsonl.gz"),
+        (
+            "prompts/a.csv",
+            GOOD,
+            "not a prompt file: prompts/a.csv. Upload .jsonl or .jsonl.gz files.",
+        ),
         ("prompts/a.JSONL", GOOD, "not a prompt file"),
         ("prompts/a.jsonl.gz", GOOD, "the gzip data is damaged"),
         ("prompts/a.jsonl.gz", gzipped(GOOD)[:-9], "the gzip data is truncated"),
         ("prompts/a.jsonl.gz", gzipped(bytes(64 * 1024**2)), "more than 200 times"),
     ],
 )
-def test_a_file_that_bedrock_would_refuse_is_a_failed_run_with_a_reason(
+def test_a_file_that_bedrock_would_reject_is_a_failed_run_with_a_reason(
     world: World, key: str, body: bytes, reason: str
 ) -> None:
     run = world.sharded(body, key)
@@ -120,15 +131,15 @@ def test_a_file_that_bedrock_would_refuse_is_a_failed_run_with_a_reason(
     assert world.events.published == [RunFailed(run_id=run.run_id, reason=run.reason)]
     assert world.run(run.run_id) == run
     world.start(run.run_id)
-    assert world.customizer.calls == 0, "Bedrock must not hear of it"
+    assert world.customizer.calls == 0, "no request to Bedrock"
 
 
-def test_rejected_lines_of_a_refused_file_can_still_be_read(world: World) -> None:
+def test_a_failed_run_has_its_rejected_lines_and_manifest(world: World) -> None:
     run = world.sharded(b"one\ntwo\n")
 
     rows = world.rows(f"runs/{run.run_id}/rejected.jsonl")
     assert [(row["line_number"], row["text"]) for row in rows] == [(1, "one"), (2, "two")]
-    assert world.text(f"runs/{run.run_id}/manifest.json")["refusal"] == run.reason
+    assert world.text(f"runs/{run.run_id}/manifest.json")["rejection"] == run.reason
 
 
 @pytest.mark.parametrize(
@@ -138,28 +149,29 @@ def test_rejected_lines_of_a_refused_file_can_still_be_read(world: World) -> Non
         ("prompts/new folder/", "a folder"),
         (
             "prompts/set/part.jsonl",
-            "a file of a dataset, which is taken in when prompts/set/_SUCCESS",
+            "a file of a dataset: upload prompts/set/_SUCCESS after it",
         ),
         (
             "prompts/set/deeper/part.jsonl",
-            "taken in when prompts/set/_SUCCESS is uploaded after it",
+            "upload prompts/set/_SUCCESS after it to start a run",
         ),
-        ("prompts/set/deeper/_SUCCESS", "too deep: it belongs into prompts/set/"),
-        ("prompts/_SUCCESS", "belongs into a folder"),
+        ("prompts/set/deeper/_SUCCESS", "too deep: upload it to prompts/set/"),
+        ("prompts/_SUCCESS", "belongs in a folder"),
     ],
 )
-def test_folders_and_what_lies_in_them_are_ignored(world: World, key: str, reason: str) -> None:
+def test_folders_and_their_files_are_ignored(world: World, key: str, reason: str) -> None:
     assert reason in ignored(world.shard(world.uploads.upload(key, b"")))
     assert list(world.runs.all()) == []
     assert world.events.published == []
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_read(
+def test_a_file_over_the_limit_is_rejected_before_it_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "MAX_DATASET_BYTES", len(GOOD) - 1)
 
-    assert world.sharded(GOOD).reason == f"{len(GOOD)} bytes, the limit is {len(GOOD) - 1}"
+    reason = world.sharded(GOOD).reason
+    assert f"{len(GOOD)} bytes, the limit is {len(GOOD) - 1}" in reason
 
 
 def test_a_deleted_upload_is_recorded_once_and_not_retried(world: World) -> None:
@@ -183,7 +195,7 @@ def test_an_overwritten_upload_is_read_by_the_version_of_its_event(world: World)
     assert older.counts.accepted == 150
 
 
-def test_a_repeated_event_changes_nothing_but_says_it_again(world: World) -> None:
+def test_a_repeated_event_changes_nothing_and_is_published_again(world: World) -> None:
     source = world.uploads.upload("prompts/a.jsonl", GOOD)
 
     first = world.shard(source)
@@ -196,7 +208,7 @@ def test_a_repeated_event_changes_nothing_but_says_it_again(world: World) -> Non
     assert len(world.events.of(PromptsSharded)) == 2
 
 
-def test_a_late_event_of_a_run_that_moved_on_says_nothing(world: World) -> None:
+def test_a_late_event_of_a_run_that_moved_on_publishes_nothing(world: World) -> None:
     run = world.training()
     world.events.published.clear()
 
@@ -206,7 +218,7 @@ def test_a_late_event_of_a_run_that_moved_on_says_nothing(world: World) -> None:
     assert world.events.published == []
 
 
-def test_a_crash_before_the_run_is_recorded_is_mended_by_the_retry(
+def test_a_retry_recovers_from_a_crash_before_the_run_is_recorded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = world.uploads.upload("prompts/a.jsonl", GOOD)
@@ -222,7 +234,7 @@ def test_a_crash_before_the_run_is_recorded_is_mended_by_the_retry(
     assert world.objects.bodies == before, "the same bytes at the same keys"
 
 
-def test_a_retry_after_a_crash_before_the_event_publishes_it(world: World) -> None:
+def test_a_retry_recovers_from_a_crash_before_the_event(world: World) -> None:
     source = world.uploads.upload("prompts/a.jsonl", GOOD)
     world.events.failing = UnavailableError("publish an event")
     with pytest.raises(UnavailableError):

@@ -31,7 +31,7 @@ from search_router.use_cases.restart_run import RestartRun
 from search_router.use_cases.route_api import RoutedQuery, RouteQuery
 from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
 from search_router.use_cases.run_lifecycle import RunLifecycle
-from search_router.use_cases.shard_prompts import PricedModels, shard_prompts
+from search_router.use_cases.shard_prompts import ShardPrompts
 from search_router.use_cases.split_query_log import SplitQueryLog
 from search_router.use_cases.start_distillation import DistillationPlan, StartDistillation
 from search_router.use_cases.track_runs import TrackRuns
@@ -168,10 +168,10 @@ class World:
         return Judge(self.judge_plan, self.judges, self.objects)
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
-        return shard_prompts(
-            source,
+        shard_prompts = ShardPrompts(
             rules=IntakeRules(self.modalities, 0.1, self.keep_reasoning),
-            models=PricedModels(TEACHER, STUDENT),
+            teacher=TEACHER,
+            student=STUDENT,
             local_tier_max_error=self.local_tier_max_error,
             uploads=self.uploads,
             objects=self.objects,
@@ -179,6 +179,7 @@ class World:
             events=self.events,
             clock=self.clock,
         )
+        return shard_prompts(source)
 
     def start(self, run_id: str) -> Run | Ignored:
         start = StartDistillation(

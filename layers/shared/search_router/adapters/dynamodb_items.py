@@ -29,6 +29,8 @@ from search_router.domain.errors import ConflictError, InvalidInputError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from search_router.domain.lifecycle.runs import Run
+
 
 Item = dict[str, Any]
 RecordT = TypeVar("RecordT", bound=BaseModel)
@@ -63,6 +65,19 @@ def read_document(item: Item, kind: type[RecordT]) -> RecordT:
         raise InvalidInputError(
             f"stored {kind.__name__} is not valid. Invalid fields: {fields}"
         ) from None
+
+
+def run_item(run: "Run") -> Item:
+    """Return a run as an item."""
+    return document_item(RUNS, run.run_id, run, revision=run.revision, state=run.state.value)
+
+
+def revision_condition(run: "Run") -> Item:
+    """Return the condition that the stored run is the revision before this one."""
+    return {
+        "ConditionExpression": "revision = :before",
+        "ExpressionAttributeValues": {":before": {"N": str(run.revision - 1)}},
+    }
 
 
 def put(table: str, item: Item, **condition: Any) -> Any:

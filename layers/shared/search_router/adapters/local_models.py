@@ -1,4 +1,4 @@
-"""Local models, kept as objects in the data bucket: each is read once per container."""
+"""Local models from the data bucket, each read once per container."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.local_tier import LocalAnswer, LocalTier, LocalTierMode
 from search_router.ports import Clock, ObjectStore
 
-_KEPT = 2  # the champion's, and its predecessor's for splits that were planned before
+_KEPT = 2  # those of the champion, and of its predecessor for splits planned earlier
 
 
 @dataclass(frozen=True, slots=True)
 class TimedLocalModel:
-    """A local model that takes its time by the clock."""
+    """A local model that measures the time of each answer."""
 
     version: str
     model: LocalModel
@@ -23,11 +23,11 @@ class TimedLocalModel:
 
     @property
     def name(self) -> str:
-        """The model's column in result rows."""
+        """The value of the `model` column in result rows."""
         return naming.local_model_key(self.version)
 
     def answer(self, query: str) -> LocalAnswer:
-        """Answer one query, or refuse it."""
+        """Answer one query, or abstain."""
         start = self.clock.monotonic()
         estimate = self.model.answer(query)
         seconds = self.clock.monotonic() - start
@@ -35,10 +35,10 @@ class TimedLocalModel:
 
 
 class S3LocalModels:
-    """Hands out the local tier of a serving model, in the mode that the settings say.
+    """Loads the local tier of a serving model, in the mode of the settings.
 
-    A model that cannot be read is no reason to answer nothing: the tier is left out and the failure
-    counted. What will not change is not tried again.
+    If a model cannot be read, the tier is skipped and the failure counted. Only errors that are not
+    permanent are retried by the next call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class S3LocalModels:
         self._failures = 0
 
     def tier(self, serving: ServingModel) -> LocalTier | None:
-        """Return the tier; None if it is off, was never trained, is closed or cannot be read."""
+        """Return the tier; None if it is off, not trained, unreadable, or its gate is closed."""
         if self._mode is LocalTierMode.OFF or not serving.local_model:
             return None
         student = self._student(serving)
@@ -61,7 +61,7 @@ class S3LocalModels:
         return LocalTier(student, self._mode, self._shadow_fraction)
 
     def pop_failure_count(self) -> int:
-        """Return how many reads failed since this was last asked."""
+        """Return how many reads failed since the last call."""
         failures, self._failures = self._failures, 0
         return failures
 

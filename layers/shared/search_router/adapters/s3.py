@@ -1,9 +1,7 @@
 """S3: uploads are read by version; the data bucket's objects have fixed keys."""
 
-import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -100,17 +98,16 @@ class S3ObjectStore:
         with aws_errors("write an object"):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
-    def put_lines(self, key: str, lines: Iterable[bytes]) -> str:
-        """Stream lines into one object, in parts of 8 MiB if there are more."""
-        digest = hashlib.sha256()
-        parts = _parts(lines, digest)
-        first = next(parts)
-        second = next(parts, None)
-        if second is None:
-            self.put(key, first)
-        else:
-            self._put_parts(key, [first, second], parts)
-        return digest.hexdigest()
+    @contextmanager
+    def writer(self, key: str) -> Iterator[Callable[[bytes], None]]:
+        """Stream lines into one object: small ones in one request, large ones in parts of 8 MiB."""
+        upload = _Upload(self._client, {"Bucket": self._bucket, "Key": key})
+        try:
+            yield upload.write
+            upload.close()
+        except Exception:
+            upload.abort()
+            raise
 
     def put_once(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
         """Write an object if the key is free; return whether this call wrote it.
@@ -151,23 +148,53 @@ class S3ObjectStore:
                 for entry in page.get("Contents", []):
                     yield entry["Key"], entry["Size"]
 
-    def _put_parts(self, key: str, started: Sequence[bytes], rest: Iterator[bytes]) -> None:
-        with aws_errors("start a multipart upload"):
-            upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
-        address: Any = {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]}
-        try:
-            done: Any = []
-            for number, part in enumerate(itertools.chain(started, rest), start=1):
-                with aws_errors("upload a part"):
-                    reply = self._client.upload_part(**address, PartNumber=number, Body=part)
-                done.append({"PartNumber": number, "ETag": reply["ETag"]})
-            with aws_errors("complete a multipart upload"):
-                self._client.complete_multipart_upload(**address, MultipartUpload={"Parts": done})
-        except Exception:
-            # The bucket's lifecycle rule removes uploads that cannot be aborted.
+
+class _Upload:
+    """One object on its way to S3; it becomes visible when it is closed."""
+
+    def __init__(self, client: "S3Client", address: Any) -> None:
+        self._client = client
+        self._address = address
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._multipart: Any = None
+        self._parts: Any = []
+
+    def write(self, line: bytes) -> None:
+        if self._size >= PART_BYTES:
+            self._send_part()
+        self._lines.append(line)
+        self._size += len(line)
+
+    def close(self) -> None:
+        if self._multipart is None:
+            with aws_errors("write an object"):
+                self._client.put_object(**self._address, Body=b"".join(self._lines))
+            return
+        self._send_part()
+        with aws_errors("complete a multipart upload"):
+            self._client.complete_multipart_upload(
+                **self._multipart, MultipartUpload={"Parts": self._parts}
+            )
+
+    def abort(self) -> None:
+        """Delete the parts; the bucket's lifecycle rule deletes those of a failed abort."""
+        if self._multipart is not None:
             with suppress(SearchRouterError), aws_errors("abort a multipart upload"):
-                self._client.abort_multipart_upload(**address)
-            raise
+                self._client.abort_multipart_upload(**self._multipart)
+
+    def _send_part(self) -> None:
+        if self._multipart is None:
+            with aws_errors("start a multipart upload"):
+                upload = self._client.create_multipart_upload(**self._address)
+            self._multipart = {**self._address, "UploadId": upload["UploadId"]}
+        number = len(self._parts) + 1
+        with aws_errors("upload a part"):
+            reply = self._client.upload_part(
+                **self._multipart, PartNumber=number, Body=b"".join(self._lines)
+            )
+        self._parts.append({"PartNumber": number, "ETag": reply["ETag"]})
+        self._lines, self._size = [], 0
 
 
 def _address(source: ObjectRef) -> Any:
@@ -175,21 +202,3 @@ def _address(source: ObjectRef) -> Any:
     if source.version_id is not None:
         address["VersionId"] = source.version_id
     return address
-
-
-def _parts(lines: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Join lines into parts of at least 8 MiB; yields an empty part if there are no lines."""
-    held: list[bytes] = []
-    size = 0
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if size >= PART_BYTES:
-            part = b"".join(held)
-            digest.update(part)
-            yield part
-            held, size = [], 0
-    if held or digest.digest() == hashlib.sha256().digest():
-        part = b"".join(held)
-        digest.update(part)
-        yield part

@@ -2,29 +2,29 @@
 
     SearchRouterError
     ├── PermanentError            a retry would fail the same way
-    │   ├── InvalidInputError     the data or the request is wrong
-    │   │   ├── MalformedMessageError  what lies in the queue is no message of ours
-    │   │   └── BadRequestError   a request to the API is wrong
+    │   ├── InvalidInputError     the data or the request is invalid
+    │   │   ├── MalformedMessageError  a queue message is not in our format
+    │   │   └── BadRequestError   an API request is invalid
     │   │       └── TooLargeError its body is too long
-    │   ├── NotFoundError         the thing asked for does not exist (any more)
-    │   ├── ConflictError         somebody else was first, or the content differs
-    │   └── BudgetExceededError   the money for it is spent
-    ├── OperatorError             somebody has to act, then a retry succeeds
+    │   ├── NotFoundError         the resource does not exist
+    │   ├── ConflictError         a conditional write failed
+    │   └── BudgetExceededError   the cost exceeds the remaining budget
+    ├── OperatorError             an operator has to act before a retry succeeds
     │   ├── AccessDeniedError     a permission is missing
-    │   ├── ModelUnusableError    the champion's model cannot be asked at all
-    │   └── QuotaExceededError    an account limit that waiting alone does not lift
+    │   ├── ModelUnusableError    the champion's model cannot be invoked
+    │   └── QuotaExceededError    an account limit that does not lift by waiting
     └── TransientError            a retry may succeed
-        ├── ThrottledError        too fast: slow down, then retry
+        ├── ThrottledError        the service throttles: slow down, then retry
         └── UnavailableError      timeout, connection or server error
-            └── ContendedError    somebody else writes the same items: at once again
+            └── ContendedError    a concurrent write to the same items: retry immediately
 
-Adapters decide once which branch an AWS error belongs to; nobody else looks at error codes. Only a
-PermanentError ends a run or a log: what money was spent on must survive a missing permission.
+Adapters map AWS error codes to this tree; no other module reads error codes. Only a PermanentError
+ends a run or a log, because a missing permission must not discard a paid-for job.
 """
 
 
 class SearchRouterError(Exception):
-    """Root of the tree."""
+    """Base class of all errors of this package."""
 
 
 class PermanentError(SearchRouterError):
@@ -32,47 +32,47 @@ class PermanentError(SearchRouterError):
 
 
 class InvalidInputError(PermanentError):
-    """The data or the request is wrong; the message says where and why."""
+    """The data or the request is invalid; the message names cause, location and remedy."""
 
 
 class MalformedMessageError(InvalidInputError):
-    """What lies in the queue is no message of ours; nobody will ever read it."""
+    """The queue message is not in our format and cannot be processed."""
 
 
 class BadRequestError(InvalidInputError):
-    """A request to the API is wrong; the message is for whoever sent it."""
+    """The API request is invalid; the message is returned to the caller."""
 
 
 class TooLargeError(BadRequestError):
-    """A request's body is too long."""
+    """The body of the API request is too long."""
 
 
 class NotFoundError(PermanentError):
-    """The thing asked for does not exist, or no longer."""
+    """The resource does not exist."""
 
 
 class ConflictError(PermanentError):
-    """A conditional write lost: somebody else was first, or the content differs."""
+    """A conditional write failed: the item exists already or has changed."""
 
 
 class BudgetExceededError(PermanentError):
-    """What it would cost is more than is left of the budget."""
+    """The cost exceeds the remaining budget."""
 
 
 class OperatorError(SearchRouterError):
-    """Somebody has to act, then a retry succeeds."""
+    """An operator has to act before a retry succeeds."""
 
 
 class AccessDeniedError(OperatorError):
-    """The role lacks a permission, or the resource refuses it."""
+    """The role lacks a permission, or a resource policy denies access."""
 
 
 class ModelUnusableError(OperatorError):
-    """The champion's model cannot be asked at all: its deployment is gone, or access is denied."""
+    """The champion's model cannot be invoked: its deployment is gone, or access is denied."""
 
 
 class QuotaExceededError(OperatorError):
-    """An account limit that waiting alone does not lift."""
+    """An account limit is reached that does not lift by waiting."""
 
 
 class TransientError(SearchRouterError):
@@ -80,7 +80,7 @@ class TransientError(SearchRouterError):
 
 
 class ThrottledError(TransientError):
-    """The service asks to slow down."""
+    """The service throttled the request."""
 
 
 class UnavailableError(TransientError):
@@ -88,4 +88,4 @@ class UnavailableError(TransientError):
 
 
 class ContendedError(UnavailableError):
-    """Somebody else writes the same items at this moment: worth another attempt at once."""
+    """Concurrent write to the same items; retry immediately."""

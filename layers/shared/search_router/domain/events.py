@@ -1,13 +1,14 @@
-"""The events that this system puts on the bus, past tense, source `search-router`.
+"""The events that this system puts on the bus, in the past tense, with source `search-router`.
 
-An event is a hint: anyone in the account can put one, any may be lost, doubled or late. A handler
-uses only the id in it and re-reads everything else from its owner.
+Anyone in the account can put an event, and any event may be lost, repeated or late. Handlers trust
+only the id in an event and re-read everything else.
 """
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from search_router.domain.records import Record
 from search_router.domain.uploads import ObjectRef
 
 SOURCE = "search-router"
@@ -16,22 +17,21 @@ RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
 LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12}$")]
 
 
-class RouterEvent(BaseModel):
-    """Base of all details; fields that a later version adds are ignored."""
+class RouterEvent(Record):
+    """Base class of all event details."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
     detail_type: ClassVar[str]
 
 
 class PromptsSharded(RouterEvent):
-    """A prompt file became a training set and a holdout."""
+    """A run has a training set and a holdout."""
 
     detail_type = "PromptsSharded"
     run_id: RunId
 
 
 class ModelDeployed(RouterEvent):
-    """A run's model answers on its own deployment."""
+    """A run's model has an active deployment."""
 
     detail_type = "ModelDeployed"
     run_id: RunId
@@ -69,29 +69,25 @@ class RunFailed(RouterEvent):
 
 
 class QueryLogPartsComplete(RouterEvent):
-    """Every split of a log is in the ledger."""
+    """Every split of a log is recorded in the ledger."""
 
     detail_type = "QueryLogPartsComplete"
     log_id: LogId
 
 
-class _Bucket(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _Bucket(Record):
     name: str
 
 
-class _Object(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True
-    )
+class _Object(Record):
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     key: str
     version_id: str | None = Field(alias="version-id", default=None)
 
 
 class UploadMissed(RouterEvent):
-    """An upload that nothing became of; the detail has the shape of S3's, whose event got lost."""
+    """An upload was not processed; the detail has the shape of the lost S3 event."""
 
     detail_type = "UploadMissed"
     bucket: _Bucket
@@ -99,7 +95,7 @@ class UploadMissed(RouterEvent):
 
     @classmethod
     def of(cls, source: ObjectRef) -> "UploadMissed":
-        """Name an object version."""
+        """Create the event for an object version."""
         return cls(
             bucket=_Bucket(name=source.bucket),
             object=_Object(key=source.key, version_id=source.version_id),
@@ -107,7 +103,7 @@ class UploadMissed(RouterEvent):
 
     @property
     def source(self) -> ObjectRef:
-        """The object version that waits."""
+        """The uploaded object version."""
         return ObjectRef(self.bucket.name, self.object.key, self.object.version_id)
 
 

@@ -1,4 +1,4 @@
-"""One answer against one label: the errors of the weights, and a grade."""
+"""Compares an answer with a label: errors per weight, dominant modality, grade."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _ROUNDING = 1e-9
 
 
 def grade(weights: Weights, reference: Weights) -> int:
-    """Grade weights from 1 to 5 by the deterministic part of the seed's OverallQuality rubric.
+    """Grade weights from 1 to 5 by the deterministic part of the reference post's rubric.
 
     5: all within 0.05; 4: within 0.10; 1: a mean error over 0.30; 3: the dominant modality is right
     and the mean error under 0.15; otherwise 2.
@@ -26,15 +26,16 @@ def grade(weights: Weights, reference: Weights) -> int:
 
 
 def agrees(weights: Weights, reference: Weights) -> bool:
-    """Compare dominant modalities; where the label has a tie, either of its leaders is right.
+    """Return whether the dominant modalities agree.
 
-    Of an answer's tie only the first counts, as in serving: one that favours nothing knows nothing.
+    Any of a label's tied leaders is right, but of an answer's ties only the first counts, as in
+    serving: otherwise equal weights would always agree.
     """
     return min(leaders(weights)) in leaders(reference)
 
 
 def within(off: Weights, bound: float) -> bool:
-    """Tell whether no error exceeds a bound, but for rounding."""
+    """Return whether all errors are at most the bound, up to rounding."""
     return max(off) <= bound + _ROUNDING
 
 
@@ -44,5 +45,5 @@ def errors(weights: Weights, reference: Weights) -> Weights:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of at least one value; `statistics` would cost more to import."""
+    """Return the mean of at least one value; importing `statistics` would take longer."""
     return math.fsum(values) / len(values)

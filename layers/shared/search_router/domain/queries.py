@@ -1,4 +1,4 @@
-"""Identify queries: which spellings count as the same query, everywhere.
+"""Identifies queries, so that all parts agree which spellings are the same query.
 
 Unicode composition (NFC) and white space do not matter. Case does, because it can mark a name
 ("Friends", "friends"), and names decide between metadata and the other modalities.
@@ -11,7 +11,7 @@ MAX_QUERY_BYTES = 4_000
 
 
 def normalised_query(query: str) -> str:
-    """Return the spelling that stands for a query: NFC, white space collapsed."""
+    """Return a query in NFC, with white space collapsed."""
     if not query.isascii():
         query = unicodedata.normalize("NFC", query)
     return " ".join(query.split())

@@ -1,4 +1,4 @@
-"""What may be uploaded where, and what an upload event is worth."""
+"""The layout of the upload bucket: prefixes, suffixes, and the files to ignore."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
 PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
-ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset: not for its labels
+ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset, for the local tier only
 QUERY_FIELD_METADATA = "query-field"  # x-amz-meta-query-field names the field that holds the query
-DATASET_MARKER = "_SUCCESS"  # what Hadoop and Spark put last beside the files of a dataset
+DATASET_MARKER = "_SUCCESS"  # Hadoop and Spark write it after all files of a dataset
 
 
 class ObjectRef(NamedTuple):
-    """One version of one S3 object; without a version, the current one."""
+    """A version of an S3 object; without a version id, the current one."""
 
     bucket: str
     key: str
@@ -20,7 +20,7 @@ class ObjectRef(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """An object version that a listing names, with its size in bytes."""
+    """A listed object version, with its size in bytes."""
 
     source: ObjectRef
     uploaded_at: datetime
@@ -28,31 +28,31 @@ class Upload(NamedTuple):
 
 
 def is_folder(key: str) -> bool:
-    """Tell a console "folder", a zero-byte object whose key ends in a slash."""
+    """Return whether a key is a console "folder", a zero-byte object that ends in a slash."""
     return key.endswith("/")
 
 
 def ignored_prompts(key: str) -> str | None:
-    """Say why an object below prompts/ starts no run, if it starts none."""
+    """Return why an object below prompts/ starts no run; None if it starts one."""
     *folders, name = key.removeprefix(PROMPTS_PREFIX).split("/")
     if not name:
         return "a folder, not a file"
     if not folders:
-        return f"{DATASET_MARKER} belongs into a folder" if name == DATASET_MARKER else None
+        return f"{DATASET_MARKER} belongs in a folder" if name == DATASET_MARKER else None
     if folders[1:] and name == DATASET_MARKER:
-        return f"a {DATASET_MARKER} too deep: it belongs into {PROMPTS_PREFIX}{folders[0]}/"
+        return f"{DATASET_MARKER} too deep: upload it to {PROMPTS_PREFIX}{folders[0]}/"
     if name != DATASET_MARKER:
         start = f"{PROMPTS_PREFIX}{folders[0]}/{DATASET_MARKER}"
-        return f"a file of a dataset, which is taken in when {start} is uploaded after it"
+        return f"a file of a dataset: upload {start} after it to start a run"
     return None
 
 
 def dataset_folder(key: str) -> str | None:
-    """Return the folder that a marker completes; None for any other object."""
+    """Return the folder of a marker; None for any other object."""
     folder, _, name = key.rpartition("/")
     return f"{folder}/" if name == DATASET_MARKER else None
 
 
 def is_hidden(key: str) -> bool:
-    """Tell what lies beside a dataset without being of it, as Hadoop's and Spark's writers mean."""
+    """Return whether a file is ignored in a dataset, by the convention of Hadoop and Spark."""
     return is_folder(key) or any(part[:1] in ("_", ".") for part in key.split("/"))

@@ -1,7 +1,7 @@
 """The weight contract: how much each modality of a video counts for one query.
 
 Weights are a tuple of floats in the order of the configured modalities: finite, each in [0, 1],
-summing to 1. Nothing here knows how many modalities there are.
+summing to 1. The number of modalities is configurable.
 """
 
 import math
@@ -26,23 +26,25 @@ _MODALITY_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def parse_modalities(text: str) -> Modalities:
-    """Read the one setting that names the modalities: comma-separated, lower case, in order.
+    """Parse comma-separated modalities, whose order is kept.
 
     Raises InvalidInputError for fewer than two, more than sixteen, repeated or ill-formed names.
     """
     names = tuple(part.strip() for part in text.split(","))
     if not 2 <= len(names) <= MAX_MODALITIES:
-        raise InvalidInputError(f"expected 2 to {MAX_MODALITIES} modalities, got {len(names)}")
+        raise InvalidInputError(f"{len(names)} modalities. Name 2 to {MAX_MODALITIES}.")
     if len(set(names)) != len(names):
-        raise InvalidInputError("a modality is named twice")
+        raise InvalidInputError("a modality is named twice. Remove one.")
     bad = [name for name in names if not _MODALITY_NAME.fullmatch(name) or name == REASONING_KEY]
     if bad:
-        raise InvalidInputError(f"not a modality name: {bad[0]!r}")
+        raise InvalidInputError(
+            f"not a modality name: {bad[0]!r}. Use lower-case letters, digits and underscores."
+        )
     return names
 
 
 def default_system_prompt(modalities: Modalities, *, with_reasoning: bool = True) -> str:
-    """Return the short student prompt of the seed post, for the given modalities."""
+    """Return the short student prompt of the reference post, for the given modalities."""
     return (
         f"Return JSON with {', '.join(modalities)} weights (sum=1.0) "
         f"{'and reasoning ' if with_reasoning else ''}for the given video search query."
@@ -50,20 +52,22 @@ def default_system_prompt(modalities: Modalities, *, with_reasoning: bool = True
 
 
 def weights_from_object(value: object, modalities: Modalities) -> Weights:
-    """Check a parsed JSON value against the weight contract and return its weights, not rescaled.
+    """Check a parsed JSON value against the weight contract; return its weights, not rescaled.
 
-    Exactly the modalities, plus an optional "reasoning" text. Raises InvalidInputError.
+    Its keys are the modalities and optionally "reasoning". Raises InvalidInputError.
     """
     if not isinstance(value, Mapping):
-        raise InvalidInputError("the weights are not a JSON object")
+        raise InvalidInputError("not a JSON object. Write one weight for each modality.")
     names = set(value) - {REASONING_KEY}
     if names != set(modalities):
         raise InvalidInputError(
-            f"the keys are not the modalities: {_difference(names, modalities)}"
+            f"wrong keys: {_difference(names, modalities)}. Write one weight for each modality."
         )
     weights = tuple(_weight(name, value[name]) for name in modalities)
     if abs(math.fsum(weights) - 1.0) > SUM_TOLERANCE + EXACT_SUM_TOLERANCE:
-        raise InvalidInputError(f"the weights sum to {math.fsum(weights):.4f}, not 1")
+        raise InvalidInputError(
+            f"the weights sum to {math.fsum(weights):.4f}, not 1. Scale them to sum to 1."
+        )
     return weights
 
 
@@ -74,19 +78,19 @@ def normalise(weights: Weights) -> Weights:
 
 
 def dominant(weights: Weights, modalities: Modalities) -> str:
-    """Name the modality with the largest weight; the first one wins a tie."""
+    """Return the modality with the largest weight; of equal ones, the first."""
     return modalities[max(range(len(weights)), key=weights.__getitem__)]
 
 
 @lru_cache(maxsize=4096)
 def leaders(weights: Weights) -> frozenset[int]:
-    """Return the positions that share the largest weight."""
+    """Return the indexes of the largest weight."""
     top = max(weights)
     return frozenset(i for i, weight in enumerate(weights) if top - weight <= TIE_TOLERANCE)
 
 
 def grid_step(labels: Iterable[Weights]) -> float | None:
-    """Return the coarsest grid (0.1, 0.05, 0.01) on which all labels lie, or None."""
+    """Return the coarsest of the grids 0.1, 0.05 and 0.01 that holds all labels, or None."""
     steps = list(GRID_STEPS)
     for label in labels:
         steps = [step for step in steps if _lies_on(step, label)]
@@ -96,9 +100,9 @@ def grid_step(labels: Iterable[Weights]) -> float | None:
 
 
 def snap(weights: Weights, step: float | None) -> Weights:
-    """Round weights to a grid and keep the sum at 1, by largest remainders.
+    """Round weights to a grid by largest remainders, so that the sum stays 1.
 
-    Without a grid the weights are only scaled to sum 1.
+    Without a grid the weights are only scaled to sum to 1.
     """
     exact = normalise(weights)
     if step is None:
@@ -112,7 +116,7 @@ def snap(weights: Weights, step: float | None) -> Weights:
 
 
 def mean_weights(rows: Sequence[Weights]) -> Weights:
-    """Average weights component by component and scale to sum 1; rows must not be empty."""
+    """Return the mean of at least one row of weights, scaled to sum to 1."""
     return normalise(tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True)))
 
 
@@ -122,10 +126,10 @@ def _lies_on(step: float, label: Weights) -> bool:
 
 def _weight(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInputError(f"{name} is not a number")
+        raise InvalidInputError(f"{name} is not a number. Write a number in [0, 1].")
     if not 0.0 <= value <= 1.0:  # also NaN, and integers too large for a float
-        raise InvalidInputError(f"{name} is not in [0, 1]")
-    return abs(float(value))  # -0.0 equals 0.0 but is written differently
+        raise InvalidInputError(f"{name} is not in [0, 1]. Write a number in that range.")
+    return abs(float(value))  # -0.0 equals 0.0, but is rendered differently
 
 
 def _difference(names: set[object], modalities: Modalities) -> str:
@@ -139,7 +143,7 @@ BINS = 10
 
 
 def weight_bin(weight: float) -> int:
-    """Return the bin of a weight; a weight on a bin's lower edge belongs to it, 1 to the last."""
+    """Return the bin of a weight; bins include their lower edge, the last one also 1."""
     return min(int(weight * BINS + 1e-9), BINS - 1)
 
 
@@ -155,14 +159,14 @@ def weight_histograms(rows: Iterable[Weights], modalities: Modalities) -> dict[s
 def histogram_means(histograms: Mapping[str, list[int]]) -> dict[str, float]:
     """Estimate the mean weight per modality, to about 0.03; empty if nothing was counted.
 
-    A bin stands for its middle. Labels on a grid lie at the lower edges, which would make all means
-    too large by the same amount; as the weights of a row sum to 1, that amount is known.
+    A bin counts as its middle. Labels on a grid lie at the lower edges, which makes all means too
+    large by the same amount; it is subtracted, because the means must sum to 1.
     """
     totals = {name: sum(bins) for name, bins in histograms.items()}
     if not all(totals.values()) or not totals:
         return {}
     raw = {
-        name: sum((place + 0.5) * count for place, count in enumerate(bins)) / BINS / totals[name]
+        name: sum((index + 0.5) * count for index, count in enumerate(bins)) / BINS / totals[name]
         for name, bins in histograms.items()
     }
     excess = (sum(raw.values()) - 1) / len(raw)
@@ -170,10 +174,10 @@ def histogram_means(histograms: Mapping[str, list[int]]) -> dict[str, float]:
 
 
 def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
-    """Return what several labels of one query agree on: the component-wise median, on their grid.
+    """Return the component-wise median of a query's labels on their grid; None without labels.
 
-    Labels with no common ground, such as three that each name another modality alone, have the
-    median 0 throughout; their consensus is the mean.
+    If all medians are 0, as for three labels that each give all weight to another modality, the
+    consensus is the mean.
     """
     if not labels:
         return None

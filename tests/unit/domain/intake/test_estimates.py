@@ -16,13 +16,16 @@ def selected(
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1, keep_reasoning=keep_reasoning))
     builder.begin("a.jsonl")
     label = LABEL if labelled else None
-    for n in range(rows):
-        query = f"a query of about forty characters no {n:05d}"
-        builder.add(PromptRecord(n, query, label, reasoning, None), n)
-    return builder.select()
+    records = [
+        PromptRecord(n, f"a query of about forty characters no {n:05d}", label, reasoning, None)
+        for n in range(rows)
+    ]
+    for n, record in enumerate(records):
+        builder.add(record, n)
+    return builder.select(lambda positions: ((n, records[n]) for n in positions))
 
 
-def test_the_seed_s_router_costs_about_four_or_twelve_dollars_per_million() -> None:
+def test_the_router_of_the_reference_post_costs_about_four_or_twelve_dollars_per_million() -> None:
     """Published: 121 characters of prompt, 42 of query, 60 of weights, 173 of reasoning."""
     estimate = estimate_costs(selected(1_000, labelled=True), TEACHER, STUDENT)
 

@@ -1,18 +1,13 @@
-"""Whole prompt files: one pass, any chunks, and a manifest that says what a person must know."""
-
-import json
+"""Whole prompt files: any chunks, byte order marks, damaged files."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake.datasets import DatasetFile
-from search_router.domain.intake.manifests import manifest
-from search_router.domain.intake.prompt_files import PromptFile, select, survey
+from search_router.domain.intake.prompt_files import PromptFile, select_rows
 from search_router.domain.intake.prompts import RejectedLine
-from search_router.domain.intake.selection import IntakeBuilder, IntakeRules, Selection
-from search_router.domain.uploads import ObjectRef
+from search_router.domain.intake.selection import IntakeRules, Selection
 from tests.records import MODALITIES, conversation, gzipped, jsonl, label
 
 BOM = b"\xef\xbb\xbf"
@@ -27,9 +22,9 @@ def a_file(chunks: list[bytes], *, packed: bool = False, name: str = "a.jsonl") 
 
 
 def read(*files: PromptFile) -> tuple[Selection, list[RejectedLine]]:
-    builder = IntakeBuilder(RULES)
-    rejected = [line for _, line in survey(files, builder)]
-    return select(files, builder)[0], rejected
+    rejected: list[RejectedLine] = []
+    selection = select_rows(files, RULES, lambda _file, line: rejected.append(line))
+    return selection, rejected
 
 
 @given(
@@ -61,22 +56,6 @@ def test_a_mark_is_only_dropped_where_the_file_begins() -> None:
     assert (intake.counts.accepted, [line.line_number for line in rejected]) == (5, [4])
 
 
-def test_damage_far_into_a_file_refuses_the_file_after_its_good_lines() -> None:
+def test_damage_far_into_a_file_rejects_the_file_after_its_good_lines() -> None:
     with pytest.raises(InvalidInputError, match="truncated"):
         read(a_file([gzipped(GOOD)[:-4]], packed=True))
-
-
-def test_the_manifest_adds_up_and_is_json() -> None:
-    intake, _ = read(a_file([GOOD + b"broken\n"]))
-    file = DatasetFile(key="k", version_id="v", size=7)
-
-    described = json.loads(json.dumps(manifest(intake, ObjectRef("b", "k", "v"), [file], "0" * 64)))
-
-    assert described["source"] == {"bucket": "b", "key": "k", "version_id": "v"}
-    assert described["files"] == [
-        {"key": "k", "version_id": "v", "size": 7, "rows_in": 4, "rejected": 1}
-    ]
-    assert (described["counts"]["rows_in"], described["counts"]["accepted"]) == (4, 3)
-    assert "Bedrock needs at least 100" in described["refusal"]
-    assert described["modalities"] == list(MODALITIES)
-    assert sum(described["balance"].values()) == described["counts"]["training"]

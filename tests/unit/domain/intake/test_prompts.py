@@ -1,4 +1,4 @@
-"""Prompt lines: every accepted dialect, every reason to refuse, and the way back from a record."""
+"""Prompt lines: every accepted form, every reason to reject, and the parsed training line."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_router.domain.intake.prompt_reader import read_record
+from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.intake.prompts import (
     PromptRecord,
     RejectedLine,
@@ -28,7 +28,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 def read(data: object) -> PromptRecord | RejectedLine | None:
     raw = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode()
     [line] = split_lines([raw + b"\n"], MAX_RECORD_BYTES)
-    return read_record(line, MODALITIES)
+    return PromptReader(MODALITIES).read(line)
 
 
 def rejection(data: object) -> RejectedLine:
@@ -70,7 +70,7 @@ USER = {"role": "user", "content": [{"text": "dogs"}]}
 ASSISTANT = {"role": "assistant", "content": [{"text": GOOD}]}
 
 
-REFUSED: list[tuple[object, RejectReason]] = [
+REJECTED: list[tuple[object, RejectReason]] = [
     (b"x" * 16_001, RejectReason.LINE_TOO_LONG),
     ({"query": "q" * 15_980}, RejectReason.LINE_TOO_LONG),
     (b'{"query": "\xff"}', RejectReason.NOT_UTF8),
@@ -126,13 +126,16 @@ REFUSED: list[tuple[object, RejectReason]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "reason"), REFUSED)
-def test_every_reason_to_refuse_a_line(row: object, reason: RejectReason) -> None:
-    assert rejection(row).reason is reason
+@pytest.mark.parametrize(("row", "reason"), REJECTED)
+def test_every_reason_to_reject_a_line(row: object, reason: RejectReason) -> None:
+    rejected = rejection(row)
+
+    assert rejected.reason is reason
+    assert rejected.detail.endswith("."), "the cause, then the remedy"
 
 
 def test_every_reason_has_a_line_above() -> None:
-    assert {reason for _, reason in REFUSED} == set(RejectReason)
+    assert {reason for _, reason in REJECTED} == set(RejectReason)
 
 
 @pytest.mark.parametrize("blank", [b"", b"  ", b"\t\r"])
@@ -140,10 +143,10 @@ def test_a_blank_line_is_neither_accepted_nor_rejected(blank: bytes) -> None:
     assert read(blank) is None
 
 
-def test_a_rejection_has_its_place_and_text_and_can_be_mended() -> None:
+def test_a_rejection_has_location_text_and_remedy() -> None:
     lines = split_lines([b'{"query": "a"}\n', b"caf\xe9 & more\r\n"], MAX_RECORD_BYTES)
 
-    rejected = [read_record(line, MODALITIES) for line in lines][1]
+    rejected = [PromptReader(MODALITIES).read(line) for line in lines][1]
 
     assert isinstance(rejected, RejectedLine)
     assert json.loads(rejected_line("prompts/a.jsonl", rejected)) == {
@@ -151,17 +154,16 @@ def test_a_rejection_has_its_place_and_text_and_can_be_mended() -> None:
         "line_number": 2,
         "byte_offset": 15,
         "reason": "not_utf8",
-        "detail": "not UTF-8 at byte 3",
+        "detail": "not UTF-8 at byte 3. Save the file as UTF-8.",
         "text": "caf\\xe9 & more",
     }
 
 
-def test_a_line_over_the_limit_keeps_its_place_but_not_its_text() -> None:
-    rejected = read_record(Line(3, 100, None, 20_000), MODALITIES)
+def test_a_line_over_the_limit_keeps_its_location_but_not_its_text() -> None:
+    rejected = PromptReader(MODALITIES).read(Line(3, 100, None, 20_000))
 
-    assert rejected == RejectedLine(
-        3, 100, RejectReason.LINE_TOO_LONG, "20000 bytes, the limit is 16000", None
-    )
+    detail = "20000 bytes, the limit is 16000. Shorten the line."
+    assert rejected == RejectedLine(3, 100, RejectReason.LINE_TOO_LONG, detail, None)
 
 
 @given(

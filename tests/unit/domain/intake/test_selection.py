@@ -1,8 +1,7 @@
-"""Intake: nothing lost in the accounting, nothing decided by the order of the rows."""
+"""Selection: every row is accounted for, and the order of the rows does not matter."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -26,10 +25,9 @@ from search_router.domain.intake.selection import (
     IntakeRules,
     Selection,
 )
-from search_router.domain.intake.sides import in_holdout
-from search_router.domain.intake.training_sets import SHARD_BYTES, TrainingSet
+from search_router.domain.intake.training_records import SHARD_BYTES, TrainingRow, shards
 from search_router.domain.queries import fingerprint
-from search_router.domain.weights import Weights, default_system_prompt, dominant
+from search_router.domain.weights import Weights, default_system_prompt
 from tests.records import MODALITIES
 
 LABELS: list[Weights] = [
@@ -57,29 +55,39 @@ class TakenIn:
     """Both passes over some records."""
 
     selection: Selection
-    dataset: TrainingSet
 
     @property
     def counts(self) -> IntakeCounts:
         return self.selection.counts
 
     @property
-    def refusal(self) -> str | None:
-        return self.selection.refusal
+    def rejection(self) -> str:
+        return self.selection.rejection
 
     @property
     def training(self) -> Sequence[PromptRecord]:
-        return rows_of(self.dataset.training)
+        return records_of(self.selection.training)
 
     @property
     def holdout(self) -> Sequence[PromptRecord]:
-        return rows_of(self.dataset.holdout)
+        return records_of(self.selection.holdout)
+
+    @property
+    def shards(self) -> list[bytes]:
+        return list(shards(self.selection.training))
 
 
-def rows_of(lines: Sequence[bytes]) -> Sequence[PromptRecord]:
-    """Read rendered records back."""
-    body = b"".join(lines)
-    return list(read_prompts(PromptFile("", is_packed=False, read=lambda: [body]), MODALITIES))
+def records_of(rows: Sequence[TrainingRow]) -> Sequence[PromptRecord]:
+    """Parse the lines of rows, which must hold the rows' own queries and labels."""
+    body = joined(rows)
+    file = PromptFile("", is_packed=False, read=lambda: [body])
+    records = list(read_prompts(file, MODALITIES))
+    assert [(it.query, it.weights) for it in records] == [(row.query, row.label) for row in rows]
+    return records
+
+
+def joined(rows: Sequence[TrainingRow]) -> bytes:
+    return b"".join(row.line for row in rows)
 
 
 def take_in(
@@ -90,10 +98,16 @@ def take_in(
 ) -> TakenIn:
     builder = IntakeBuilder(IntakeRules(MODALITIES, holdout_fraction, keep_reasoning))
     builder.begin("")
-    for place, record in enumerate(records):
-        builder.add(record, place)
-    accepted = ((p, r) for p, r in enumerate(records) if isinstance(r, PromptRecord))
-    return TakenIn(*builder.select().filled(accepted))
+    for position, record in enumerate(records):
+        builder.add(record, position)
+
+    def read_rows(positions: Sequence[int]) -> Iterator[tuple[int, PromptRecord]]:
+        for position in positions:
+            record = records[position]
+            assert isinstance(record, PromptRecord)
+            yield position, record
+
+    return TakenIn(builder.select(read_rows))
 
 
 def record(query: str, weights: Weights | None = None, **changes: Any) -> PromptRecord:
@@ -112,15 +126,10 @@ def bytes_of(result: TakenIn) -> bytes:
         result.selection.balance(),
         result.selection.histograms(),
         dict(result.selection.noise),
+        result.selection.training_sha256,
     ]
-    lines = [
-        *result.dataset.training,
-        b"--",
-        *result.dataset.holdout,
-        b"--",
-        *result.dataset.shards(),
-    ]
-    return b"".join(lines) + json.dumps(rest).encode()
+    sides = (joined(result.selection.training), joined(result.selection.holdout))
+    return b"--".join([*sides, *result.shards]) + json.dumps(rest).encode()
 
 
 @given(st.lists(RECORDS | REJECTED, max_size=60), st.sampled_from([0.01, 0.3, 0.9]))
@@ -135,7 +144,7 @@ def test_every_row_is_accounted_for(
         counts.training + counts.holdout + counts.duplicates + counts.sampled_out
     )
     assert (len(result.training), len(result.holdout)) == (counts.training, counts.holdout)
-    assert counts.shards == len(list(result.dataset.shards()))
+    assert counts.shards == len(result.shards)
 
 
 @given(st.lists(RECORDS, max_size=40).flatmap(lambda r: st.tuples(st.just(r), st.permutations(r))))
@@ -255,19 +264,20 @@ def test_a_missing_system_prompt_is_filled_in_from_the_file_or_the_default() -> 
     none = take_in([record("a"), record("b")])
 
     assert some.selection.system_prompt == "Be brief."
-    assert all(b"Be brief." in line for line in some.dataset.training)
+    assert all(b"Be brief." in row.line for row in some.selection.training)
     assert none.selection.system_prompt == default_system_prompt(MODALITIES)
 
 
-def test_differing_system_prompts_are_refused_with_their_lines() -> None:
+def test_differing_system_prompts_are_rejected_with_their_lines() -> None:
     rows = many(200)
     rows[4] = record("x", system_prompt="Be brief.", line_number=5)
     rows[9] = record("y", system_prompt="Be long.", line_number=10)
     rows[11] = record("z", system_prompt="Be brief.", line_number=12)
 
-    refusal = take_in(rows).refusal
-
-    assert refusal == "the system prompts differ; each was first seen at line 5, line 10"
+    assert take_in(rows).rejection == (
+        "the system prompts differ: first seen at line 5, line 10. "
+        "Use the same system prompt in all rows."
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,22 +287,24 @@ def test_differing_system_prompts_are_refused_with_their_lines() -> None:
         ([RejectedLine(1, 0, RejectReason.INVALID_JSON, "", None)] * 7, "none of the 7 rows"),
         (many(50), "Bedrock needs at least 100"),
         (many(20) * 50, "Bedrock needs at least 100"),
-        (many(150), None),
+        (many(150), ""),
     ],
 )
-def test_a_file_is_refused_for_what_bedrock_would_refuse(
-    rows: list[PromptRecord | RejectedLine], reason: str | None
+def test_a_dataset_that_bedrock_would_reject_is_rejected_with_the_reason(
+    rows: list[PromptRecord | RejectedLine], reason: str
 ) -> None:
-    refusal = take_in(rows).refusal
+    rejection = take_in(rows).rejection
 
-    assert refusal is None if reason is None else reason in (refusal or "")
+    assert bool(rejection) is bool(reason)
+    assert reason in rejection
 
 
 def test_ninety_nine_training_rows_are_too_few_and_a_hundred_are_enough() -> None:
-    training = [r for r in many(200) if not in_holdout(fingerprint(r.query), 0.1)]
+    in_training = {row.query for row in take_in(many(200)).training}
+    training = [row for row in many(200) if row.query in in_training]
 
-    assert take_in(training[:99]).refusal is not None
-    assert take_in(training[:100]).refusal is None
+    assert "at least 100" in take_in(training[:99]).rejection
+    assert take_in(training[:100]).rejection == ""
 
 
 def test_the_holdout_is_about_the_asked_fraction_and_at_most_a_thousand() -> None:
@@ -325,12 +337,13 @@ def test_more_than_bedrock_takes_is_sampled_in_proportion() -> None:
     assert result.counts.sampled_out == 18_000 - 15_000 - result.counts.holdout
 
 
-def test_sampling_fills_every_place_and_does_not_depend_on_order(
+def test_sampling_fills_the_training_set_and_does_not_depend_on_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sides, "MAX_TRAINING_ROWS", 50)
     rows = [record(f"query {n}", LABELS[n % 6 if n % 6 != 2 else 0]) for n in range(127)]
     rows += [record(f"without {n}") for n in range(30)]
+    before = take_in(rows).selection.balance()
+    monkeypatch.setattr(sides, "MAX_TRAINING_ROWS", 50)
 
     one, other = take_in(rows), take_in(rows[::-1])
 
@@ -338,25 +351,16 @@ def test_sampling_fills_every_place_and_does_not_depend_on_order(
     order = [fingerprint(row.query) for row in one.training]
     assert order == sorted(order), "not one modality after the other"
     assert bytes_of(one) == bytes_of(other)
-    before = Counter(
-        dominant(row.weights, MODALITIES) if row.weights else "unlabelled"
-        for row in take_in_all(rows)
-    )
     for name, kept in one.selection.balance().items():
-        assert abs(kept - 50 * before[name] / before.total()) < 1
-
-
-def take_in_all(rows: list[PromptRecord]) -> list[PromptRecord]:
-    return [row for row in rows if not in_holdout(fingerprint(row.query), 0.1)]
+        assert abs(kept - 50 * before[name] / sum(before.values())) < 1
 
 
 def test_shards_hold_a_thousand_rows_and_join_to_the_training_file() -> None:
     result = take_in(many(2_400))
 
-    shards = list(result.dataset.shards())
-
-    assert [shard.count(b"\n") for shard in shards] == [1_000, 1_000, len(result.training) - 2_000]
-    assert b"".join(shards) == b"".join(result.dataset.training)
+    lines = [shard.count(b"\n") for shard in result.shards]
+    assert lines == [1_000, 1_000, len(result.training) - 2_000]
+    assert b"".join(result.shards) == joined(result.selection.training)
 
 
 def test_prior_balance_and_histograms_describe_the_training_rows() -> None:
@@ -381,19 +385,18 @@ def test_shards_are_also_cut_by_size() -> None:
 
     result = take_in(rows)
 
-    shards = list(result.dataset.shards())
-    assert b"".join(shards) == b"".join(result.dataset.training)
-    assert result.counts.shards == len(shards) == 3
-    assert all(0 < len(shard) <= SHARD_BYTES for shard in shards)
+    assert b"".join(result.shards) == joined(result.selection.training)
+    assert result.counts.shards == len(result.shards) == 3
+    assert all(0 < len(shard) <= SHARD_BYTES for shard in result.shards)
 
 
-def test_a_row_that_is_gone_when_it_is_read_again_is_worth_a_retry() -> None:
+def test_a_row_missing_in_the_second_pass_is_a_transient_error() -> None:
     builder = IntakeBuilder(IntakeRules(MODALITIES, 0.1))
     builder.begin("")
     builder.add(record("dogs"), 0)
 
-    with pytest.raises(UnavailableError, match="changed meanwhile"):
-        builder.select().filled([])
+    with pytest.raises(UnavailableError, match="changed since"):
+        builder.select(lambda _positions: [])
 
 
 def test_a_reasoning_is_kept_or_stripped_and_the_prompt_asks_accordingly() -> None:
@@ -414,21 +417,18 @@ def test_the_two_default_prompts_are_one_and_a_datasets_own_stays(keep: bool) ->
     rows = [record(f"query {n}", LABELS[0], system_prompt=ours[n % 2]) for n in range(200)]
     own = [row._replace(system_prompt="Weigh it, with reasoning.") for row in rows]
 
-    assert take_in(rows, keep_reasoning=keep).refusal is None
+    assert take_in(rows, keep_reasoning=keep).rejection == ""
     assert take_in(rows, keep_reasoning=keep).selection.system_prompt == ours[not keep]
     assert take_in(own, keep_reasoning=keep).selection.system_prompt == own[0].system_prompt
-    assert "differ" in (take_in([*rows, own[0]], keep_reasoning=keep).refusal or "")
+    assert "differ" in take_in([*rows, own[0]], keep_reasoning=keep).rejection
 
 
-def test_a_record_that_the_datasets_prompt_makes_too_long_is_refused_with_its_line() -> None:
+def test_a_record_that_the_datasets_prompt_makes_too_long_is_rejected_with_its_line() -> None:
     rows = many(200)
     rows[0] = rows[0]._replace(system_prompt="x" * 2_000)
     rows[7] = record("y" * 15_000, line_number=8)
 
-    refusal = take_in(rows).refusal
-
-    assert refusal is not None
-    assert refusal.startswith("with the dataset's system prompt, line 8 becomes a record of 17")
+    assert take_in(rows).rejection.startswith("training record too long: line 8 takes 17")
 
 
 def test_labels_beyond_the_numbered_ones_cost_their_weights_and_change_nothing(

@@ -1,4 +1,4 @@
-"""What a distilled model's answers do to a local model: much where it knew nothing, else little."""
+"""A distilled model's answers in a local model: they add patterns, and change little else."""
 
 from search_router.domain.grading import errors, mean
 from search_router.domain.local_tier.local_model import LocalModel
@@ -7,9 +7,9 @@ from search_router.domain.weights import Weights
 from tests.unit.domain.local_examples import labelled, of_new_patterns, trained, unseen
 
 LABELS = labelled(seed=1, count=800)
-KNOWN = unseen(seed=11, count=600, but=LABELS)
+SEEN = unseen(seed=11, count=600, but=LABELS)
 NEW = of_new_patterns(seed=12, count=450)
-ASKED, KNOWN_LATER, NEW_LATER = KNOWN[:400] + NEW[:300], KNOWN[400:], NEW[300:]
+ASKED, SEEN_LATER, NEW_LATER = SEEN[:400] + NEW[:300], SEEN[400:], NEW[300:]
 
 
 def answered(model: LocalModel, rows: list[tuple[str, Weights]]) -> tuple[float, float]:
@@ -29,10 +29,10 @@ def test_patterns_that_the_labels_lack_are_answered_as_the_distilled_model_does(
     assert error <= 0.03
 
 
-def test_answers_that_are_all_wrong_hardly_touch_what_the_labels_know() -> None:
+def test_answers_that_are_all_wrong_hardly_change_answers_of_the_labels() -> None:
     wrong = [(query, (label[1], label[0], *label[2:])) for query, label in ASKED]
     assert mean([mean(errors(a, b)) for (_, a), (_, b) in zip(wrong, ASKED, strict=True)]) > 0.1
 
     taught, _ = with_answers(trained(800), LABELS, wrong)
 
-    assert answered(taught, KNOWN_LATER)[1] <= answered(trained(800), KNOWN_LATER)[1] + 0.015
+    assert answered(taught, SEEN_LATER)[1] <= answered(trained(800), SEEN_LATER)[1] + 0.015

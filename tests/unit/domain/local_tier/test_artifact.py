@@ -1,4 +1,4 @@
-"""The local model's artifact: small, exact, checked, without text."""
+"""The local model's artifact: small, exact, with a checksum, without text."""
 
 import zlib
 from collections.abc import Callable
@@ -22,16 +22,16 @@ def artifact() -> bytes:
     return pack(trained(400))
 
 
-def told(model: LocalModel) -> list[tuple[Weights, float, float]]:
-    estimates = (model.neighbourhood.estimate(query + " x") for query, _ in EXAMPLES)
-    return [(it.weights, it.familiarity, it.risk) for it in estimates if it is not None]
+def estimates(model: LocalModel) -> list[tuple[Weights, float, float]]:
+    found = (model.neighbourhood.estimate(query + " x") for query, _ in EXAMPLES)
+    return [(it.weights, it.familiarity, it.risk) for it in found if it is not None]
 
 
 def test_what_is_read_back_is_what_was_trained(artifact: bytes) -> None:
     read = unpack(artifact, MODALITIES)
 
     assert vars(read.gate) == vars(trained(400).gate)
-    assert told(read) == told(trained(400))
+    assert estimates(read) == estimates(trained(400))
     assert pack(read) == artifact
 
 
@@ -50,34 +50,34 @@ def test_the_version_names_the_content(artifact: bytes) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(place=st.integers(0, 2**32 - 1), bit=st.integers(0, 7))
-def test_any_flipped_bit_is_noticed(artifact: bytes, place: int, bit: int) -> None:
+@given(offset=st.integers(0, 2**32 - 1), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_detected(artifact: bytes, offset: int, bit: int) -> None:
     damaged = bytearray(artifact)
-    damaged[place % len(damaged)] ^= 1 << bit
+    damaged[offset % len(damaged)] ^= 1 << bit
 
-    with pytest.raises(InvalidInputError, match="artifact is"):
+    with pytest.raises(InvalidInputError, match=r"artifact (is|has)"):
         unpack(bytes(damaged), MODALITIES)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        pytest.param(lambda _: b"", "no local model", id="empty"),
-        pytest.param(lambda _: b"{}", "no local model", id="JSON"),
+        pytest.param(lambda _: b"", "is not a local model", id="empty"),
+        pytest.param(lambda _: b"{}", "is not a local model", id="JSON"),
         pytest.param(lambda it: b"SRLOCAL9" + it[8:], "another format version", id="version 9"),
-        pytest.param(lambda it: it[:8], "damaged|cut off", id="header only"),
-        pytest.param(lambda it: it[:-10], "cut off", id="end missing"),
-        pytest.param(lambda it: it + b"x", "not alone", id="a byte too many"),
+        pytest.param(lambda it: it[:8], "damaged|truncated", id="header only"),
+        pytest.param(lambda it: it[:-10], "truncated", id="end missing"),
+        pytest.param(lambda it: it + b"x", "followed by other data", id="a byte too many"),
     ],
 )
-def test_foreign_and_cut_artifacts_are_refused(
+def test_invalid_artifacts_are_rejected(
     artifact: bytes, changed: Callable[[bytes], bytes], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         unpack(changed(artifact), MODALITIES)
 
 
-def test_other_modalities_are_refused(artifact: bytes) -> None:
+def test_other_modalities_are_rejected(artifact: bytes) -> None:
     with pytest.raises(InvalidInputError, match="other modalities"):
         unpack(artifact, (*MODALITIES, "mood"))
 

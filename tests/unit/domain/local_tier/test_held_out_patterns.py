@@ -1,9 +1,12 @@
-"""What is said of patterns that the local tier was not trained on, beside what is true of them."""
+"""Held-out patterns: the measured scores are near those on patterns that are really new."""
 
 from search_router.domain.grading import errors, mean
-from search_router.domain.local_tier.gate import Gate
-from search_router.domain.local_tier.held_out_patterns import LEAST_PATTERNS, hold_out_patterns
-from search_router.domain.local_tier.patterns import patterns_of
+from search_router.domain.local_tier.held_out_patterns import (
+    LEAST_PATTERNS,
+    hold_out_patterns,
+    patterns_of,
+)
+from search_router.domain.local_tier.local_model import Gate
 from tests.unit.domain.local_examples import MODALITIES, labelled, of_new_patterns, trained
 
 EXAMPLES = labelled(seed=1, count=800)
@@ -14,7 +17,7 @@ def of_patterns(*patterns: str) -> list[str]:
     return [pattern.format(filler) for pattern in patterns for filler in FILLERS]
 
 
-def test_what_it_says_is_near_what_new_patterns_show() -> None:
+def test_the_scores_are_near_those_on_new_patterns() -> None:
     # GIVEN a student and queries of patterns that really are new
     tried = [
         (trained(800).neighbourhood.estimate(query), label)
@@ -24,28 +27,28 @@ def test_what_it_says_is_near_what_new_patterns_show() -> None:
     gate = trained(800).gate
     answered = [estimate for estimate, _ in tried if estimate and gate.admits(estimate)]
     # WHEN patterns are held out of the labelled queries alone
-    told = hold_out_patterns(EXAMPLES, MODALITIES, gate)
-    # THEN the error is about the same, far above the one on known patterns, and nearly all refused
-    assert told is not None
-    assert abs(told.mae - mean(off)) <= 0.05
-    assert told.mae > 3 * (gate.error or 0)
-    assert len(answered) / len(tried) <= told.answered <= 0.2
+    measured = hold_out_patterns(EXAMPLES, MODALITIES, gate)
+    # THEN the error is about the same, far above that on seen patterns, and few are answered
+    assert measured is not None
+    assert abs(measured.mae - mean(off)) <= 0.05
+    assert measured.mae > 3 * (gate.error or 0)
+    assert len(answered) / len(tried) <= measured.answered <= 0.2
 
 
 def test_the_order_of_the_examples_changes_nothing() -> None:
-    told = hold_out_patterns(EXAMPLES, MODALITIES, trained(800).gate)
+    measured = hold_out_patterns(EXAMPLES, MODALITIES, trained(800).gate)
 
-    assert hold_out_patterns(EXAMPLES[::-1], MODALITIES, trained(800).gate) == told
-
-
-def test_a_closed_gate_answers_nothing_of_them() -> None:
-    told = hold_out_patterns(EXAMPLES, MODALITIES, Gate(0.0, 1.0, 0.045, 0.95, closed=True))
-
-    assert told is not None
-    assert (told.answered, told.answered_mae) == (0, None)
+    assert hold_out_patterns(EXAMPLES[::-1], MODALITIES, trained(800).gate) == measured
 
 
-def test_too_few_patterns_tell_nothing() -> None:
+def test_a_closed_gate_answers_none_of_them() -> None:
+    measured = hold_out_patterns(EXAMPLES, MODALITIES, Gate(0.0, 1.0, 0.045, 0.95, closed=True))
+
+    assert measured is not None
+    assert (measured.answered, measured.answered_mae) == (0, None)
+
+
+def test_too_few_patterns_give_no_scores() -> None:
     patterns = [f"{chr(97 + n)}sking {{}} {chr(97 + n)}bout" for n in range(LEAST_PATTERNS)]
     rows = [(query, (0.7, 0.1, 0.1, 0.1)) for query in of_patterns(*patterns)]
 

@@ -1,4 +1,4 @@
-"""The local tier's student and gate: what they answer, what they refuse, and at what bound."""
+"""The local model: what it answers, where it abstains, and the error bound."""
 
 import math
 import subprocess
@@ -12,18 +12,22 @@ from hypothesis import strategies as st
 from router_cli.synthesis.draws import Draw
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.local_tier.artifact import pack
-from search_router.domain.local_tier.calibration import (
+from search_router.domain.local_tier.indexing import distinct_rows, index_rows
+from search_router.domain.local_tier.local_model import Gate, LocalModel
+from search_router.domain.local_tier.neighbours import (
+    BUDGET,
+    NEIGHBOURS,
+    Estimate,
+    Neighbourhood,
+    density_of,
+)
+from search_router.domain.local_tier.terms import MAX_WORDS, terms_of, words_of
+from search_router.domain.local_tier.training import (
     CONFIDENCE,
-    Trial,
     calibrate,
     exceedance_p_value,
+    train,
 )
-from search_router.domain.local_tier.gate import Gate
-from search_router.domain.local_tier.indexing import index_queries
-from search_router.domain.local_tier.local_model import LocalModel
-from search_router.domain.local_tier.neighbours import BUDGET, NEIGHBOURS, Estimate, density_of
-from search_router.domain.local_tier.terms import MAX_WORDS, terms_of, words_of
-from search_router.domain.local_tier.training import train
 from search_router.domain.weights import Weights
 from tests.conftest import TESTS
 from tests.unit.domain.local_examples import (
@@ -51,6 +55,10 @@ def answered(rows: list[tuple[str, Weights]]) -> list[tuple[Estimate, Weights]]:
     return [(estimate, label) for estimate, label in answers if estimate is not None]
 
 
+def indexed(rows: list[tuple[str, Weights]]) -> Neighbourhood:
+    return index_rows(distinct_rows(rows), MODALITIES)
+
+
 def test_known_patterns_are_answered_within_the_bound() -> None:
     rows = unseen(seed=2, count=600, but=EXAMPLES)
     got = answered(rows)
@@ -59,7 +67,7 @@ def test_known_patterns_are_answered_within_the_bound() -> None:
     assert mean_error(got) <= MAX_ERROR
 
 
-def test_new_patterns_are_refused() -> None:
+def test_the_model_abstains_on_new_patterns() -> None:
     rows = of_new_patterns(seed=3, count=150)
 
     assert len(answered(rows)) <= 0.10 * len(rows)
@@ -73,7 +81,7 @@ def test_an_exact_repeat_gets_the_consensus_of_its_labels() -> None:
     estimate = model.answer("a rooster at\tdawn")
 
     assert estimate is not None
-    assert estimate.known
+    assert estimate.labelled
     assert estimate.weights == one
 
 
@@ -91,22 +99,22 @@ def test_the_order_of_the_examples_changes_nothing(shuffled: list[tuple[str, Wei
     assert pack(train(shuffled, MODALITIES, MAX_ERROR)) == pack(in_order)
 
 
-def test_nothing_to_learn_from_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="needs labelled queries"):
+def test_training_without_examples_is_an_error() -> None:
+    with pytest.raises(InvalidInputError, match="at least one"):
         train([], MODALITIES, MAX_ERROR)
 
 
 @pytest.mark.parametrize(
     "query", ["", "   ", "🎬 🎬", "?!", "zyzzyva", "x" * 4_000, "a b " * 40_000]
 )
-def test_odd_queries_are_refused_in_bounded_time(query: str) -> None:
+def test_the_model_abstains_on_odd_queries_in_bounded_time(query: str) -> None:
     assert trained(800).answer(query) is None
     assert len(terms_of(query)) <= 3 * MAX_WORDS + 3
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60))
-def test_any_text_is_answered_with_valid_weights_or_refused(query: str) -> None:
+def test_any_text_gets_valid_weights_or_none(query: str) -> None:
     estimate = trained(800).answer(query)
 
     assert estimate is None or abs(math.fsum(estimate.weights) - 1) <= 1e-9
@@ -136,7 +144,7 @@ def test_a_pattern_without_spaces_is_recognised() -> None:
     things = ["犬", "猫", "馬", "鳥", "川", "海", "雷", "風"]
     rows = [(f"{thing}の鳴き声が聞こえる", audio) for thing in things]
     rows += [(f"夕日の中の{thing}の空撮", visual) for thing in things]
-    hood = index_queries(rows, ("visual", "audio", "metadata"))
+    hood = index_rows(distinct_rows(rows), ("visual", "audio", "metadata"))
 
     estimate = hood.estimate("虎の鳴き声が聞こえる")
 
@@ -147,7 +155,7 @@ def test_a_pattern_without_spaces_is_recognised() -> None:
 
 def test_two_siblings_are_enough_to_be_familiar() -> None:
     small = [(f"{title} logo on screen", (0.2, 0.0, 0.1, 0.7)) for title in ("Abstract", "Rust")]
-    hood = index_queries([*EXAMPLES, *small], MODALITIES)
+    hood = indexed([*EXAMPLES, *small])
 
     sibling = hood.estimate("Black Mirror logo on screen")
     stranger = hood.estimate("Black Mirror poster of the first season")
@@ -168,7 +176,7 @@ def test_familiarity_is_a_share() -> None:
 
 
 def test_a_little_like_the_only_row_is_not_familiar() -> None:
-    hood = index_queries([("zeppelin over the old harbour", (0.7, 0.1, 0.1, 0.1))], MODALITIES)
+    hood = indexed([("zeppelin over the old harbour", (0.7, 0.1, 0.1, 0.1))])
 
     estimate = hood.estimate("zeppelin museum opening hours for groups on public holidays")
 
@@ -183,7 +191,7 @@ def test_density_is_the_mean_cosine_weighted_by_itself() -> None:
 
 
 def test_the_budgeted_search_finds_nearly_what_a_full_scan_finds() -> None:
-    hood = index_queries(labelled(seed=5, count=2_500), MODALITIES)
+    hood = indexed(labelled(seed=5, count=2_500))
     found = Counter[bool]()
     for query, _ in unseen(6, 100, EXAMPLES):
         scan = hood.estimate_from(hood.nearest(terms_of(query), budget=10**9))
@@ -211,13 +219,13 @@ def test_labels_without_rhyme_or_reason_close_the_gate() -> None:
     gate = train(rows, MODALITIES, MAX_ERROR).gate
 
     assert gate.closed
-    assert "can be shown" in gate.reason
+    assert "keeps the error" in gate.reason
 
 
 def test_a_tighter_bound_answers_fewer() -> None:
     """Half of the queries are easy and their risk says so: only these pass."""
     trials = [
-        Trial(Estimate((1.0, 0.0), familiarity=1.0, risk=risk), error)
+        (Estimate((1.0, 0.0), familiarity=1.0, risk=risk), error)
         for _ in range(300)
         for risk, error in ((0.02, 0.02), (0.2, 0.2))
     ]
@@ -228,7 +236,7 @@ def test_a_tighter_bound_answers_fewer() -> None:
     assert calibrate(trials, 0.01, 2).closed
 
 
-def test_what_is_no_better_than_the_bound_is_seldom_taken_for_it() -> None:
+def test_errors_at_the_bound_seldom_pass() -> None:
     """The p-value keeps its level: errors whose mean is the bound pass in at most 5 % of trials."""
     draw = Draw(0, "test")
     passed = 0
@@ -238,14 +246,14 @@ def test_what_is_no_better_than_the_bound_is_seldom_taken_for_it() -> None:
     assert passed <= 0.05 * 400
 
 
-def test_what_is_clearly_better_passes() -> None:
+def test_errors_far_below_the_bound_pass() -> None:
     draw = Draw(0, "test")
     errors = [0.001 * draw.index(50) for _ in range(200)]
 
     assert exceedance_p_value(errors, 0.045, 0.5, 0.01) <= 0.01
 
 
-def test_a_closed_gate_admits_not_even_repeats() -> None:
+def test_a_closed_gate_does_not_admit_repeats() -> None:
     gate = Gate(0.0, 1.0, MAX_ERROR, CONFIDENCE, closed=True, reason="why")
 
     assert LocalModel(trained(800).neighbourhood, gate).answer(EXAMPLES[0][0]) is None

@@ -1,1 +1,1 @@
-"""What becomes of uploaded prompts: read strictly, surveyed, made a training set and a holdout."""
+"""Reads, surveys and splits uploaded prompt files into training set and holdout."""

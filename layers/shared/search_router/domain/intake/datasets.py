@@ -1,27 +1,31 @@
-"""A dataset is one prompt file, or the files of a folder that a marker completes."""
+"""The files of a dataset: one prompt file, or those of a folder that a marker completes.
+
+Files named `*.answers.jsonl` hold a distilled model's answers. They train the local tier only and
+are never part of the training set, the holdout or the figures about labels.
+"""
 
 from collections.abc import Iterable, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.intake.answer_files import holds_answers
-from search_router.domain.intake.prompt_files import MAX_DATASET_BYTES
+from search_router.domain.intake.prompt_files import MAX_DATASET_BYTES, PromptFile, read_lines
+from search_router.domain.intake.prompts import PromptRecord
+from search_router.domain.records import Record
 from search_router.domain.uploads import (
+    ANSWERS_SUFFIXES,
     DATASET_MARKER,
     PROMPT_SUFFIXES,
     ObjectRef,
     Upload,
     is_hidden,
 )
+from search_router.domain.weights import Modalities, Weights
 
-MAX_DATASET_FILES = 1_000  # two requests a file: some minutes of a function's fifteen
+MAX_DATASET_FILES = 1_000  # two requests each: some minutes of a function's fifteen
+MAX_ANSWERS = 15_000  # as many as a job has labels; the artifact stays below 3 MB
 
 
-class DatasetFile(BaseModel):
-    """One file by its version, with its size in bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class DatasetFile(Record):
+    """One version of an uploaded file, with its size in bytes."""
 
     key: str
     version_id: str | None
@@ -29,12 +33,12 @@ class DatasetFile(BaseModel):
 
     @property
     def holds_answers(self) -> bool:
-        """Tell whether the file is for the local tier alone."""
+        """Whether the file holds a distilled model's answers."""
         return holds_answers(self.key)
 
     @property
     def is_packed(self) -> bool:
-        """Tell whether the file is gzipped."""
+        """Whether the file is gzipped, by its name."""
         return self.key.endswith(".gz")
 
     def source(self, bucket: str) -> ObjectRef:
@@ -42,16 +46,19 @@ class DatasetFile(BaseModel):
         return ObjectRef(bucket, self.key, self.version_id)
 
 
-class DatasetFiles(BaseModel):
-    """The files that a marker completed, fixed when it was first seen."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class DatasetFiles(Record):
+    """The files of a dataset, fixed by the first attempt to read them."""
 
     files: tuple[DatasetFile, ...]
 
 
+def holds_answers(name: str) -> bool:
+    """Return whether a file of this name holds a distilled model's answers."""
+    return name.endswith(ANSWERS_SUFFIXES)
+
+
 def files_of(folder: str, uploads: Iterable[Upload]) -> DatasetFiles:
-    """Choose the files of a folder by key; hidden ones, the marker too, are not of the dataset."""
+    """Return the files of a folder by key, without the marker and other hidden files."""
     files = [
         DatasetFile(key=source.key, version_id=source.version_id, size=size)
         for source, _, size in uploads
@@ -61,19 +68,42 @@ def files_of(folder: str, uploads: Iterable[Upload]) -> DatasetFiles:
 
 
 def check_files(files: Sequence[DatasetFile]) -> None:
-    """Refuse what is not worth reading; raises InvalidInputError with the reason."""
+    """Check number, names and sizes; raises InvalidInputError."""
     if not files:
-        raise InvalidInputError(f"the dataset has no files: upload {DATASET_MARKER} after them")
+        raise InvalidInputError(f"the dataset has no files. Upload {DATASET_MARKER} after them.")
     if len(files) > MAX_DATASET_FILES:
-        raise InvalidInputError(f"{len(files)} files, the limit is {MAX_DATASET_FILES}")
+        raise InvalidInputError(
+            f"too many files: {len(files)}, the limit is {MAX_DATASET_FILES}. Join some of them."
+        )
     for file in files:
         if not file.key.endswith(PROMPT_SUFFIXES):
-            where = f"{file.key} is " if len(files) > 1 else ""
-            raise InvalidInputError(
-                f"{where}not a prompt file: expected {' or '.join(PROMPT_SUFFIXES)}"
-            )
+            expected = " or ".join(PROMPT_SUFFIXES)
+            raise InvalidInputError(f"not a prompt file: {file.key}. Upload {expected} files.")
     if all(file.holds_answers for file in files):
-        raise InvalidInputError("nothing but a model's answers: put them beside labelled queries")
+        raise InvalidInputError(
+            "the dataset has only a model's answers. Upload them with labelled queries."
+        )
     size = sum(file.size for file in files)
     if size > MAX_DATASET_BYTES:
-        raise InvalidInputError(f"{size} bytes, the limit is {MAX_DATASET_BYTES}")
+        raise InvalidInputError(
+            f"dataset too large: {size} bytes, the limit is {MAX_DATASET_BYTES}. Remove rows."
+        )
+
+
+def read_answers(files: Sequence[PromptFile], modalities: Modalities) -> list[tuple[str, Weights]]:
+    """Read queries with a distilled model's answers.
+
+    `search-router results` writes these files, so any invalid line raises InvalidInputError.
+    """
+    answers: list[tuple[str, Weights]] = []
+    for file in files:
+        for line in read_lines(file, modalities):
+            where = f"{file.name}, line {line.line_number}"
+            if not isinstance(line, PromptRecord):
+                raise InvalidInputError(f"{where}: {line.reason.value}: {line.detail}")
+            if line.weights is None:
+                raise InvalidInputError(f"{where}: no answer. Add a reference or remove the line.")
+            if len(answers) == MAX_ANSWERS:
+                raise InvalidInputError(f"{where}: more than {MAX_ANSWERS} answers. Remove some.")
+            answers.append((line.query, line.weights))
+    return answers

@@ -1,4 +1,4 @@
-"""Labels as text: what a teacher writes, a training record holds and a student is to answer."""
+"""Labels as JSON text: parsed from files and training records, rendered for the student."""
 
 import json
 import re
@@ -21,31 +21,35 @@ _REASONING = re.compile(rf', ?"{REASONING_KEY}": ?"')
 
 
 def parse_label(text: str, modalities: Modalities) -> Label:
-    """Read a label's JSON text: weights, scaled to sum 1, and the reasoning if there is one.
+    """Parse a label: its weights, scaled to sum to 1, and its reasoning, if any.
 
-    Nothing is repaired: text around the object, or anything outside the weight contract, raises
-    InvalidInputError.
+    Nothing is repaired. Raises InvalidInputError for text around the object and for anything
+    outside the weight contract.
     """
-    usual = _read_usual(text, modalities)
-    if usual is not None:
-        return usual
+    canonical = _parse_canonical(text, modalities)
+    if canonical is not None:
+        return canonical
     try:
-        return label_from_object(strict_json.loads(text.encode("utf-8")), modalities)
-    except UnicodeEncodeError:
-        raise InvalidInputError("the label is not valid Unicode") from None
+        value = strict_json.loads(text.encode("utf-8"))
+    except (UnicodeEncodeError, InvalidInputError) as error:
+        problem = "half of a surrogate pair" if isinstance(error, UnicodeEncodeError) else error
+        raise InvalidInputError(
+            f"not JSON: {problem}. Write the label as one JSON object."
+        ) from None
+    return label_from_object(value, modalities)
 
 
 def label_from_object(value: object, modalities: Modalities) -> Label:
-    """Read a label that is parsed already; raises InvalidInputError."""
+    """Check a label that is already parsed; raises InvalidInputError."""
     weights = normalise(weights_from_object(value, modalities))
     reasoning = value.get(REASONING_KEY) if isinstance(value, dict) else None
     if reasoning is not None and not isinstance(reasoning, str):
-        raise InvalidInputError("the reasoning is not a text")
+        raise InvalidInputError(f"{REASONING_KEY} is not a string. Quote it or remove it.")
     return weights, reasoning
 
 
 def render_label(modalities: Modalities, weights: Weights, reasoning: str | None) -> str:
-    """Write a label the way a model is to answer: one JSON object, weights first."""
+    """Render a label as the student is trained to answer: one JSON object, weights first."""
     label: dict[str, object] = dict(zip(modalities, weights, strict=True))
     if reasoning is not None:
         label[REASONING_KEY] = reasoning
@@ -54,18 +58,18 @@ def render_label(modalities: Modalities, weights: Weights, reasoning: str | None
 
 @lru_cache(maxsize=4096)
 def plain_weights(text: str, modalities: Modalities) -> Weights:
-    """Read a label without reasoning; raises InvalidInputError for any other.
+    """Parse a label without reasoning; raises InvalidInputError for any other.
 
-    A teacher uses few different weights, so their texts are parsed once.
+    A teacher uses few distinct weights, so each text is parsed once.
     """
     value = strict_json.loads(text.encode("utf-8"))
     if isinstance(value, dict) and REASONING_KEY in value:
-        raise InvalidInputError("the label has a reasoning")
+        raise InvalidInputError("unexpected reasoning")
     return normalise(weights_from_object(value, modalities))
 
 
-def _read_usual(text: str, modalities: Modalities) -> Label | None:
-    """Read weights, then perhaps a reasoning, in this order; None for any other label."""
+def _parse_canonical(text: str, modalities: Modalities) -> Label | None:
+    """Parse weights followed by an optional reasoning; return None for any other label."""
     cut = _REASONING.search(text)
     try:
         if cut is None:

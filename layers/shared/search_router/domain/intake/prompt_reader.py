@@ -1,9 +1,9 @@
-"""Reads the lines of prompt files: usual ones quickly, all others strictly.
+"""Reads the lines of prompt files, with fast paths for canonical lines.
 
-Nearly every line is written as `json.dumps` writes a record, and nearly every line of a file
-differs from the one before in nothing but query and label. Both are recognised without parsing, in
-a fraction of the time. The quick ways never refuse: whatever they are not sure about is left to the
-strict reader, which reads the same from every line that they accept.
+Most lines are records as `json.dumps` writes them, and differ from the previous line only in query
+and label. Both cases are recognised without parsing JSON. The fast paths never reject a line: if in
+doubt they return None, and `read_strictly` decides. Where they return a record, it is the same as
+that of `read_strictly`.
 """
 
 import re
@@ -19,7 +19,7 @@ from search_router.domain.intake.training_records import MAX_RECORD_BYTES, SCHEM
 from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights
 
-_MAX_QUICK_BYTES = MAX_RECORD_BYTES // 2  # its training record cannot exceed the limit
+_MAX_FAST_BYTES = MAX_RECORD_BYTES // 2  # conversion cannot make such a line too long
 _INSIDE = rb'[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*'  # of a string, still quoted
 _STRING = b'"(' + _INSIDE + b')"'
 _TURN = rb'\{"role": ?"%s", ?"content": ?\[\{"text": ?%s\}\]\}'
@@ -39,7 +39,7 @@ _PLAIN_REASONING = re.compile(re.escape(_REASONING) + rb'([^"\\\x00-\x1f]*)\\"\}
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What a file's lines have in common: the bytes before the query, after it, and at the end."""
+    """The bytes that the lines of a file share: before the query, after it, and at the end."""
 
     before: bytes
     between: bytes
@@ -47,7 +47,7 @@ class _Frame:
     system_prompt: str | None
 
     def read(self, number: int, data: bytes, modalities: Modalities) -> PromptRecord | None:
-        """Read a line that is framed so; None if it is not, or if there is any doubt."""
+        """Read a line with this frame; return None for any other, and if in doubt."""
         start = len(self.before)
         if not data.startswith(self.before) or not data.endswith(self.after):
             return None
@@ -68,19 +68,19 @@ class _Frame:
 
 
 class PromptReader:
-    """Reads line by line and remembers how the last usual one was framed."""
+    """Reads line by line and keeps the frame of the last canonical line."""
 
     def __init__(self, modalities: Modalities) -> None:
         self._modalities = modalities
         self._frame: _Frame | None = None
 
     def read(self, line: Line) -> PromptRecord | RejectedLine | None:
-        """Return a record or a rejection; None for a blank line, which counts as neither."""
-        record = self._quickly(line.number, line.data) if line.data else None
+        """Return a record or a rejection; None for a blank line, which is not a row."""
+        record = self._read_fast(line.number, line.data) if line.data else None
         return read_strictly(line, self._modalities) if record is None else record
 
-    def _quickly(self, number: int, data: bytes) -> PromptRecord | None:
-        if len(data) > _MAX_QUICK_BYTES:
+    def _read_fast(self, number: int, data: bytes) -> PromptRecord | None:
+        if len(data) > _MAX_FAST_BYTES:
             return None
         if self._frame is not None:
             record = self._frame.read(number, data, self._modalities)
@@ -100,11 +100,6 @@ class PromptReader:
         return record
 
 
-def read_record(line: Line, modalities: Modalities) -> PromptRecord | RejectedLine | None:
-    """Read one line on its own; None for a blank line, which counts as neither."""
-    return PromptReader(modalities).read(line)
-
-
 def _read_match(
     number: int, match: "re.Match[bytes]", modalities: Modalities
 ) -> PromptRecord | None:
@@ -119,19 +114,19 @@ def _read_match(
 
 
 def _read_answer(answer: bytes, modalities: Modalities) -> tuple[Weights, str | None]:
-    """Read a label that is still quoted; raises ValueError or InvalidInputError if in doubt."""
+    """Read a label inside a JSON string; raises ValueError or InvalidInputError if in doubt."""
     cut = answer.find(_REASONING)
     if cut < 0:
         return _quoted_weights(answer, modalities), None
     match = _PLAIN_REASONING.fullmatch(answer, cut)
     if match is None:
-        raise InvalidInputError("the reasoning is no plain text at the label's end")
+        raise InvalidInputError("the reasoning is not at the end of the label")
     return _quoted_weights(answer[:cut] + b"}", modalities), match[1].decode("utf-8")
 
 
 def _unescaped(text: str, quoted: bytes) -> str:
     if strict_json.may_hold_half_a_surrogate(quoted):
-        raise InvalidInputError("perhaps half of a surrogate pair")
+        raise InvalidInputError("escaped surrogate")
     unescaped: str = scanstring(text + '"', 0)[0]
     return unescaped
 
@@ -140,12 +135,12 @@ def _unescaped(text: str, quoted: bytes) -> str:
 def _quoted_weights(answer: bytes, modalities: Modalities) -> Weights:
     text, end = scanstring(answer.decode("utf-8") + '"', 0)
     if end != len(answer.decode("utf-8")) + 1:
-        raise InvalidInputError("the label's string ends early")
+        raise InvalidInputError("text after the label")
     return plain_weights(text, modalities)
 
 
 def _decoded(text: bytes | None) -> str | None:
-    """Decode the inside of a JSON string; raises ValueError where JSON forbids what it holds."""
+    """Decode the inside of a JSON string; raises ValueError for invalid escapes."""
     if text is None:
         return None
     decoded = text.decode("utf-8")

@@ -1,9 +1,9 @@
-"""One line of a prompt file: what is accepted, and why a line is refused.
+"""Parses one line of a prompt file into a record, or rejects it with a reason.
 
-The record rules are AWS's own for distillation datasets (amazon-bedrock-samples, model_distillation
-dataset-validation, and the Bedrock user guide's "distillation-data-prep" pages). Two short forms
-are accepted and converted: `{"query" | "prompt": text}` and `{"query": text, "reference":
-weights}`.
+The rules for records are those of AWS for distillation datasets (amazon-bedrock-samples,
+model_distillation dataset-validation, and the "distillation-data-prep" pages of the Bedrock user
+guide). Two short forms are converted: `{"query" | "prompt": text}` and `{"query": text,
+"reference": weights}`.
 """
 
 import json
@@ -24,19 +24,21 @@ from search_router.domain.weights import Modalities, Weights, default_system_pro
 
 _RECORD_KEYS = {"schemaVersion", "system", "messages"}
 _SHORT_FORMS = ({"query"}, {"prompt"}, {"query", "reference"})
+_ONE_OBJECT = "Write one JSON object per line."
+_ONE_BLOCK = 'Write [{"text": "…"}].'
 
 
 class RejectReason(StrEnum):
-    """Why a line of a prompt file was refused."""
+    """Why a line of a prompt file is rejected."""
 
     LINE_TOO_LONG = "line_too_long"
-    """Longer than 16,000 bytes, as it came or after conversion to a training record."""
+    """Longer than 16,000 bytes, as uploaded or converted to a training record."""
     NOT_UTF8 = "not_utf8"
     """Not UTF-8, or a string with half of a surrogate pair."""
     INVALID_JSON = "invalid_json"
-    """Not one JSON text by RFC 8259; also NaN, huge numbers and nesting deeper than 64."""
+    """Not one JSON value by RFC 8259; also NaN, huge numbers and nesting deeper than 64."""
     DUPLICATE_KEY = "duplicate_key"
-    """An object names a key twice."""
+    """An object has the same key twice."""
     NOT_A_RECORD = "not_a_record"
     """Valid JSON, but none of the accepted shapes."""
     WRONG_SCHEMA_VERSION = "wrong_schema_version"
@@ -46,13 +48,13 @@ class RejectReason(StrEnum):
     WRONG_MESSAGES = "wrong_messages"
     """`messages` is not one user turn and at most one assistant turn of one text block each."""
     BLANK_QUERY = "blank_query"
-    """The query holds nothing but white space."""
+    """The query is empty or white space."""
     INVALID_LABEL = "invalid_label"
-    """The label is not valid weights for the configured modalities."""
+    """The label does not hold valid weights for the configured modalities."""
 
 
 class PromptRecord(NamedTuple):
-    """One accepted line: the query as it was written, with its label if it has one."""
+    """One accepted line: the query as written, and its label if it has one."""
 
     line_number: int
     query: str
@@ -62,7 +64,7 @@ class PromptRecord(NamedTuple):
 
 
 class RejectedLine(NamedTuple):
-    """One refused line, with its place and reason; `detail` may name keys, never values."""
+    """One rejected line; `detail` gives cause and remedy, and may name keys but no values."""
 
     line_number: int
     byte_offset: int
@@ -78,9 +80,9 @@ class _LineError(InvalidInputError):
 
 
 def read_strictly(line: Line, modalities: Modalities) -> PromptRecord | RejectedLine | None:
-    """Turn a line into a record or a rejection; None for a blank line, which counts as neither."""
+    """Return a record or a rejection; None for a blank line, which is not a row."""
     if line.data is None:
-        detail = f"{line.size} bytes, the limit is {MAX_RECORD_BYTES}"
+        detail = f"{line.size} bytes, the limit is {MAX_RECORD_BYTES}. Shorten the line."
         return _rejected(line, RejectReason.LINE_TOO_LONG, detail)
     if not line.data.strip():
         return None
@@ -93,7 +95,7 @@ def read_strictly(line: Line, modalities: Modalities) -> PromptRecord | Rejected
 
 
 def rejected_line(file: str, rejected: RejectedLine) -> bytes:
-    """Render a rejection for `rejected.jsonl`; the text is kept so that it can be mended."""
+    """Render a rejection for `rejected.jsonl`, with its text so that it can be fixed."""
     row = {"file": file, **rejected._asdict(), "reason": rejected.reason.value}
     return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
 
@@ -102,13 +104,13 @@ def _parse(data: bytes) -> Mapping[str, object]:
     try:
         value = strict_json.loads(data)
     except strict_json.DuplicateKeyError as error:
-        raise _LineError(RejectReason.DUPLICATE_KEY, str(error)) from None
+        raise _LineError(RejectReason.DUPLICATE_KEY, f"{error}. Remove one.") from None
     except strict_json.EncodingError as error:
-        raise _LineError(RejectReason.NOT_UTF8, str(error)) from None
+        raise _LineError(RejectReason.NOT_UTF8, f"{error}. Save the file as UTF-8.") from None
     except InvalidInputError as error:
-        raise _LineError(RejectReason.INVALID_JSON, str(error)) from None
+        raise _LineError(RejectReason.INVALID_JSON, f"{error}. {_ONE_OBJECT}") from None
     if not isinstance(value, dict):
-        raise _LineError(RejectReason.NOT_A_RECORD, "not a JSON object")
+        raise _LineError(RejectReason.NOT_A_RECORD, f"not a JSON object. {_ONE_OBJECT}")
     return value
 
 
@@ -121,9 +123,14 @@ def _read_value(number: int, value: Mapping[str, object], modalities: Modalities
         if "reference" in keys:
             answer = _reference(value["reference"])
     else:
-        raise _LineError(RejectReason.NOT_A_RECORD, "none of the accepted shapes")
+        detail = (
+            "unsupported keys. Write query, query and reference, or schemaVersion and messages."
+        )
+        raise _LineError(RejectReason.NOT_A_RECORD, detail)
     if not query.strip():
-        raise _LineError(RejectReason.BLANK_QUERY, "the query is blank")
+        raise _LineError(
+            RejectReason.BLANK_QUERY, "the query is blank. Fill it in or remove the line."
+        )
     weights, reasoning = (None, None) if answer is None else _read_label(answer, modalities)
     return PromptRecord(number, query, weights, reasoning, system)
 
@@ -132,13 +139,16 @@ def _read_conversation(
     value: Mapping[str, object], keys: set[str]
 ) -> tuple[str | None, str, object | None]:
     if extra := keys - _RECORD_KEYS:
-        raise _LineError(RejectReason.NOT_A_RECORD, f"{len(extra)} keys outside the schema")
+        detail = f"keys outside the schema: {len(extra)}. Keep schemaVersion, system, messages."
+        raise _LineError(RejectReason.NOT_A_RECORD, detail)
     if value.get("schemaVersion") != SCHEMA_VERSION:
-        raise _LineError(RejectReason.WRONG_SCHEMA_VERSION, f"expected {SCHEMA_VERSION}")
+        detail = f"wrong schemaVersion. Write {SCHEMA_VERSION}."
+        raise _LineError(RejectReason.WRONG_SCHEMA_VERSION, detail)
     system = _block_text(value["system"], RejectReason.WRONG_SYSTEM) if "system" in keys else None
     messages = value.get("messages")
     if not isinstance(messages, list) or not 1 <= len(messages) <= 2:
-        raise _LineError(RejectReason.WRONG_MESSAGES, "expected one or two messages")
+        detail = "not one or two messages. Write a user turn and at most one assistant turn."
+        raise _LineError(RejectReason.WRONG_MESSAGES, detail)
     turns = [
         _turn(message, role) for message, role in zip(messages, ("user", "assistant"), strict=False)
     ]
@@ -147,45 +157,48 @@ def _read_conversation(
 
 def _turn(message: object, role: str) -> str:
     if not isinstance(message, dict) or set(message) != {"role", "content"}:
-        raise _LineError(RejectReason.WRONG_MESSAGES, "a message holds role and content only")
+        detail = "a message has other keys. Write role and content only."
+        raise _LineError(RejectReason.WRONG_MESSAGES, detail)
     if message["role"] != role:
-        raise _LineError(RejectReason.WRONG_MESSAGES, f"expected the role {role}")
+        detail = f"wrong role. Write {role}: the user's turn comes first, the assistant's second."
+        raise _LineError(RejectReason.WRONG_MESSAGES, detail)
     return _block_text(message["content"], RejectReason.WRONG_MESSAGES)
 
 
 def _block_text(blocks: object, reason: RejectReason) -> str:
     if not isinstance(blocks, list) or len(blocks) != 1 or not isinstance(blocks[0], dict):
-        raise _LineError(reason, "expected exactly one text block")
+        raise _LineError(reason, f"not exactly one content block. {_ONE_BLOCK}")
     block = blocks[0]
     text = block.get("text")
     if not set(block) <= {"text", "type"} or block.get("type", "text") != "text":
-        raise _LineError(reason, "expected a text block")
+        raise _LineError(reason, f"not a text block. {_ONE_BLOCK}")
     if not isinstance(text, str) or (reason is RejectReason.WRONG_SYSTEM and not text.strip()):
-        raise _LineError(reason, "the text is missing or blank")
+        raise _LineError(reason, f"the text is missing or blank. {_ONE_BLOCK}")
     return text
 
 
 def _check_size(line: Line, record: PromptRecord, modalities: Modalities) -> None:
-    """Refuse what conversion would make too long; a consensus label adds less than 384 bytes."""
-    if line.size < MAX_RECORD_BYTES // 3:  # quoting a label again at most doubles it
+    """Reject a line whose training record would be too long."""
+    if line.size < MAX_RECORD_BYTES // 3:  # conversion at most doubles a line and adds 384 bytes
         return
     prompt = record.system_prompt or default_system_prompt(modalities)
     rendered = training_line(record.query, prompt, modalities, record.weights, record.reasoning)
     if len(rendered) - 1 > MAX_RECORD_BYTES:
-        detail = f"{len(rendered) - 1} bytes as a record, the limit is {MAX_RECORD_BYTES}"
+        size = len(rendered) - 1
+        detail = f"{size} bytes as a record, the limit is {MAX_RECORD_BYTES}. Shorten the query."
         raise _LineError(RejectReason.LINE_TOO_LONG, detail)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _LineError(RejectReason.NOT_A_RECORD, "the query is not a text")
+        raise _LineError(RejectReason.NOT_A_RECORD, "the query is not a string. Quote it.")
     return value
 
 
 def _reference(answer: object) -> object:
-    """Refuse null: it is as likely a label that got lost as one that was never there."""
+    """Reject null, because it may stand for a label that got lost."""
     if answer is None:
-        detail = "the reference is null; leave the key out for a query without a label"
+        detail = "the reference is null. Add a label or remove the key."
         raise _LineError(RejectReason.INVALID_LABEL, detail)
     return answer
 

@@ -1,48 +1,53 @@
-"""From accepted records to a training set and a holdout, whatever order and files they came in.
+"""Selects a training set and a holdout from the rows of a dataset.
 
     accepted = training + holdout + duplicates + sampled_out
 
-It takes two passes. `IntakeBuilder` surveys all rows and keeps no text; `Selection` says which rows
-are wanted, and renders those that were read again.
+It takes two passes. `IntakeBuilder` surveys all rows without keeping text, then chooses rows and
+renders them as they are read again. File order and names do not affect the result.
 """
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from search_router.domain.errors import UnavailableError
 from search_router.domain.intake.prompts import PromptRecord, RejectedLine
 from search_router.domain.intake.sides import UNLABELLED, Chosen, Sides, stratum
 from search_router.domain.intake.survey import Survey
-from search_router.domain.intake.system_prompts import SystemPrompts
-from search_router.domain.intake.training_records import MAX_RECORD_BYTES, training_line
-from search_router.domain.intake.training_sets import TrainingSet
+from search_router.domain.intake.training_records import (
+    MAX_RECORD_BYTES,
+    SystemPrompts,
+    TrainingRow,
+    shards,
+    training_line,
+)
+from search_router.domain.records import Record
 from search_router.domain.weights import Modalities, Weights, mean_weights, weight_histograms
 
 MIN_TRAINING_ROWS = 100  # Bedrock quota: prompts per distillation job
-FILE_SPACE = 2**32  # a row's place is its file's number times this, plus its byte offset
-_MAX_SHOWN_PLACES = 20
+FILE_SPACE = 2**32  # a row's position is its file's index times this, plus its byte offset
+_MAX_LOCATIONS = 20
+
+ReadRows = Callable[[Sequence[int]], Iterable[tuple[int, PromptRecord]]]
+"""Reads the rows at ascending positions again and yields each with its position."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeRules:
-    """The settings that decide what prompt files become."""
+    """The settings that determine what prompt files become."""
 
     modalities: Modalities
     holdout_fraction: float
     keep_reasoning: bool = False
 
 
-class IntakeCounts(BaseModel):
+class IntakeCounts(Record):
     """The accounting of one dataset, in rows.
 
-    Of the duplicates, `exact_duplicates` repeat a query to the letter. `conflicts` counts distinct
-    queries with differing labels.
+    `exact_duplicates` are the duplicates that repeat a query character by character. `conflicts`
+    counts distinct queries with differing labels.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     rows_in: int = 0
     accepted: int = 0
@@ -58,7 +63,7 @@ class IntakeCounts(BaseModel):
 
 @dataclass(slots=True)
 class FileCounts:
-    """The rows of one file of a dataset; its name is told with places in it."""
+    """The rows of one file; the name is used in error messages and may be empty."""
 
     name: str
     rows_in: int = 0
@@ -67,99 +72,82 @@ class FileCounts:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What one dataset becomes; training and holdout are in a fixed, content-derived order."""
+    """A dataset's training set and holdout, in an order that depends only on their content."""
 
     counts: IntakeCounts
     files: Sequence[FileCounts]
     rules: IntakeRules
     system_prompt: str
-    training: Sequence[Chosen]
-    holdout: Sequence[Chosen]
+    training: Sequence[TrainingRow]
+    holdout: Sequence[TrainingRow]
+    training_sha256: str
     noise: Mapping[str, float]
-    mean_query_bytes: float = 0.0
-    mean_reasoning_bytes: float = 0.0
-    differing_prompts: Sequence[str] = ()
-    too_long: str | None = None
+    mean_query_bytes: float
+    mean_reasoning_bytes: float
+    differing_prompts: Sequence[str]
+    too_long: str
 
     @property
     def modalities(self) -> Modalities:
-        """What the rows are weighed over."""
+        """The modalities that the labels weigh."""
         return self.rules.modalities
 
     @property
-    def refusal(self) -> str | None:
-        """Say why no distillation job can start, or None if one can."""
+    def rejection(self) -> str:
+        """The reason why no distillation job can start; empty if one can."""
         if self.counts.rows_in == 0:
-            return "the file has no rows" if len(self.files) == 1 else "no file has a row"
+            subject = "the file has" if len(self.files) == 1 else "the files have"
+            return f"{subject} no rows. Write one JSON record per line."
         if self.counts.accepted == 0:
-            return f"none of the {self.counts.rows_in} rows is valid"
+            return f"none of the {self.counts.rows_in} rows is valid. Fix the rejected lines."
         if self.differing_prompts:
-            places = ", ".join(self.differing_prompts[:_MAX_SHOWN_PLACES])
-            return f"the system prompts differ; each was first seen at {places}"
+            locations = ", ".join(self.differing_prompts[:_MAX_LOCATIONS])
+            return (
+                f"the system prompts differ: first seen at {locations}. "
+                "Use the same system prompt in all rows."
+            )
         if len(self.training) < MIN_TRAINING_ROWS:
             return (
-                f"{len(self.training)} training rows after removing duplicates and the holdout; "
-                f"Bedrock needs at least {MIN_TRAINING_ROWS}"
+                f"too few training rows: {len(self.training)} without duplicates and holdout. "
+                f"Add queries: Bedrock needs at least {MIN_TRAINING_ROWS}."
             )
         return self.too_long
 
-    @property
-    def places(self) -> Sequence[int]:
-        """The places of all rows that are to be read again, ascending."""
-        return sorted(chosen.place for chosen in (*self.training, *self.holdout))
-
     def prior(self) -> Weights:
-        """Return the mean training label: what is served when nothing better is known."""
-        labels = [chosen.label for chosen in self.training if chosen.label is not None]
-        if not labels:
-            return tuple(1 / len(self.modalities) for _ in self.modalities)
-        return mean_weights(labels)
+        """Return the mean training label, the fallback when no tier answers."""
+        labels = self._training_labels()
+        return (
+            mean_weights(labels) if labels else (1 / len(self.modalities),) * len(self.modalities)
+        )
 
     def balance(self) -> dict[str, int]:
-        """Count the training rows by dominant modality; rows without a label apart."""
-        counts = Counter(stratum(chosen.label, self.modalities) for chosen in self.training)
+        """Count the training rows by dominant modality, and those without a label."""
+        counts = Counter(stratum(row.label, self.modalities) for row in self.training)
         return {name: counts[name] for name in (*self.modalities, UNLABELLED)}
 
     def histograms(self) -> dict[str, list[int]]:
-        """Count the training labels per modality."""
-        labels = (chosen.label for chosen in self.training if chosen.label is not None)
-        return weight_histograms(labels, self.modalities)
+        """Count the training labels per modality and bin."""
+        return weight_histograms(self._training_labels(), self.modalities)
 
-    def filled(
-        self, records: Iterable[tuple[int, PromptRecord]]
-    ) -> tuple["Selection", TrainingSet]:
-        """Render the chosen rows from (place, record) pairs, in any order.
+    def report(self) -> dict[str, object]:
+        """Return what the manifest and `search-router validate` have in common, as JSON values."""
+        return {
+            "rejection": self.rejection,
+            "modalities": list(self.modalities),
+            "keep_reasoning": self.rules.keep_reasoning,
+            "system_prompt": self.system_prompt,
+            "balance": self.balance(),
+            "weight_histograms": self.histograms(),
+            "label_noise": dict(self.noise),
+            "training_sha256": self.training_sha256,
+        }
 
-        Return with them the selection as it is now known. Raises UnavailableError if a row that
-        was there in the first pass is not there in the second.
-        """
-        wanted = {chosen.place: chosen for chosen in (*self.training, *self.holdout)}
-        lines: dict[int, bytes] = {}
-        too_long = None
-        for place, record in records:
-            if place in wanted:
-                lines[place] = line = self._line(wanted[place], record)
-                if len(line) - 1 > MAX_RECORD_BYTES:
-                    too_long = _too_long(self.files[place // FILE_SPACE], record, line)
-        if len(lines) < len(wanted):
-            raise UnavailableError("read the prompts again: they changed meanwhile")
-        rows = TrainingSet(
-            training=[lines[chosen.place] for chosen in self.training],
-            holdout=[lines[chosen.place] for chosen in self.holdout],
-        )
-        counts = self.counts.model_copy(update={"shards": sum(1 for _ in rows.shards())})
-        return replace(self, counts=counts, too_long=too_long), rows
-
-    def _line(self, chosen: Chosen, record: PromptRecord) -> bytes:
-        kept = self.rules.keep_reasoning and chosen.label_is_its_own
-        reasoning = record.reasoning if kept else None
-        return training_line(
-            record.query, self.system_prompt, self.modalities, chosen.label, reasoning
-        )
+    def _training_labels(self) -> Sequence[Weights]:
+        return [row.label for row in self.training if row.label is not None]
 
 
 class IntakeBuilder:
-    """Takes in the rows of one dataset, file by file; memory is 40 bytes a row."""
+    """Surveys the rows of one dataset, file by file, in 40 bytes per row; then selects."""
 
     def __init__(self, rules: IntakeRules) -> None:
         self.rules = rules
@@ -171,11 +159,11 @@ class IntakeBuilder:
         self._reasoning_bytes = 0
 
     def begin(self, file: str) -> None:
-        """Say that the rows of the next file follow."""
+        """Start the next file."""
         self._files.append(FileCounts(file))
 
-    def add(self, record: PromptRecord | RejectedLine, place: int) -> None:
-        """Count one line; `place` tells the row from all others when it is read again."""
+    def add(self, record: PromptRecord | RejectedLine, position: int) -> None:
+        """Count one line; its position identifies the row when it is read again."""
         counts = self._files[-1]
         counts.rows_in += 1
         if isinstance(record, RejectedLine):
@@ -190,18 +178,61 @@ class IntakeBuilder:
             self._reasoning_bytes += len(reasoning.encode("utf-8"))
             if not self.rules.keep_reasoning:
                 reasoning = None
-        self._survey.add(query, weights, reasoning, place)
+        self._survey.add(query, weights, reasoning, position)
 
-    def select(self) -> Selection:
-        """Split what was surveyed into training and holdout."""
+    def select(self, read_rows: ReadRows) -> Selection:
+        """Split the surveyed queries into training and holdout, and render the chosen rows.
+
+        Raises UnavailableError if a chosen row is missing when it is read again.
+        """
         sides = Sides(self.rules.modalities, self.rules.holdout_fraction)
         step = self._survey.grid_step
         for rank, sightings in self._survey.queries():
             sides.add(rank, sightings, step)
-        training, holdout = sides.training(), sides.holdout()
+        chosen_training, chosen_holdout = sides.training(), sides.holdout()
+        rows, too_long = self._render((*chosen_training, *chosen_holdout), read_rows)
+        training = [rows[chosen.position] for chosen in chosen_training]
+        holdout = [rows[chosen.position] for chosen in chosen_holdout]
+        return Selection(
+            counts=self._counts(sides, training, holdout),
+            files=tuple(self._files),
+            rules=self.rules,
+            system_prompt=self._prompts.agreed,
+            training=training,
+            holdout=holdout,
+            training_sha256=_sha256(training),
+            noise=sides.noise.summary(),
+            mean_query_bytes=self._survey.query_bytes / max(1, self._survey.rows),
+            mean_reasoning_bytes=self._reasoning_bytes / max(1, self._reasoned_rows),
+            differing_prompts=self._prompts.differing,
+            too_long=too_long,
+        )
+
+    def _render(
+        self, chosen: Sequence[Chosen], read_rows: ReadRows
+    ) -> tuple[Mapping[int, TrainingRow], str]:
+        """Render the chosen rows by position; return with them the error of a row too long."""
+        wanted = {row.position: row for row in chosen}
+        rows: dict[int, TrainingRow] = {}
+        too_long = ""
+        system_prompt, modalities = self._prompts.agreed, self.rules.modalities
+        for position, record in read_rows(sorted(wanted)):
+            label, keeps_reasoning = wanted[position].label, wanted[position].keeps_reasoning
+            reasoning = record.reasoning if self.rules.keep_reasoning and keeps_reasoning else None
+            line = training_line(record.query, system_prompt, modalities, label, reasoning)
+            rows[position] = TrainingRow(record.query, label, line)
+            if len(line) - 1 > MAX_RECORD_BYTES:
+                too_long = _too_long(self._files[position // FILE_SPACE], record, line)
+        if len(rows) < len(wanted):
+            raise UnavailableError("read the prompts again: they changed since the first pass")
+        return rows, too_long
+
+    def _counts(
+        self, sides: Sides, training: Sequence[TrainingRow], holdout: Sequence[TrainingRow]
+    ) -> IntakeCounts:
         accepted = self._survey.rows
         rejected = sum(file.rejected for file in self._files)
-        counts = IntakeCounts(
+        return IntakeCounts(
             rows_in=accepted + rejected,
             accepted=accepted,
             rejected=rejected,
@@ -210,25 +241,21 @@ class IntakeBuilder:
             sampled_out=sides.distinct - len(holdout) - len(training),
             training=len(training),
             holdout=len(holdout),
+            shards=sum(1 for _ in shards(training)),
             conflicts=sides.conflicts,
         )
-        return Selection(
-            counts=counts,
-            files=tuple(self._files),
-            rules=self.rules,
-            system_prompt=self._prompts.agreed,
-            training=training,
-            holdout=holdout,
-            noise=sides.noise.summary(),
-            mean_query_bytes=self._survey.query_bytes / max(1, accepted),
-            mean_reasoning_bytes=self._reasoning_bytes / max(1, self._reasoned_rows),
-            differing_prompts=self._prompts.differing,
-        )
+
+
+def _sha256(rows: Iterable[TrainingRow]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.line)
+    return digest.hexdigest()
 
 
 def _too_long(file: FileCounts, record: PromptRecord, line: bytes) -> str:
-    place = f"{file.name} line {record.line_number}".lstrip()
+    location = f"{file.name} line {record.line_number}".lstrip()
     return (
-        f"with the dataset's system prompt, {place} becomes a record of {len(line) - 1} bytes; "
-        f"the limit is {MAX_RECORD_BYTES}"
+        f"training record too long: {location} takes {len(line) - 1} bytes with the dataset's "
+        f"system prompt, the limit is {MAX_RECORD_BYTES}. Shorten the query or the prompt."
     )

@@ -1,8 +1,8 @@
-"""On which side a query lies, and which of its rows and labels stand for it.
+"""Splits distinct queries into training set and holdout, and chooses a row and label for each.
 
-Every choice is a pure function of the set of rows: the holdout is a hash of the query's
-fingerprint, sampling ranks by the fingerprint, a query's row is chosen by its content. Uploading a
-query twice, or in another file, can therefore never move it from one side to the other.
+Every choice is a pure function of the set of rows: the side depends on a hash of the query's
+fingerprint, sampling ranks by the fingerprint, and a query's row is chosen by its content.
+Uploading a query twice, or in another file, therefore never moves it to the other side.
 """
 
 import hashlib
@@ -16,12 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from search_router.domain.intake.survey import LabelNoise, Sighting
-from search_router.domain.weights import (
-    Modalities,
-    Weights,
-    consensus,
-    dominant,
-)
+from search_router.domain.weights import Modalities, Weights, consensus, dominant
 
 MAX_TRAINING_ROWS = 15_000  # Bedrock quota: prompts per distillation job
 MAX_HOLDOUT_ROWS = 1_000  # prompts per Bedrock evaluation job
@@ -31,17 +26,20 @@ _text, _label = attrgetter("text"), attrgetter("label")
 
 
 class Chosen(NamedTuple):
-    """One distinct query that is wanted: where to read it, and the label it shall have."""
+    """The row chosen for a distinct query, with the label that the query gets.
+
+    The row's reasoning is kept only if the label is the row's own.
+    """
 
     rank: bytes
-    place: int
+    position: int
     label: Weights | None
-    label_is_its_own: bool
+    keeps_reasoning: bool
 
 
 @dataclass(slots=True)
 class Sides:
-    """Sorts distinct queries, which come in the order of their rank, into training and holdout."""
+    """Collects training set and holdout from distinct queries, added in the order of their rank."""
 
     modalities: Modalities
     holdout_fraction: float
@@ -54,11 +52,11 @@ class Sides:
     _held_out: list[tuple[bytes, Chosen]] = field(default_factory=list)
 
     def add(self, rank: bytes, sightings: list[Sighting], step: float | None) -> None:
-        """Take in one query with all its rows; labels are told to lie on a grid of this step."""
+        """Add a query with all its rows; `step` is the grid of all labels of the dataset."""
         self.distinct += 1
         if len(sightings) == 1:
             self.texts += 1
-            chosen = Chosen(rank, sightings[0].place, sightings[0].label, True)
+            chosen = Chosen(rank, sightings[0].position, sightings[0].label, True)
         else:
             labels = Counter(map(_label, sightings))
             labels.pop(None, None)
@@ -66,8 +64,8 @@ class Sides:
             self.conflicts += len(labels) > 1
             self.noise.add(labels)
             chosen = _choose(rank, sightings, consensus(labels, step))
-        second_rank = holdout_rank(rank)
-        if _is_held_out(second_rank, self.holdout_fraction):
+        second_rank = _holdout_rank(rank)
+        if int.from_bytes(second_rank[:8], "big") < self.holdout_fraction * _HASH_RANGE:
             self._held_out.append((second_rank, chosen))
             if len(self._held_out) > 2 * MAX_HOLDOUT_ROWS:
                 self._held_out = heapq.nsmallest(MAX_HOLDOUT_ROWS, self._held_out, key=_first)
@@ -75,7 +73,7 @@ class Sides:
         name = stratum(chosen.label, self.modalities)
         self._sizes[name] += 1
         kept = self._strata.setdefault(name, [])
-        if len(kept) < MAX_TRAINING_ROWS:  # lower ranks came first: no later one can be kept
+        if len(kept) < MAX_TRAINING_ROWS:  # the lowest ranks come first
             kept.append(chosen)
 
     def training(self) -> list[Chosen]:
@@ -90,34 +88,25 @@ class Sides:
         return sorted((chosen for _, chosen in kept), key=lambda chosen: chosen.rank)
 
 
-def in_holdout(rank: bytes, fraction: float) -> bool:
-    """Decide by the query's fingerprint alone on which side a query lies, for ever."""
-    return _is_held_out(holdout_rank(rank), fraction)
-
-
-def holdout_rank(rank: bytes) -> bytes:
-    """Hash a fingerprint once more, so that the holdout is no slice of the training order."""
+def _holdout_rank(rank: bytes) -> bytes:
+    """Hash a fingerprint again, so that the holdout is independent of the training order."""
     return hashlib.sha256(b"holdout" + rank).digest()
 
 
 @lru_cache(maxsize=4096)
 def stratum(weights: Weights | None, modalities: Modalities) -> str:
-    """Name the group that a row is sampled and balanced in."""
+    """Return the stratum for sampling: the dominant modality, or `unlabelled`."""
     return UNLABELLED if weights is None else dominant(weights, modalities)
 
 
 def _choose(rank: bytes, sightings: list[Sighting], label: Weights | None) -> Chosen:
-    """Choose the row whose text stands for the query: by content, never by place or order.
+    """Choose the row whose text is used for the query, by content alone.
 
-    A row with the agreed label comes first, so that its reasoning can be kept; of several, the
-    first by the hashes of text and content, in whose order they come.
+    Rows with the agreed label come first, so that their reasoning can be kept; ties are broken by
+    the hashes of text and content, the order of the sightings.
     """
     best = next((seen for seen in sightings if seen.label == label), sightings[0])
-    return Chosen(rank, best.place, label, best.label == label)
-
-
-def _is_held_out(second_rank: bytes, fraction: float) -> bool:
-    return int.from_bytes(second_rank[:8], "big") < fraction * _HASH_RANGE
+    return Chosen(rank, best.position, label, best.label == label)
 
 
 def _first(pair: tuple[bytes, Chosen]) -> bytes:
@@ -125,7 +114,7 @@ def _first(pair: tuple[bytes, Chosen]) -> bytes:
 
 
 def _quotas(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Share 15,000 rows among groups by largest remainders; ties go to the first name."""
+    """Distribute 15,000 rows over the strata by largest remainders; ties go to the first name."""
     total = sum(sizes.values())
     if total <= MAX_TRAINING_ROWS:
         return dict(sizes)

@@ -1,8 +1,7 @@
-"""One pass over a dataset: what every row says, in 40 bytes a row, whatever the rows hold.
+"""Surveys a dataset in one pass, in 40 bytes per row and without keeping text.
 
-Texts are not kept. A row is its query's fingerprint, hashes of its text and content, its label's
-number and its place; rows of one query are brought together by their fingerprints. So a file of any
-size is surveyed in bounded memory, and the few rows that are chosen are read again.
+A row is stored as its query's fingerprint, hashes of its text and content, its label's number and
+its position. Rows are grouped by fingerprint. Only the chosen rows are read again.
 """
 
 import hashlib
@@ -34,19 +33,19 @@ _rank = itemgetter(slice(0, 16))
 
 
 class Sighting(NamedTuple):
-    """One row of a query: hashes of its text and of text and reasoning, its label, its place.
+    """One row of a query: hashes of its text and of its text with reasoning, label, position.
 
-    The rows of a query come in the order of the two hashes.
+    The rows of a query are in the order of the two hashes.
     """
 
     text: int
     content: bytes
     label: Weights | None
-    place: int
+    position: int
 
 
 class Survey:
-    """Collects rows, then yields them query by query in the order of the fingerprints."""
+    """Collects rows, then yields them grouped by query."""
 
     def __init__(self) -> None:
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
@@ -59,12 +58,15 @@ class Survey:
         """The coarsest grid (0.1, 0.05, 0.01) that all labels lie on, or None."""
         return grid_step(self._labels)
 
-    def add(self, query: str, label: Weights | None, reasoning: str | None, place: int) -> None:
-        """Note one row; `place` finds it again."""
-        identity = _remembered(query) if len(query) <= _SHORT_QUERY else _identity(query)
+    def add(self, query: str, label: Weights | None, reasoning: str | None, position: int) -> None:
+        """Add one row."""
         if reasoning is not None:
             identity = _identity(query, reasoning)
-        self._buckets[identity[0]] += identity + _REST.pack(self._labels.number(label), place)
+        elif len(query) <= _SHORT_QUERY:
+            identity = _cached_identity(query)
+        else:
+            identity = _identity(query)
+        self._buckets[identity[0]] += identity + _REST.pack(self._labels.number(label), position)
         self.query_bytes += len(query) if query.isascii() else len(query.encode("utf-8"))
         self.rows += 1
 
@@ -77,25 +79,26 @@ class Survey:
                 yield rank, [self._sighting(row) for row in group]
 
     def _sighting(self, row: bytes) -> Sighting:
-        _, text, content, number, place = _ROW.unpack(row)
-        return Sighting(text, content, self._labels.label(number), place)
+        _, text, content, number, position = _ROW.unpack(row)
+        return Sighting(text, content, self._labels.label(number), position)
 
 
 def _identity(query: str, reasoning: str | None = None) -> bytes:
-    """Return what tells a row from others: fingerprint, hash of the text, hash of the content."""
+    """Return fingerprint, hash of the text and hash of the content, packed for sorting."""
     text = query.encode("utf-8")
     content = text if reasoning is None else b"%b\0%b" % (text, reasoning.encode("utf-8"))
     digest = hashlib.blake2b(content, digest_size=8).digest()
     return _IDENTITY.pack(fingerprint(query), crc32(text), digest)
 
 
-_remembered = lru_cache(maxsize=2**15)(_identity)  # queries repeat: in public files every second
+_cached_identity = lru_cache(maxsize=2**15)(_identity)  # half the queries of public files repeat
 
 
 class LabelTable:
-    """Numbers labels: a teacher uses few, and where it does not, one costs 8 bytes a weight.
+    """Numbers labels, because a teacher uses few distinct ones.
 
-    The first 65,536 different labels are kept once each; what comes after is kept as it comes.
+    The first 65,536 distinct labels are stored once. Later ones are stored as they come, in 8 bytes
+    per weight.
     """
 
     def __init__(self) -> None:
@@ -136,12 +139,11 @@ class LabelTable:
 
 @dataclass(slots=True)
 class LabelNoise:
-    """How far the teacher agrees with itself: no student can be measured better than this.
+    """Agreement of the teacher with itself, an upper bound of what a student can be measured at.
 
     Over all pairs of labels of one query: `mae` is the mean absolute difference per weight,
     `identical` the share of equal pairs. The other figures score one label of a pair as an answer
-    to the other. Queries are folded as by their fingerprint; of a query with more than 50 distinct
-    labels only 50 are scored, so that the work does not grow with the square of their number.
+    to the other. At most 50 distinct labels per query are scored, which bounds the work.
     """
 
     repeated_queries: int = 0
@@ -152,7 +154,7 @@ class LabelNoise:
     _sums: list[float] = field(default_factory=lambda: [0.0] * len(_SCORED))
 
     def add(self, labels: Counter[Weights]) -> None:
-        """Take in the labels of one query."""
+        """Add the labels of one query."""
         count = labels.total()
         if count < 2:
             return
@@ -185,8 +187,8 @@ class LabelNoise:
             times = labels[answer] * (labels[reference] - (answer == reference))
             if times:
                 self._scored += times
-                for place, score in enumerate(_scores(answer, reference)):
-                    self._sums[place] += times * score
+                for index, score in enumerate(_scores(answer, reference)):
+                    self._sums[index] += times * score
 
 
 @lru_cache(maxsize=65_536)
@@ -202,15 +204,15 @@ def _scores(answer: Weights, reference: Weights) -> tuple[float, ...]:
 
 
 def _pairwise_difference(labels: Counter[Weights]) -> float:
-    """Sum the mean absolute differences of all pairs, by sorting instead of pairing."""
+    """Sum the mean absolute differences of all pairs in n log n, by sorting."""
     total = 0.0
     width = len(next(iter(labels)))
     last = labels.total() - 1
     for column in range(width):
         before = 0
         for value, count in sorted((label[column], count) for label, count in labels.items()):
-            # Of equal values at places before … before + count - 1, each is added place times and
-            # taken away last - place times.
+            # The value at rank r is added r times and subtracted last - r times; equal values have
+            # the ranks before … before + count - 1.
             total += value * count * (2 * before + count - 1 - last)
             before += count
     return total / width

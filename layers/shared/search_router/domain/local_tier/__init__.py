@@ -1,5 +1,6 @@
-"""The local tier: a small student that answers what the labelled queries explain, and nothing else.
+"""The local tier's student: nearest labelled queries, with a gate that abstains on unlike ones.
 
-terms → training → model, gate → artifact. Standard library only, pure and deterministic.
-What serving loads has plain classes: `typing` alone would be a quarter of the time of its import.
+Standard library only, pure and deterministic. `artifact`, `local_model`, `neighbours` and `terms`
+are imported by serving; their classes are plain, because importing `dataclasses` or `typing` would
+add a quarter to the import time.
 """

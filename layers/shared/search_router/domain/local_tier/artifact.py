@@ -1,11 +1,11 @@
-"""A local model as bytes: compact, checked, and free of text.
+"""Serialises a local model: compact, with a checksum, without text.
 
     "SRLOCAL2" | SHA-256 of the payload | zlib(payload)
     payload = length of the header | header (JSON) | arrays
 
-Ascending numbers are kept as gaps and fractions in half precision. Of each array all first bytes
-come first, then all second ones (the shuffle filter of HDF5), which halves what zlib makes of it.
-Queries and terms are hashes: no text can be read from them.
+Ascending numbers are stored as gaps, fractions in half precision. Each array stores all its first
+bytes, then all second bytes (the shuffle filter of HDF5), which halves the compressed size.
+Queries and terms are hashes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.local_tier.gate import Gate
-from search_router.domain.local_tier.local_model import LocalModel
+from search_router.domain.local_tier.local_model import Gate, LocalModel
 from search_router.domain.local_tier.neighbours import Neighbourhood, Posting
 from search_router.domain.weights import Modalities
 
 _MAGIC = b"SRLOCAL2"
 _DIGEST_BYTES = 32
+_TRAIN_AGAIN = "Upload the prompts again."
 _LENGTH = struct.Struct("<I")
 _MAX_PAYLOAD = 64 * 1024 * 1024  # 200,000 rows take 10 MB
 _ARRAYS = (  # name, type code of `array`
-    ("known", "Q"),
+    ("queries", "Q"),
     ("label_of", "I"),
     ("inverse_norms", "H"),
     ("densities", "H"),
@@ -43,13 +43,13 @@ _ARRAYS = (  # name, type code of `array`
 
 
 def pack(model: LocalModel) -> bytes:
-    """Write a model; equal models give equal payloads."""
+    """Serialise a model; equal models give equal payloads."""
     hood = model.neighbourhood
     terms = sorted(hood.terms)
     entries = [hood.terms[term] for term in terms]
     postings = [row for length, _, at in entries for row in _gaps(hood.postings[at : at + length])]
     values: dict[str, Iterable[int]] = {
-        "known": _gaps(sorted(hood.known)),
+        "queries": _gaps(sorted(hood.row_of)),
         "label_of": hood.label_of,
         "inverse_norms": _halves(hood.inverse_norms),
         "densities": _halves(hood.densities),
@@ -62,7 +62,7 @@ def pack(model: LocalModel) -> bytes:
     header = {
         "modalities": hood.modalities,
         "labels": hood.labels,
-        "unknown_square": hood.unknown_square,
+        "unseen_square": hood.unseen_square,
         "gate": {**vars(model.gate), "least_familiarity": _finite(model.gate)},
         "sizes": {name: len(values) for name, values in arrays.items()},
     }
@@ -73,21 +73,22 @@ def pack(model: LocalModel) -> bytes:
 
 
 def version_of(artifact: bytes) -> str:
-    """Name an artifact by its content: 32 hex digits, the same whatever zlib made of it."""
+    """Return an artifact's version: 32 hex digits of its payload's SHA-256."""
     return artifact[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES].hex()[:32]
 
 
 def unpack(artifact: bytes, modalities: Modalities) -> LocalModel:
-    """Read a model back; raises InvalidInputError for anything but what `pack` wrote for these."""
+    """Restore a model; raises InvalidInputError for a damaged artifact or other modalities."""
     payload = _payload(artifact)
     (length,) = _LENGTH.unpack_from(payload)
     header = json.loads(payload[_LENGTH.size : _LENGTH.size + length])
     if tuple(header["modalities"]) != modalities:
-        raise InvalidInputError("the local model was trained for other modalities")
-    arrays, place = {}, _LENGTH.size + length
+        trained = ", ".join(header["modalities"])
+        raise InvalidInputError(f"the local model has other modalities: {trained}. {_TRAIN_AGAIN}")
+    arrays, start = {}, _LENGTH.size + length
     for name, code in _ARRAYS:
-        end = place + array(code).itemsize * header["sizes"][name]
-        arrays[name], place = _unshuffled(payload[place:end], code), end
+        end = start + array(code).itemsize * header["sizes"][name]
+        arrays[name], start = _unshuffled(payload[start:end], code), end
     gate = {**header["gate"]}
     if gate["least_familiarity"] is None:
         gate["least_familiarity"] = math.inf
@@ -96,12 +97,12 @@ def unpack(artifact: bytes, modalities: Modalities) -> LocalModel:
         modalities=modalities,
         labels=[tuple(label) for label in header["labels"]],
         label_of=arrays["label_of"],
-        known={key: row for row, key in enumerate(accumulate(arrays["known"]))},
+        row_of={key: row for row, key in enumerate(accumulate(arrays["queries"]))},
         inverse_norms=_fractions(arrays["inverse_norms"]),
         densities=_fractions(arrays["densities"]),
         terms=terms,
         postings=postings,
-        unknown_square=header["unknown_square"],
+        unseen_square=header["unseen_square"],
     )
     return LocalModel(neighbourhood, Gate(**gate))
 
@@ -109,17 +110,20 @@ def unpack(artifact: bytes, modalities: Modalities) -> LocalModel:
 def _payload(artifact: bytes) -> bytes:
     start = len(_MAGIC) + _DIGEST_BYTES
     if artifact[: len(_MAGIC)] != _MAGIC:
-        kind = "of another format version" if artifact.startswith(_MAGIC[:-1]) else "no local model"
-        raise InvalidInputError(f"the artifact is {kind}")
+        other = artifact.startswith(_MAGIC[:-1])
+        problem = "has another format version" if other else "is not a local model"
+        raise InvalidInputError(f"the artifact {problem}. {_TRAIN_AGAIN}")
     unpacker = zlib.decompressobj()
     try:
         payload = unpacker.decompress(artifact[start:], _MAX_PAYLOAD)
     except zlib.error:
-        raise InvalidInputError("the local model's artifact is damaged") from None
+        raise InvalidInputError(f"the artifact is damaged. {_TRAIN_AGAIN}") from None
     if not unpacker.eof or unpacker.unused_data:
-        raise InvalidInputError("the local model's artifact is cut off, or not alone")
+        raise InvalidInputError(
+            f"the artifact is truncated or followed by other data. {_TRAIN_AGAIN}"
+        )
     if hashlib.sha256(payload).digest() != artifact[len(_MAGIC) : start]:
-        raise InvalidInputError("the local model's artifact is damaged: the checksum differs")
+        raise InvalidInputError(f"the artifact is damaged: its checksum differs. {_TRAIN_AGAIN}")
     return payload
 
 
@@ -154,15 +158,15 @@ def _fractions(halves: array[int]) -> tuple[float, ...]:
 
 def _shuffled(values: array[int]) -> bytes:
     raw = _little_endian(values).tobytes()
-    return b"".join(raw[place :: values.itemsize] for place in range(values.itemsize))
+    return b"".join(raw[index :: values.itemsize] for index in range(values.itemsize))
 
 
 def _unshuffled(data: bytes, code: str) -> array[int]:
     values: array[int] = array(code)
     count = len(data) // values.itemsize
     raw = bytearray(len(data))
-    for place in range(values.itemsize):
-        raw[place :: values.itemsize] = data[place * count : (place + 1) * count]
+    for index in range(values.itemsize):
+        raw[index :: values.itemsize] = data[index * count : (index + 1) * count]
     values.frombytes(raw)
     return _little_endian(values)
 

@@ -1,10 +1,10 @@
-"""Labelled queries become a neighbourhood.
+"""Indexes labelled queries for the search of nearest neighbours.
 
-A term's weight is its inverse document frequency times what it tells about the labels: a slot
-filler ("Priya") occurs with all of them and says little, "guest appearance" nearly names one. The
-latter factor is 1 - TRUST * dispersion / overall dispersion, where dispersion is the mean distance
-of a term's labels from their mean, shrunk towards the overall one for rare terms (supervised term
-weighting: Debole and Sebastiani, SAC 2003).
+A term's weight is its inverse document frequency times a factor for how well it predicts the label:
+a slot filler ("Priya") occurs with all labels, "guest appearance" with nearly one. The factor is
+1 - TRUST * dispersion / overall dispersion, where dispersion is the mean distance of a term's
+labels from their mean, shrunk towards the overall one for rare terms (supervised term weighting:
+Debole and Sebastiani, SAC 2003).
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from search_router.domain.local_tier.neighbours import (
     Neighbourhood,
     Posting,
     density_of,
-    known_key,
+    query_key,
 )
 from search_router.domain.local_tier.terms import terms_of
 from search_router.domain.weights import Modalities, Weights, consensus, grid_step, mean_weights
 
 TRUST = 0.6
-_SHRINKAGE = 2.0  # labels at the overall dispersion that every term begins with
+_SHRINKAGE = 2.0  # pseudo-labels of overall dispersion for every term
 
 LabelledQuery = tuple[str, Weights]
+LabelledRow = tuple[int, str, Weights]  # key, query, label
 
 
-def distinct_rows(examples: Iterable[LabelledQuery]) -> list[tuple[int, str, Weights]]:
-    """Return each distinct query once, with what its labels agree on, in the order of its key."""
-    rows = sorted((known_key(query), query, weights) for query, weights in examples)
+def distinct_rows(examples: Iterable[LabelledQuery]) -> list[LabelledRow]:
+    """Return each distinct query with the consensus of its labels, ordered by key."""
+    rows = sorted((query_key(query), query, weights) for query, weights in examples)
     step = grid_step([weights for _, _, weights in rows])
     queries: dict[int, str] = {}
     labels: defaultdict[int, Counter[Weights]] = defaultdict(Counter)
@@ -45,11 +46,10 @@ def distinct_rows(examples: Iterable[LabelledQuery]) -> list[tuple[int, str, Wei
     return [(key, queries[key], label) for key, label in agreed if label is not None]
 
 
-def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> Neighbourhood:
-    """Index labelled queries, whatever their order; raises InvalidInputError if there is none."""
-    rows = distinct_rows(examples)
+def index_rows(rows: Sequence[LabelledRow], modalities: Modalities) -> Neighbourhood:
+    """Index distinct rows, which are ordered by key; raises InvalidInputError if there are none."""
     if not rows:
-        raise InvalidInputError("the local tier needs labelled queries")
+        raise InvalidInputError("no labelled queries. The local tier needs at least one.")
     terms = [terms_of(query) for _, query, _ in rows]
     rows_of: defaultdict[int, list[int]] = defaultdict(list)
     for row, found in enumerate(terms):
@@ -57,7 +57,6 @@ def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> 
             rows_of[term].append(row)
     weights = [label for _, _, label in rows]
     squares = _squares(rows_of, weights)
-    unknown = _rarity(1, len(rows)) ** 2
     index, postings = _index(rows_of, squares)
     distinct = sorted(set(weights))
     numbers = {label: number for number, label in enumerate(distinct)}
@@ -65,12 +64,12 @@ def index_queries(examples: Iterable[LabelledQuery], modalities: Modalities) -> 
         modalities=modalities,
         labels=distinct,
         label_of=array("I", [numbers[label] for label in weights]),
-        known={key: row for row, (key, _, _) in enumerate(rows)},
+        row_of={key: row for row, (key, _, _) in enumerate(rows)},
         inverse_norms=_halves([_inverse_norm(found, squares) for found in terms]),
         densities=[0.0] * len(rows),
         terms=index,
         postings=postings,
-        unknown_square=unknown,
+        unseen_square=_rarity(1, len(rows)) ** 2,
     )
     neighbourhood.densities = _densities(neighbourhood, terms)
     return neighbourhood
@@ -88,8 +87,8 @@ def _squares(rows_of: Mapping[int, Sequence[int]], labels: Sequence[Weights]) ->
         if len(rows) > 1:
             own = _dispersion([labels[row] for row in rows]) * len(rows) / (len(rows) - 1)
             dispersion = (len(rows) * own + _SHRINKAGE * overall) / (len(rows) + _SHRINKAGE)
-        telling = max(1 - TRUST, 1 - TRUST * dispersion / overall)
-        squares[term] = (_rarity(len(rows), len(labels)) * telling) ** 2
+        predictive = max(1 - TRUST, 1 - TRUST * dispersion / overall)
+        squares[term] = (_rarity(len(rows), len(labels)) * predictive) ** 2
     return dict(zip(squares, _halves(list(squares.values())), strict=True))
 
 
@@ -117,10 +116,10 @@ def _index(
 
 
 def _densities(neighbourhood: Neighbourhood, terms: Sequence[set[int]]) -> Sequence[float]:
-    around = (neighbourhood.nearest(found, but=row) for row, found in enumerate(terms))
-    return _halves([density_of(neighbours) for neighbours in around])
+    nearest = (neighbourhood.nearest(found, but=row) for row, found in enumerate(terms))
+    return _halves([density_of(neighbours) for neighbours in nearest])
 
 
 def _halves(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Round to the precision that an artifact keeps: what is calibrated is what is served."""
+    """Round to the precision of an artifact, so that the calibrated model is the served one."""
     return struct.unpack(f"{len(numbers)}e", struct.pack(f"{len(numbers)}e", *numbers))

@@ -1,15 +1,15 @@
-"""Nearest neighbours over labelled queries, in a bounded number of steps whatever the size.
+"""Estimates weights from the nearest labelled queries, in a bounded number of steps.
 
-A query's terms are looked up rarest first until `BUDGET` postings are read; a term of many rows is
-stood for by its first `POSTINGS_KEPT` rows. Rows are in the order of their fingerprints, so the
-samples of all terms are coordinated: a row that is in one is likely to be in the others (bottom-k
-sketches: Cohen and Kaplan, PODC 2007). The neighbours vote by the square of their cosine for the
-label of least expected error, so an answer is always a label that the teacher gave, on its grid.
+A query's terms are looked up rarest first until `BUDGET` postings are read. A term keeps its first
+`POSTINGS_KEPT` rows. Rows are ordered by fingerprint, so the samples of all terms are coordinated:
+a row in one is likely to be in the others (bottom-k sketches: Cohen and Kaplan, PODC 2007). The
+neighbours vote by the square of their cosine for the label of least expected error, so an answer is
+always a label that the teacher gave.
 
-`familiarity` is the density around a query over the density around its neighbours, the local
-outlier factor turned over (Breunig et al., SIGMOD 2000): a pattern with many slot fillers is thin,
-and a new filler in it is no news. Density is the mean cosine to the neighbours weighted by itself,
-so that the few siblings of a small pattern count more than the strangers that follow them.
+`familiarity` is the density around a query over the density around its neighbours, the inverse of
+the local outlier factor (Breunig et al., SIGMOD 2000), which tolerates sparse patterns with many
+slot fillers. Density is the mean cosine to the neighbours weighted by itself, so that the few
+queries of a small pattern count more than less similar ones.
 """
 
 import math
@@ -24,36 +24,37 @@ from search_router.domain.weights import Modalities, Weights
 BUDGET = 300
 POSTINGS_KEPT = 40
 NEIGHBOURS = 9
-_LEAST_DENSITY = 0.15  # what is near to none is no measure of nearness
+_LEAST_DENSITY = 0.15  # an isolated neighbour would make any query look familiar
 
 Neighbour = tuple[float, int]  # cosine, row
-Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, place
+Posting = tuple[int, float, int]  # number of rows, minus the term's squared weight, start
 
 
 class Estimate:
-    """What the neighbours say of one query.
+    """Weights for one query, with familiarity and risk.
 
-    `risk` is the mean absolute error per weight that is expected from their votes, `familiarity`
-    1 for a query as close to them as they are to each other, 0 for one that is far from all.
-    `known` tells that the query itself is labelled.
+    `risk` is the mean absolute error per weight that the votes imply. `familiarity` is 1 for a
+    query as close to its neighbours as they are to each other, 0 for one unlike all of them.
+    `labelled` marks a query that is in the training set itself.
     """
 
-    __slots__ = ("familiarity", "known", "risk", "weights")
+    __slots__ = ("familiarity", "labelled", "risk", "weights")
 
     def __init__(
-        self, weights: Weights, familiarity: float, risk: float, *, known: bool = False
+        self, weights: Weights, familiarity: float, risk: float, *, labelled: bool = False
     ) -> None:
         self.weights = weights
         self.familiarity = familiarity
         self.risk = risk
-        self.known = known
+        self.labelled = labelled
 
 
 class Neighbourhood:
-    """The labelled queries, indexed; `labels` are distinct, `label_of` names each row's.
+    """The index of the labelled queries, one row per distinct query.
 
-    `inverse_norms` and `densities` (of the other rows around it) are per row. A term that no row
-    has adds `unknown_square` to a query's squared norm.
+    `row_of` maps query keys to rows, `label_of` rows to indexes into the distinct `labels`.
+    `inverse_norms` and `densities` are per row. A term that no row has adds `unseen_square` to a
+    query's squared norm.
     """
 
     def __init__(
@@ -61,32 +62,32 @@ class Neighbourhood:
         modalities: Modalities,
         labels: Sequence[Weights],
         label_of: Sequence[int],
-        known: Mapping[int, int],
+        row_of: Mapping[int, int],
         inverse_norms: Sequence[float],
         densities: Sequence[float],
         terms: Mapping[int, Posting],
         postings: Sequence[int],
-        unknown_square: float,
+        unseen_square: float,
     ) -> None:
         self.modalities = modalities
         self.labels = labels
         self.label_of = label_of
-        self.known = known
+        self.row_of = row_of
         self.inverse_norms = inverse_norms
         self.densities = densities
         self.terms = terms
         self.postings = postings
-        self.unknown_square = unknown_square
+        self.unseen_square = unseen_square
 
     def estimate(self, query: str) -> Estimate | None:
-        """Return what is known of a query; None if nothing in it was ever seen."""
-        row = self.known.get(known_key(query))
+        """Return the label of a labelled query, else an estimate; None if no term was seen."""
+        row = self.row_of.get(query_key(query))
         if row is not None:
-            return Estimate(self.labels[self.label_of[row]], math.inf, 0.0, known=True)
+            return Estimate(self.labels[self.label_of[row]], math.inf, 0.0, labelled=True)
         return self.estimate_from(self.nearest(terms_of(query)))
 
     def estimate_from(self, neighbours: Sequence[Neighbour]) -> Estimate | None:
-        """Let neighbours vote; None if there are none."""
+        """Return the neighbours' vote; None without neighbours."""
         if not neighbours:
             return None
         votes: dict[int, float] = {}
@@ -97,11 +98,11 @@ class Neighbourhood:
         return Estimate(self.labels[label], self._familiarity(neighbours), risk)
 
     def nearest(self, terms: set[int], but: int = -1, budget: int = BUDGET) -> list[Neighbour]:
-        """Return the rows most like these terms, closest first, as (cosine, row)."""
+        """Return the most similar rows, closest first, without the row `but`."""
         of = self.terms.get
-        known = [posting for posting in map(of, terms) if posting is not None]
-        square = (len(terms) - len(known)) * self.unknown_square - sum([it[1] for it in known])
-        scores = self._scores(sorted(known), budget)
+        seen = [posting for posting in map(of, terms) if posting is not None]
+        square = (len(terms) - len(seen)) * self.unseen_square - sum([it[1] for it in seen])
+        scores = self._scores(sorted(seen), budget)
         scores.pop(but, None)
         if not scores:
             return []
@@ -120,7 +121,7 @@ class Neighbourhood:
         return scores
 
     def _closest(self, scores: Mapping[int, float], own: float) -> list[Neighbour]:
-        """Return the best cosines, equal ones by row; plain floats sort three times faster."""
+        """Return the best cosines, ties by row; sorting floats first is three times faster."""
         inverse = self.inverse_norms
         cosines = [score * inverse[row] for row, score in scores.items()]
         least = sorted(cosines)[-NEIGHBOURS:][0]
@@ -131,13 +132,13 @@ class Neighbourhood:
 
     def _familiarity(self, neighbours: Sequence[Neighbour]) -> float:
         squares, around = [], []
-        for cosine, row in neighbours:  # a row that was alone has the query for company
+        for cosine, row in neighbours:  # an isolated row has at least the query as a neighbour
             squares.append(cosine * cosine)
             around.append(cosine * max(_LEAST_DENSITY, cosine, self.densities[row]))
         return math.fsum(squares) / math.fsum(around)
 
     def _least_risk(self, votes: Mapping[int, float]) -> tuple[int, float]:
-        """Return the label of least expected distance to all votes, and that distance."""
+        """Return the label with the least expected distance to all votes, and that distance."""
         risks = dict.fromkeys(sorted(votes), 0.0)
         for one, other in combinations(risks, 2):
             distance = sum(map(abs, map(sub, self.labels[one], self.labels[other])))
@@ -148,11 +149,11 @@ class Neighbourhood:
 
 
 def density_of(neighbours: Sequence[Neighbour]) -> float:
-    """Return the mean cosine to the neighbours, each weighted by its own; 0 without any."""
+    """Return the mean cosine to the neighbours, weighted by itself; 0 without neighbours."""
     total = math.fsum([cosine for cosine, _ in neighbours])
     return math.fsum([cosine * cosine for cosine, _ in neighbours]) / total if total else 0.0
 
 
-def known_key(query: str) -> int:
-    """Identify a query as intake does, in 64 bits."""
+def query_key(query: str) -> int:
+    """Return 64 bits of a query's fingerprint."""
     return int.from_bytes(fingerprint(query)[:8], "big")

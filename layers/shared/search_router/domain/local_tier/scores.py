@@ -1,36 +1,31 @@
-"""The local model's own row in an evaluation."""
+"""Scores of the local model on the holdout."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
 from search_router.domain.grading import agrees, errors, grade, mean
 from search_router.domain.intervals import Interval, Resampling
 from search_router.domain.local_tier.local_model import LocalModel
 from search_router.domain.local_tier.neighbours import Estimate
+from search_router.domain.records import Record
 from search_router.domain.weights import Weights
 
 _COVERAGES = tuple(tenth / 10 for tenth in range(1, 11))
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class RiskCoverage(_Record):
-    """The mean error on the share of the holdout that the local model is surest of."""
+class RiskCoverage(Record):
+    """The mean error on the share of the holdout with the most certain estimates."""
 
     coverage: float
     mae: float
 
 
-class HeldOutPatterns(_Record):
-    """How the local model did on patterns that were kept from its training, found by wording.
+class HeldOutPatterns(Record):
+    """Scores on patterns held out of training, where the gate should admit little.
 
-    `mae` is of all `queries` as if it answered each; `answered` is the share that its gate lets
-    through, with the error `answered_mae`: the less, the better.
+    `mae` is over all `queries`, as if each were answered; `answered` is the share that the gate
+    admits, and `answered_mae` its error.
     """
 
     patterns: int
@@ -40,14 +35,14 @@ class HeldOutPatterns(_Record):
     answered_mae: float | None
 
 
-class LocalTierScores(_Record):
-    """How the local model did on the holdout; it never decides a promotion.
+class LocalTierScores(Record):
+    """Scores of the local model on the holdout; they do not affect promotion.
 
-    The first figures are of all `n` rows as if it answered each; `answered` is the share that its
-    gate lets through, `answered_mae` the error on it, both beside what `calibrated_…` says of known
-    queries. A closed gate has a reason. Microseconds are per query. `held_out_patterns` is missing
-    if too few were found in the training set. `answers` of a distilled model are in the local model
-    too; nothing that is said of calibration and of held-out patterns is about these.
+    The first figures are over all `n` rows, as if each were answered. `answered` is the share that
+    the gate admits and `answered_mae` its error; `calibrated_…` are the same on the calibration
+    queries. `closed_because` is the reason of a closed gate. `microseconds` are per query.
+    `held_out_patterns` is missing if the training set has too few. `answers` counts the distilled
+    model's answers in the local model; calibration and held-out patterns do not include them.
     """
 
     version: str
@@ -85,9 +80,9 @@ def score_local_model(
     prior: Weights,
     microseconds: float = 0.0,
 ) -> LocalTierScores:
-    """Score a local model on labelled queries, which must not be empty.
+    """Score a local model on at least one labelled query.
 
-    What it knows nothing of is scored as the prior, and comes last in the risk-coverage figure.
+    Queries without an estimate are scored as the prior and come last in the risk-coverage curve.
     """
     rows = [_row(model, query, label, prior) for query, label in labels.items()]
     answered = [row.error for row in rows if row.admitted]
@@ -125,13 +120,13 @@ def _row(model: LocalModel, query: str, label: Weights, prior: Weights) -> _Row:
 
 
 def _risk_coverage(rows: Sequence[_Row]) -> tuple[RiskCoverage, ...]:
-    """Order as the gate does: what it admits first, by risk; then by familiarity."""
-    surest = sorted(
+    """Order admitted rows first, by risk, then the others by familiarity."""
+    by_certainty = sorted(
         rows,
         key=lambda row: (0, row.estimate.risk) if row.admitted else (1, -row.estimate.familiarity),
     )
     points = []
     for coverage in _COVERAGES:
-        share = surest[: max(1, round(coverage * len(surest)))]
+        share = by_certainty[: max(1, round(coverage * len(rows)))]
         points.append(RiskCoverage(coverage=coverage, mae=mean([row.error for row in share])))
     return tuple(points)
