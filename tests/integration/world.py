@@ -124,7 +124,9 @@ class World:
 
         It reaches into moto, because a world is cleared hundreds of times and calls take long.
         """
-        get_backend("s3")[ACCOUNT]["aws"].buckets[DATA].keys.clear()
+        data = get_backend("s3")[ACCOUNT]["aws"].buckets[DATA]
+        data.keys.clear()
+        data.multiparts.clear()
         for table in (STATE, CACHE):
             get_backend("dynamodb")[ACCOUNT][REGION].tables[table].items.clear()
         queues = get_backend("sqs")[ACCOUNT][REGION].queues
