@@ -385,4 +385,4 @@ def test_report_asks_for_the_rest_of_the_set_up(
 
     assert code == 1
     error = capsys.readouterr().err
-    assert error == "search-router: matplotlib is not installed: run `make setup`\n"
+    assert error == "search-router: matplotlib is not installed. Run `make setup`.\n"

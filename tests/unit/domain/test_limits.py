@@ -229,7 +229,8 @@ def selected(rows: int) -> Selection:
 def test_a_job_needs_100_training_rows() -> None:
     assert selected(100).rejection == ""
     assert selected(99).rejection == (
-        "99 training rows after removing duplicates and the holdout; Bedrock needs at least 100"
+        "too few training rows: 99 without duplicates and holdout. "
+        "Add queries: Bedrock needs at least 100."
     )
 
 

@@ -79,7 +79,7 @@ def test_compare_reports_which_queries_moved_and_how_far(
 
     # Every distinct query was asked once of the new model, and none of the old.
     assert sorted(clients.runtime.asked) == sorted(
-        (SECOND, SYSTEM_PROMPT, query) for query in set(ROWS)
+        (SECOND, SYSTEM_PROMPT, query) for query in {row.strip() for row in ROWS}
     )
     assert (report["queries"], report["rows"]) == (5, 8)
     assert (report["compared"], report["unanswered"]) == (4, 1)
@@ -137,7 +137,7 @@ def test_a_stopped_comparison_continues_where_it_was(
     report = compare("--against", "v2")
     # THEN only what is missing is asked, but for an unusable answer, and the figures are whole
     assert len(clients.runtime.asked) <= 6
-    assert {query for _, _, query in clients.runtime.asked} == set(ROWS)
+    assert {query for _, _, query in clients.runtime.asked} == {row.strip() for row in ROWS}
     assert (report["queries"], report["moved"]) == (5, 2)
     # AND a third time nothing is asked
     before = len(clients.runtime.asked)

@@ -9,7 +9,7 @@ from tests.unit.use_cases.world import World
 
 @pytest.fixture(autouse=True)
 def _models_are_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search_router.use_cases.local_training.train", trained_once)
+    monkeypatch.setattr("search_router.use_cases.shard_prompts.train", trained_once)
 
 
 @pytest.fixture

@@ -98,15 +98,6 @@ def test_attempts_that_ended_early_are_counted(serving_world: World) -> None:
     assert world.text(f"logs/{log_id(world)}/summary.json")["interrupted"] == 2
 
 
-def test_a_marker_that_does_not_know_its_parts_size_is_believed(complete: World) -> None:
-    [first, second] = complete.ledger.markers(log_id(complete))
-    for marker in (first, second):
-        older = marker.model_dump_json(exclude={"size"})
-        complete.ledger._markers[(marker.log_id, marker.split)] = older
-
-    assert isinstance(complete.finish(log_id(complete)), PartStats)
-
-
 def test_sums_over_the_rows_are_the_summary(complete: World) -> None:
     total = complete.finish(log_id(complete))
     rows = [row for split in (0, 1) for row in complete.rows(

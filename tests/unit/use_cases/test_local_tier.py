@@ -13,7 +13,15 @@ from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.use_cases.split_parts import MAX_ABSTAINED
 from tests.fakes import FakeModel, always
-from tests.records import MODALITIES, conversation, dataset_of, jsonl, label, local_tier_of
+from tests.records import (
+    MODALITIES,
+    a_champion,
+    conversation,
+    dataset_of,
+    jsonl,
+    label,
+    local_tier_of,
+)
 from tests.unit.domain.local_examples import labelled
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, labelled_rows, ran, routed
 
@@ -204,9 +212,10 @@ def test_a_closed_gate_is_as_none_at_all() -> None:
     ]
     run = world.sharded(jsonl(rows))
 
-    gate = unpack(world.objects.get(f"models/local/{local_tier_of(run).version}"), MODALITIES).gate
-    assert gate.closed
-    assert world.local_models.tier(run.serving) is None
+    version = local_tier_of(run).version
+    assert unpack(world.objects.get(f"models/local/{version}"), MODALITIES).gate.closed
+    serving_model = a_champion().serving.replace(local_model=version)
+    assert world.local_models.tier(serving_model) is None
 
 
 def test_a_log_planned_before_a_promotion_keeps_its_own_model() -> None:
