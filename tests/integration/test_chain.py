@@ -23,7 +23,7 @@ from tests.records import SYSTEM_PROMPT, a_run, a_training_job, dataset_of, depl
 PROMPTS = (
     labelled(300)
     + b"\n"
-    + lines([{"query": query(7).upper(), "reference": weights(7)}])
+    + lines([{"query": f" {query(7)} ", "reference": weights(7)}])
     + b'{"query": "no label for me", "reference": {"visual": 2}}\n'
 )
 

@@ -45,7 +45,7 @@ def test_champions_lists_a_rollback(command: Stack, capsys: pytest.CaptureFixtur
     assert main(["champions"]) == 0
     assert "Champions" in capsys.readouterr().out
     assert main(["rollback"]) == 1
-    assert "no such predecessor" in capsys.readouterr().err
+    assert "no previous version" in capsys.readouterr().err
 
 
 def test_distill_again_pays_for_another_job(

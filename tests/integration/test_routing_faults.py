@@ -140,7 +140,8 @@ def test_a_search_survives_every_fault_at_every_call(
 
     def fresh() -> None:
         get_backend("dynamodb")[ACCOUNT][REGION].tables[CACHE].items.clear()
-        dependencies().__dict__.pop("api_champions", None)
+        for cached in ("api_champions", "route_query"):
+            dependencies().__dict__.pop(cached, None)
 
     fresh()
     with aws_calls() as rehearsal:

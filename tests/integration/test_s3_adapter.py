@@ -119,7 +119,7 @@ def test_a_body_without_progress_is_given_up_after_three_tries(
 ) -> None:
     hanging_up.breaks = [0, 0, 0, 0]
 
-    with pytest.raises(UnavailableError, match="again and again"):
+    with pytest.raises(UnavailableError, match="interrupted 3 times without progress"):
         list(uploads.read(SOURCE))
 
     assert len(hanging_up.asked) == 3

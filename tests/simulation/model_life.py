@@ -67,7 +67,7 @@ class ModelLife:
 
     def stop_job(self) -> None:
         """Do what a person does in Bedrock's console: stop the job of the first run."""
-        name = self.runs[0]["job_name"]
+        name = self.runs[0]["training"]["job_name"]
         self.fake.answer("POST", f"/model-customization-jobs/{name}/stop", b"")
 
     def forge(self) -> None:
@@ -75,10 +75,10 @@ class ModelLife:
         for run_id in ("run-ffffffffffff", *(run["run_id"] for run in self.runs if run["state"])):
             for name in ("PromptsSharded", "ModelDeployed", "ModelEvaluated", "ModelPromoted"):
                 self.world.bus.put("search-router", name, {"run_id": run_id, "champion_version": 9})
-        for run in ({"job_arn": _NOBODYS_JOB}, *self.runs):
-            if run.get("job_arn"):
-                detail = {"jobArn": run["training"]["job_arn"], "jobStatus": "Completed"}
-                self.world.bus.put(SOURCE, DETAIL_TYPE, detail)
+        jobs = [run["training"]["job_arn"] for run in self.runs if run["training"]]
+        for job_arn in (_NOBODYS_JOB, *jobs):
+            detail = {"jobArn": job_arn, "jobStatus": "Completed"}
+            self.world.bus.put(SOURCE, DETAIL_TYPE, detail)
 
     def _over(self) -> bool:
         return (
