@@ -32,7 +32,7 @@ from tests.records import a_run, a_training_job, dataset_of, deployment_of, job_
 from tests.waiting import eventually
 
 # Too few for a holdout of 20 rows: such a run is rejected.
-FEW, ENOUGH = 200, 500
+FEW, ENOUGH = 150, 500
 
 # Grants that no recorded call uses, by Sid and action, and why they are there all the same.
 REASONS = {
