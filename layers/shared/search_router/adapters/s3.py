@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 256 * 1024
-PART_BYTES = 8 * 1024 * 1024  # S3 wants multipart parts of at least 5 MiB
+PART_BYTES = 8 * 1024 * 1024  # S3 requires at least 5 MiB per multipart part
 _STALLED_READS = 3
 _BROKEN_BODY = (IncompleteReadError, BotoConnectionError, HTTPClientError, HTTPError)
 

@@ -222,14 +222,15 @@ def result_line(row: LogRow, row_id: str, decision: Decision, modalities: Modali
     for name, value in row.columns.items():
         if name == "query" and value == row.query:
             continue
-        result[_free_name(name, own, result, row.columns)] = value
+        taken = name in own or name in result
+        result[_free_name(name, own, result, row.columns) if taken else name] = value
     values = (
         row_id,
         row.query,
         *decision.weights,
         dominant(decision.weights, modalities),
-        decision.tier.value,
-        decision.status.value,
+        decision.tier,
+        decision.status,
         decision.model,
         decision.latency_ms,
         decision.input_tokens,
