@@ -69,8 +69,8 @@ def test_folders_and_what_lies_in_them_are_ignored(
 @pytest.mark.parametrize(
     ("key", "body", "reason"),
     [
-        ("prompts/a.csv", PROMPTS, "not a prompt file: expected .jsonl or .jsonl.gz"),
-        ("prompts/a.jsonl.GZ", PROMPTS, "not a prompt file: expected .jsonl or .jsonl.gz"),
+        ("prompts/a.csv", PROMPTS, "Upload .jsonl or .jsonl.gz files."),
+        ("prompts/a.jsonl.GZ", PROMPTS, "Upload .jsonl or .jsonl.gz files."),
         ("prompts/a.jsonl", b"", "the file has no rows"),
         ("prompts/a.jsonl", b"\n \n\n", "the file has no rows"),
         ("prompts/a.jsonl", b"query\n{}\n[]\n", "none of the 3 rows is valid"),

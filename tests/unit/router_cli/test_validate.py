@@ -33,7 +33,7 @@ def test_a_valid_file_returns_0_and_its_counts(
 ) -> None:
     code, found = report(capsys, prompts)
     assert code == 0
-    assert found["refusal"] is None
+    assert found["rejection"] == ""
     assert all(type(found[name]) is int for name in COUNTS)
     assert found["rows_in"] == found["accepted"] == 300
 
@@ -62,7 +62,7 @@ def test_too_few_rows_return_1_and_the_reason(
     path.write_text('{"query": "one"}\n', encoding="utf-8")
     code, found = report(capsys, path)
     assert code == 1
-    assert "at least 100" in found["refusal"]
+    assert "at least 100" in found["rejection"]
 
 
 def test_wrong_usage_returns_2_and_a_missing_file_1(
