@@ -1,4 +1,4 @@
-"""Lines: the same whatever the chunks, offsets that point at the bytes, bounded memory."""
+"""Lines: independent of the chunks, with the right offsets, in bounded memory."""
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,15 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.streams import Line, split_lines
+from search_router.domain.streams import Line, lines_at, split_lines
 
 LIMIT = 8
 BODIES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"xyz", b"01234567"])).map(b"".join)
 
 
 def chunked(body: bytes, cuts: Sequence[int]) -> list[bytes]:
-    places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    return [body[start:end] for start, end in pairwise(places)]
+    bounds = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    return [body[start:end] for start, end in pairwise(bounds)]
 
 
 def expected_lines(body: bytes) -> list[Line]:
@@ -84,3 +84,24 @@ def test_a_line_over_the_limit_is_counted_but_never_held() -> None:
     size = 512 * 64 * 1024
     assert lines == [Line(1, 0, None, size), Line(2, size + 1, b"short", 5)]
     assert peak < 1024 * 1024
+
+
+_LIMIT_AT = 12
+_BODIES_AT = st.lists(
+    st.sampled_from([b"a", b"\n", b"\r\n", b"xyz", b"0123456789ab", b"x" * 20])
+).map(b"".join)
+
+
+@given(_BODIES_AT, st.integers(1, 9), st.data())
+def test_the_lines_at_offsets_are_those_of_the_whole(
+    body: bytes, size: int, data: st.DataObject
+) -> None:
+    lines = [line for line in split_lines([body], _LIMIT_AT) if line.data is not None]
+    wanted = [line for line in lines if data.draw(st.booleans())]
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+
+    assert list(lines_at(chunks, [line.offset for line in wanted], _LIMIT_AT)) == wanted
+
+
+def test_a_line_over_the_limit_ends_the_search() -> None:
+    assert list(lines_at([b"x" * 50, b"\nshort\n"], [0, 51], _LIMIT_AT)) == []

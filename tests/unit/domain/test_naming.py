@@ -85,9 +85,9 @@ def test_moving_a_character_over_a_boundary_makes_another_identity() -> None:
 def test_everything_that_is_paid_for_is_in_the_training_identity() -> None:
     bought = ["data", "0" * 64, "teacher", "student", "prompt"]
     identities = {naming.training_identity(*bought)}
-    for place in range(5):
+    for index in range(5):
         changed = [*bought]
-        changed[place] += "x"
+        changed[index] += "x"
         identities.add(naming.training_identity(*changed))
 
     assert len(identities) == 6
@@ -112,18 +112,18 @@ def test_everything_that_is_paid_for_is_in_the_training_identity() -> None:
         "a/../b",
     ],
 )
-def test_a_key_that_bedrock_would_refuse_is_refused_here(part: str) -> None:
+def test_a_key_that_bedrock_would_reject_is_rejected(part: str) -> None:
     with pytest.raises(InvalidInputError):
         naming.run_key("run-1", part, "x.jsonl")
 
 
-def test_a_key_longer_than_s3_takes_is_refused() -> None:
+def test_a_key_longer_than_the_limit_is_rejected() -> None:
     with pytest.raises(InvalidInputError):
         naming.run_key("run-1", "x" * 900)
 
 
 @pytest.mark.parametrize("name", ["a_b", "a.b", "ends-", "two--hyphens", "x" * 63, "ä", "a\n"])
-def test_a_name_that_bedrock_could_refuse_is_refused_here(name: str) -> None:
+def test_a_name_that_bedrock_could_reject_is_rejected(name: str) -> None:
     with pytest.raises(InvalidInputError):
         naming.deployment_name(name)
 
@@ -134,6 +134,20 @@ def test_shards_and_parts_sort_by_their_number() -> None:
     assert naming.rejected_part_key("log-1", 12) == "logs/log-1/rejected/part-00012.jsonl"
 
 
-def test_somebody_elses_job_is_recognised() -> None:
+def test_a_job_of_another_system_is_recognised() -> None:
     assert not naming.is_our_job("fine-tune-search-router")
     assert not naming.is_our_job("search-routers-1")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "plain"),
+    [
+        ("amazon.nova-micro-v1:0", "amazon.nova-micro-v1:0"),
+        ("amazon.nova-micro-v1:0:128k", "amazon.nova-micro-v1:0"),
+        ("us.amazon.nova-premier-v1:0", "amazon.nova-premier-v1:0"),
+        ("global.amazon.nova-lite-v1:0:300k", "amazon.nova-lite-v1:0"),
+        ("user.own-model:v2", "user.own-model:v2"),
+    ],
+)
+def test_context_size_and_geography_are_stripped_from_model_ids(model_id: str, plain: str) -> None:
+    assert naming.foundation_model_id(model_id) == plain

@@ -52,10 +52,10 @@ def test_every_json_value_survives_a_round_trip(value: object, ascii_only: bool)
     ],
 )
 def test_what_is_not_json_is_refused_with_a_reason(raw: bytes, reason: str) -> None:
-    with pytest.raises(InvalidInputError) as refusal:
+    with pytest.raises(InvalidInputError) as raised:
         strict_json.loads(raw)
 
-    assert reason in str(refusal.value)
+    assert reason in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_any_bytes_are_parsed_or_refused(raw: bytes) -> None:
 def test_a_refusal_never_quotes_the_text(prefix: str) -> None:
     text = "my private search 4711"
 
-    with pytest.raises(InvalidInputError) as refusal:
+    with pytest.raises(InvalidInputError) as raised:
         strict_json.loads(f'{prefix}"{text}" {text}'.encode())
 
-    assert "private" not in str(refusal.value)
-    assert "4711" not in str(refusal.value)
+    assert "private" not in str(raised.value)
+    assert "4711" not in str(raised.value)
 
 
 def test_a_hostile_line_takes_no_more_than_linear_time() -> None:

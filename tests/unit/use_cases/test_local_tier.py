@@ -168,11 +168,11 @@ def test_the_summary_tells_what_it_did() -> None:
     message, _ = routed_log(world)
     world.finish(message.log_id)
 
-    told = world.text(f"logs/{message.log_id}/summary.json")["local_tier"]
+    reported = world.text(f"logs/{message.log_id}/summary.json")["local_tier"]
 
-    assert told["asked"] == len(NEW_OF_KNOWN_PATTERNS) + len(UNLIKE_ANY)
-    assert told["served"] + told["compared"] + told["abstained"] == told["asked"]
-    assert (told["agreement"], told["mean_difference"]) == (1.0, 0.0)
+    assert reported["asked"] == len(NEW_OF_KNOWN_PATTERNS) + len(UNLIKE_ANY)
+    assert reported["served"] + reported["compared"] + reported["abstained"] == reported["asked"]
+    assert (reported["agreement"], reported["mean_difference"]) == (1.0, 0.0)
 
 
 def test_no_more_than_a_bounded_number_is_kept() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from search_router.domain.errors import InvalidInputError
 
-BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 MAX_RATIO = 200
 _STEP_BYTES = 64 * 1024
 _GZIP_WINDOW = 31  # zlib's code for "gzip header and trailer, 32 KiB window"

@@ -14,12 +14,11 @@ from search_router.domain.intake.selection import (
     Selection,
 )
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
-from search_router.domain.streams import Line, gunzip, lines_at, split_lines
+from search_router.domain.streams import BOM, Line, gunzip, lines_at, split_lines
 from search_router.domain.weights import Modalities
 
 MAX_DATASET_BYTES = 1024**3  # AWS's own dataset validator: 1 GiB in all
 MAX_DATASET_LINES = 3_000_000  # 200 times the rows of a job; bounds time and memory
-_BOM = b"\xef\xbb\xbf"
 
 ReadBytes = Callable[[], Iterable[bytes]]
 
@@ -133,4 +132,4 @@ def _unpacked(file: PromptFile) -> Iterable[bytes]:
 
 def _without_bom(line: Line) -> Line:
     """Drop a byte order mark from a file's first line; its offset stays that of the file."""
-    return line if line.data is None else line._replace(data=line.data.removeprefix(_BOM))
+    return line if line.data is None else line._replace(data=line.data.removeprefix(BOM))

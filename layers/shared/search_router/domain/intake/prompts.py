@@ -179,7 +179,9 @@ def _block_text(blocks: object, reason: RejectReason) -> str:
 
 def _check_size(line: Line, record: PromptRecord, modalities: Modalities) -> None:
     """Reject a line whose training record would be too long."""
-    if line.size < MAX_RECORD_BYTES // 3:  # conversion at most doubles a line and adds 384 bytes
+    if (
+        line.size < MAX_RECORD_BYTES // 3
+    ):  # quoting at most doubles a line; prompt and schema add < 1 KB
         return
     prompt = record.system_prompt or default_system_prompt(modalities)
     rendered = training_line(record.query, prompt, modalities, record.weights, record.reasoning)
