@@ -75,7 +75,7 @@ class ModelLife:
         for run_id in ("run-ffffffffffff", *(run["run_id"] for run in self.runs if run["state"])):
             for name in ("PromptsSharded", "ModelDeployed", "ModelEvaluated", "ModelPromoted"):
                 self.world.bus.put("search-router", name, {"run_id": run_id, "champion_version": 9})
-        jobs = [run["training"]["job_arn"] for run in self.runs if run["training"]]
+        jobs = [run["training"]["job_arn"] for run in self.runs if run.get("training")]
         for job_arn in (_NOBODYS_JOB, *jobs):
             detail = {"jobArn": job_arn, "jobStatus": "Completed"}
             self.world.bus.put(SOURCE, DETAIL_TYPE, detail)
