@@ -65,7 +65,8 @@ DOMAIN = {
     "local_tier": frozenset[str](),
     "serving": frozenset({"local_tier"}),
     "logs": frozenset({"local_tier", "serving"}),
-    "lifecycle": frozenset({"intake", "local_tier", "serving", "logs"}),
+    "search": frozenset({"local_tier", "serving", "logs"}),
+    "lifecycle": frozenset({"intake", "local_tier", "serving", "logs", "search"}),
 }
 READS_ENVIRONMENT = frozenset({"os.environ", "os.environb", "os.getenv"})
 MAKES_CLIENTS = frozenset(

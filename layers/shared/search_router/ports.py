@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from search_router.domain.serving.cascade import AnswerCache, Model
 
 if TYPE_CHECKING:  # building these models would slow down every cold start
+    from search_router.domain.errors import InvalidInputError
     from search_router.domain.events import RouterEvent
     from search_router.domain.lifecycle.budget import Spending
     from search_router.domain.lifecycle.distillation import (
@@ -27,6 +28,14 @@ if TYPE_CHECKING:  # building these models would slow down every cold start
     from search_router.domain.lifecycle.runs import Run
     from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
     from search_router.domain.logs.results import PartMarker
+    from search_router.domain.search.index import (
+        Candidate,
+        Collection,
+        EmbeddingPurpose,
+        IndexEntry,
+        ListQuery,
+        Vector,
+    )
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
     from search_router.domain.serving.local_tier import LocalTier
     from search_router.domain.uploads import ObjectRef, Upload
@@ -36,9 +45,11 @@ __all__ = [
     "AnswerCaches",
     "ChampionRepository",
     "Clock",
+    "CollectionRepository",
     "CurrentChampion",
     "Deployments",
     "DistillationJobs",
+    "Embedder",
     "EvaluationJobs",
     "EventPublisher",
     "FoundationModels",
@@ -48,6 +59,7 @@ __all__ = [
     "ObjectStore",
     "QueryLogLedger",
     "RunRepository",
+    "SegmentIndex",
     "SpendingLedger",
     "SplitQueue",
     "UploadStore",
@@ -295,3 +307,53 @@ class AnswerCaches(Protocol):
 
     def of(self, champion_version: int, owner: str) -> AnswerCache:
         """Return one version's cache; entries of `owner` count as model calls, not cache hits."""
+
+
+class CollectionRepository(Protocol):
+    """The collections."""
+
+    def create(self, collection: Collection) -> Collection:
+        """Store a new collection, or return the one already stored under its name."""
+
+    def get(self, name: str) -> Collection | None:
+        """Read a collection."""
+
+    def all(self) -> Iterator[Collection]:
+        """Yield every collection, by name."""
+
+    def delete(self, name: str) -> None:
+        """Delete a collection's entry; its index and records are deleted separately."""
+
+
+class SegmentIndex(Protocol):
+    """The index of segments, one list per collection and modality."""
+
+    def create(self, collection: Collection) -> None:
+        """Create the lists that do not exist yet."""
+
+    def put(self, collection: Collection, modality: str, entries: Sequence[IndexEntry]) -> None:
+        """Write entries; one of the same segment is replaced."""
+
+    def delete(self, collection: Collection, modality: str, segment_ids: Sequence[str]) -> None:
+        """Delete entries; those that do not exist are ignored."""
+
+    def search(self, collection: Collection, query: ListQuery) -> Sequence[Candidate]:
+        """Return the hits of one list that meet all filters, best first by the engine's order.
+
+        Raises NotFoundError if the list does not exist.
+        """
+
+    def drop(self, collection: Collection) -> None:
+        """Delete the collection's lists."""
+
+
+class Embedder(Protocol):
+    """The embedding model."""
+
+    def embed(
+        self, texts: Sequence[str], purpose: EmbeddingPurpose
+    ) -> Sequence[Vector | InvalidInputError]:
+        """Return each text's vector, or the error of a text that the model rejected.
+
+        Raises ThrottledError, UnavailableError, NotFoundError or OperatorError for all of them.
+        """
