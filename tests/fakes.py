@@ -102,7 +102,8 @@ class InMemoryUploads:
         del self._versions[source]
 
     def info(self, source: ObjectRef) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self._body(source)), self._metadata.get(source, {}))
+        body, ref = self._body(source), self._ref(source)
+        return ports.ObjectInfo(len(body), self._metadata.get(ref, {}), self._times[ref])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         wanted = self._body(source)[start:end]
@@ -114,8 +115,11 @@ class InMemoryUploads:
             if bucket == UPLOAD_BUCKET and key.startswith(prefix) and ref in self._versions:
                 yield Upload(ref, self._times[ref], len(self._versions[ref]))
 
+    def _ref(self, source: ObjectRef) -> ObjectRef:
+        return source if source.version_id else self._latest.get(source.key, source)
+
     def _body(self, source: ObjectRef) -> bytes:
-        ref = source if source.version_id else self._latest.get(source.key, source)
+        ref = self._ref(source)
         if source.bucket != UPLOAD_BUCKET or ref not in self._versions:
             raise NotFoundError(f"read the upload: no version {source.version_id}")
         return self._versions[ref]
@@ -154,7 +158,7 @@ class InMemoryObjects:
         return self.bodies[key]
 
     def info(self, key: str) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self.get(key)), self.metadata[key])
+        return ports.ObjectInfo(len(self.get(key)), self.metadata[key], START)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for key in sorted(self.bodies):
