@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # building these models would slow down every cold start
         ListQuery,
         Vector,
     )
+    from search_router.domain.search.rankings import Ranking
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
     from search_router.domain.serving.local_tier import LocalTier
     from search_router.domain.uploads import ObjectRef, Upload
@@ -58,6 +59,7 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "QueryLogLedger",
+    "Rankings",
     "RunRepository",
     "SegmentIndex",
     "SpendingLedger",
@@ -323,6 +325,13 @@ class CollectionRepository(Protocol):
 
     def delete(self, name: str) -> None:
         """Delete a collection's entry; its index and records are deleted separately."""
+
+
+class Rankings(Protocol):
+    """How each collection is searched."""
+
+    def of(self, collection: str) -> Ranking | None:
+        """Return a collection with its profile and calibration; None if it does not exist."""
 
 
 class SegmentIndex(Protocol):

@@ -102,6 +102,11 @@ def local_model_key(version: str) -> str:
     return _checked_key("models", "local", version)
 
 
+def calibration_key(collection: str) -> str:
+    """Return the key of a collection's calibration."""
+    return _checked_key("collections", collection, "calibration.json")
+
+
 def s3_uri(bucket: str, key: str) -> str:
     """Return the S3 URI of an object in the form that Bedrock accepts."""
     return f"s3://{bucket}/{_checked_key(key)}"
