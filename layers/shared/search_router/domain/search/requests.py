@@ -212,6 +212,15 @@ def search_request(parameters: Sequence[tuple[str, str]]) -> SearchRequest:
     )
 
 
+def rejection(error: BadRequestError) -> tuple[int, dict[str, str]]:
+    """Return the HTTP status and body for an invalid request."""
+    if isinstance(error, UnknownCollectionError):
+        return 404, {"code": "not_found", "message": str(error), "field": error.field}
+    if isinstance(error, BadFieldError):
+        return 400, {"code": "bad_request", "message": str(error), "field": error.field}
+    return 400, {"code": "bad_request", "message": str(error)}
+
+
 def _values(
     parameters: Sequence[tuple[str, str]],
 ) -> tuple[dict[str, str], tuple[Filter, ...]]:
@@ -260,9 +269,12 @@ def _cursor(text: str) -> str:
 
 def _filter(expression: str) -> Filter:
     try:
-        return parse_filter(expression)
+        condition = parse_filter(expression)
     except BadRequestError as error:
         raise BadFieldError("filter", str(error)) from None
+    if condition.field == "text" or condition.field[0] in "_$":
+        raise BadFieldError("filter", "not an attribute. Filter on an attribute or on video_id.")
+    return condition
 
 
 def _weights(text: str) -> dict[str, float]:
