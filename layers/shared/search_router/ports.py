@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # building these models would slow down every cold start
         ListQuery,
         Vector,
     )
+    from search_router.domain.search.rankings import Ranking
     from search_router.domain.search.segment_records import RecordWrite, SegmentRecord
     from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
@@ -62,6 +63,7 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "QueryLogLedger",
+    "Rankings",
     "RunRepository",
     "SegmentIndex",
     "SegmentRecords",
@@ -359,6 +361,13 @@ class SegmentRecords(Protocol):
 
     def all(self, collection: str) -> Iterator[SegmentRecord]:
         """Yield every record, deletions included."""
+
+
+class Rankings(Protocol):
+    """How each collection is searched."""
+
+    def of(self, collection: str) -> Ranking | None:
+        """Return a collection with its profile and calibration; None if it does not exist."""
 
 
 class SegmentIndex(Protocol):

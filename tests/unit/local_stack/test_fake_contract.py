@@ -8,7 +8,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from local_stack.bedrock_fake.app import Dispatcher
+from local_stack.bedrock_fake.dispatcher import Dispatcher
 from local_stack.bedrock_fake.contract import SERVICES, BedrockError, Router, list_violations
 
 _MODELS = {
