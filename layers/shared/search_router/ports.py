@@ -345,9 +345,7 @@ class CollectionRepository(Protocol):
 class SegmentRecords(Protocol):
     """The records of segments, from which the index can be rebuilt."""
 
-    def get_many(
-        self, collection: str, segment_ids: Sequence[str]
-    ) -> Mapping[str, SegmentRecord]:
+    def get_many(self, collection: str, segment_ids: Sequence[str]) -> Mapping[str, SegmentRecord]:
         """Read records consistently, by segment id; those that do not exist are left out."""
 
     def put_many(self, collection: str, writes: Sequence[RecordWrite]) -> Set[str]:

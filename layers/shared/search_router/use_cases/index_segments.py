@@ -11,11 +11,18 @@ So whoever writes to a list last has seen the last record. A worker that ends be
 the split in the queue; its redelivery puts the current records of all its rows.
 """
 
+from __future__ import annotations
+
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search_router.domain.errors import InvalidInputError, UnavailableError
+from search_router.domain.errors import (
+    InvalidInputError,
+    ModelUnusableError,
+    NotFoundError,
+    UnavailableError,
+)
 from search_router.domain.events import SegmentPartsComplete
 from search_router.domain.search.index import Collection, EmbeddingPurpose, IndexEntry, Vector
 from search_router.domain.search.segment_records import (
@@ -166,17 +173,17 @@ class _Split:
         self._outcomes[offset] = RowOutcome(offset, Outcome.REJECTED, segment_id, reason)
 
     def close(self, segment_id: str, outcome: Outcome) -> None:
-        """Note what became of the last row of an id; those before it are superseded."""
+        """Record what became of the last row of an id; those before it are superseded."""
         *earlier, last = self._rows[segment_id]
         for row in earlier:
-            self._note(row, Outcome.SUPERSEDED)
-        self._note(last, outcome)
+            self._set_outcome(row, Outcome.SUPERSEDED)
+        self._set_outcome(last, outcome)
 
     def outcomes(self) -> list[RowOutcome]:
         """Return every row's outcome, in the order of the file."""
         return [self._outcomes[offset] for offset in sorted(self._outcomes)]
 
-    def _note(self, row: SegmentRow, outcome: Outcome) -> None:
+    def _set_outcome(self, row: SegmentRow, outcome: Outcome) -> None:
         self._outcomes[row.byte_offset] = RowOutcome(row.byte_offset, outcome, row.segment_id)
 
 
@@ -194,7 +201,7 @@ class _Writer:
     _vectors: dict[str, Vector | InvalidInputError] = field(default_factory=dict)
 
     def write(self, ids: Sequence[str]) -> None:
-        """Write the records and entries of at most 100 segments, and note their outcomes."""
+        """Write the records and entries of at most 100 segments, and record their outcomes."""
         applied: dict[str, str] = {}  # the orders that are, or soon will be, in the lists
         remaining = list(ids)
         for _ in range(_ROUNDS):
@@ -220,7 +227,7 @@ class _Writer:
     ) -> list[tuple[SegmentRecord, SegmentRecord | None]]:
         """Return the records to write with those that they replace; close the other rows.
 
-        A row that the embedding model rejects makes way for the one before it.
+        A row that the embedding model rejects is replaced by the one before it.
         """
         changes: list[tuple[SegmentRecord, SegmentRecord | None]] = []
         open_ids = [one for one in ids if not self._is_closed(one, stored.get(one), applied)]
@@ -252,9 +259,7 @@ class _Writer:
             applied[segment_id] = ""  # to be put as a whole
         return True
 
-    def _embed(
-        self, rows: Iterable[SegmentRow], stored: Mapping[str, SegmentRecord]
-    ) -> None:
+    def _embed(self, rows: Iterable[SegmentRow], stored: Mapping[str, SegmentRecord]) -> None:
         """Embed the texts that are neither stored nor embedded in this split before."""
         self._vectors = {
             text: vector for text, vector in self._vectors.items() if text in self.split.repeated
@@ -267,7 +272,11 @@ class _Writer:
         missing = [text for text in texts if text not in self._vectors]
         if not missing:
             return
-        vectors = self.embedder.embed([texts[text] for text in missing], EmbeddingPurpose.INDEX)
+        asked = [texts[text] for text in missing]
+        try:
+            vectors = self.embedder.embed(asked, EmbeddingPurpose.INDEX)
+        except NotFoundError as error:
+            raise ModelUnusableError(str(error)) from error
         self._vectors.update(zip(missing, vectors, strict=True))
         self.embeddings += len(missing)
 
@@ -303,14 +312,16 @@ class _Writer:
         """Put records as a whole until each list holds the last write of every segment."""
         for _ in range(_ROUNDS):
             current = self.records.get_many(self.collection.name, list(applied))
-            newer = [record for record in current.values() if record.order != applied[record.segment_id]]
+            newer = [
+                record for record in current.values() if record.order != applied[record.segment_id]
+            ]
             if not newer:
                 return
             self._put(_wholes(newer, self.collection))
             applied = {record.segment_id: record.order for record in newer}
         raise UnavailableError("other uploads write the same segments")
 
-    def _put(self, operations: Mapping[str, "_Operations"]) -> None:
+    def _put(self, operations: Mapping[str, _Operations]) -> None:
         for modality, operation in operations.items():
             if operation.entries:
                 self.index.put(self.collection, modality, operation.entries)

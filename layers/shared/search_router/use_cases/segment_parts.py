@@ -89,9 +89,7 @@ class SegmentParts(SplitParts[SegmentMarker]):
             rows=0,
             identity="",
             size=0,
-            stats=SegmentCounts(
-                rows_in=rejected, rejected=rejected, interrupted=self._interrupted
-            ),
+            stats=SegmentCounts(rows_in=rejected, rejected=rejected, interrupted=self._interrupted),
         )
 
     def _marker(self, found: ObjectInfo) -> SegmentMarker:

@@ -41,7 +41,9 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
         if head is not None and head.state is not head.planned:
             return Ignored(f"the upload is {head.state} already")
         try:
-            plan = self._stored(upload) or self._stored_once(upload, self._plan(upload, source, sequencer))
+            plan = self._stored(upload) or self._stored_once(
+                upload, self._plan(upload, source, sequencer)
+            )
         except (InvalidInputError, NotFoundError) as error:
             return self.ledger.create(self._failed(upload, source, str(error)))
         head = self.ledger.create(self._planned(plan))

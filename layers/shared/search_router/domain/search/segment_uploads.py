@@ -157,9 +157,7 @@ def segment_splits(plan: SegmentPlan) -> Iterator[SegmentSplit]:
 def rejection_reasons(part: bytes) -> dict[int, str]:
     """Return the reasons of a part's rejected rows, by byte offset."""
     rows = map(json.loads, part.splitlines())
-    return {
-        row["byte_offset"]: row["reason"] for row in rows if row["outcome"] == Outcome.REJECTED
-    }
+    return {row["byte_offset"]: row["reason"] for row in rows if row["outcome"] == Outcome.REJECTED}
 
 
 def total_counts(parts: Iterable[SegmentCounts]) -> SegmentCounts:
