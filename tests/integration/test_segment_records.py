@@ -14,7 +14,7 @@ from search_router.adapters import dynamodb_segments
 from search_router.adapters.dynamodb_collections import DynamoCollectionRepository
 from search_router.adapters.dynamodb_segments import DynamoSegmentRecords
 from search_router.domain.errors import ContendedError, UnavailableError
-from search_router.domain.search.index import Collection
+from search_router.domain.search.index import Attributes, Collection
 from search_router.domain.search.segment_records import Outcome, RecordWrite, SegmentRecord
 from search_router.domain.search.segments import Segment
 from tests.fakes import START, InMemoryCollections, InMemoryRecords
@@ -23,7 +23,13 @@ TABLE, STATE = "segments", "state"
 
 
 def record(segment_id: str, order: str, text: str = "a door") -> SegmentRecord:
-    attributes = {"genre": "drama", "people": ["Ann"], "year": 2021, "score": 0.5, "hd": True}
+    attributes: Attributes = {
+        "genre": "drama",
+        "people": ["Ann"],
+        "year": 2021,
+        "score": 0.5,
+        "hd": True,
+    }
     segment = Segment(segment_id, "v1", 0.0, 1.5, {"visual": text}, {}, attributes)
     vectors = {"visual": array("f", [0.1, -2.0])}
     return SegmentRecord(segment_id, order, Outcome.INDEXED, segment, {"visual": "h"}, vectors)
@@ -171,8 +177,8 @@ class Busy:
             self._times -= 1
             reasons = [{"Code": "None"} for _ in request["TransactItems"]]
             reasons[-1] = {"Code": "TransactionConflict"}
-            error = {"Error": {"Code": "TransactionCanceledException"}}
-            raise ClientError({**error, "CancellationReasons": reasons}, "TransactWriteItems")  # type: ignore[arg-type]
+            error: Any = {"Error": {"Code": "TransactionCanceledException"}}
+            raise ClientError(error | {"CancellationReasons": reasons}, "TransactWriteItems")
         return self._client.transact_write_items(**request)
 
     def batch_get_item(self, **request: Any) -> Any:

@@ -203,8 +203,8 @@ class IndexWorld:
             if head.is_complete and head.state is not SegmentState.INDEXED:
                 self._attempt(functools.partial(self.finish, head.upload_id))
         for source, _ in self.sources:
-            head = self.ledger.get(self.split._upload_id(source))
-            is_open = head is None or head.state is SegmentState.PLANNED
+            found = self.ledger.get(self.split._upload_id(source))
+            is_open = found is None or found.state is SegmentState.PLANNED
             if is_open and self.scheduler.seconds > _CALM_AT:
                 self._attempt(functools.partial(self.split, source))
         self.scheduler.after(300.0, self.tick)
