@@ -17,6 +17,7 @@ from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats, latency_bucket
+from search_router.domain.search.segment_uploads import SegmentCounts
 from search_router.domain.serving.decisions import Decision, Status, Tier, prior_decision
 from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.measurements import Measurement, Metric
@@ -66,6 +67,8 @@ def everything() -> list[Measurement]:
         ),
         *measurements.local_model_errors_metrics(1),
         *measurements.no_answer_metrics(),
+        *measurements.segment_metrics(SegmentCounts(rows_in=2, indexed=1, rejected=1)),
+        *measurements.index_batch_metrics([UnavailableError("no")]),
         *measurements.tracking_metrics(tracking),
     ]
 
