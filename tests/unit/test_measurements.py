@@ -68,11 +68,11 @@ def everything() -> list[Measurement]:
         ),
         *measurements.local_model_errors_metrics(1),
         *measurements.no_answer_metrics(),
+        *measurements.segment_metrics(SegmentCounts(rows_in=2, indexed=1, rejected=1)),
+        *measurements.index_batch_metrics([UnavailableError("no")]),
         *measurements.tracking_metrics(tracking),
         *measurements.search_metrics(a_search_reply()),
         *measurements.no_hits_metrics(),
-        *measurements.segment_metrics(SegmentCounts(rows_in=2, indexed=1, rejected=1)),
-        *measurements.index_batch_metrics([UnavailableError("no")]),
     ]
 
 
