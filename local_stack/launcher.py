@@ -29,9 +29,9 @@ from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
 from local_stack.packaging import LayerArchive, build_layer, user_cache_folder, zip_folder
 from local_stack.processes import (
-    CALLER,
     ChildProcess,
     LocalStackError,
+    new_caller,
     own_folder,
     scrub,
     sweep_stale_folders,
@@ -85,6 +85,7 @@ class LocalStack:
         self._cleanup = contextlib.ExitStack()
         self._children: list[ChildProcess] = []
         self._connection: StackConnection | None = None
+        self._caller = new_caller()
 
     def __enter__(self) -> Self:
         self._signals.enter_context(_signals_raising())
@@ -146,11 +147,11 @@ class LocalStack:
             name: zip_folder(source)
             for name, source in self._template.code_folders(FUNCTION).items()
         }
-        clients = LoopbackClients(endpoint)
+        clients = LoopbackClients(endpoint, caller=self._caller)
         clients.client("s3")  # takes 0.2 s, while the children start
 
         ready = fake.first_line(timeout_seconds=_START_SECONDS)
-        bedrock = f"http://127.0.0.1:{ready['port']}"
+        bedrock = ready["url"]
         authorizations = folder / AUTHORIZATIONS if self._options.record_calls else None
         emulator.send_line(_emulator_settings(layers.values(), bedrock, authorizations))
         _wait_until_healthy(emulator, endpoint)
@@ -161,7 +162,7 @@ class LocalStack:
             stack_name=STACK_NAME,
             parameters=self.parameters,
         )
-        connection = StackConnection(endpoint, bedrock, outputs, os.getpid(), folder)
+        connection = StackConnection(endpoint, bedrock, outputs, os.getpid(), folder, self._caller)
         if self._options.tick_track_runs:
             self._cleanup.enter_context(ticking_track_runs(connection))
         return connection
@@ -174,7 +175,7 @@ class LocalStack:
                 "ministack",
                 ["local_stack.ministack_server", str(listener.fileno())],
                 folder=folder,
-                env=server_environment(os.environ, folder=folder, port=port),
+                env=server_environment(os.environ, folder=folder, port=port, caller=self._caller),
                 pass_fds=(listener.fileno(),),
             )
         return child, f"http://127.0.0.1:{port}"
@@ -194,7 +195,7 @@ class LocalStack:
             "--calls-file": folder / BEDROCK_CALLS if options.record_calls else "",
         }
         arguments = [text for name, value in values.items() for text in (name, str(value))]
-        environment = scrub(os.environ, home=folder) | CALLER
+        environment = scrub(os.environ, home=folder) | self._caller
         return self._spawn(
             "bedrock-fake", [BEDROCK_FAKE, *arguments], folder=folder, env=environment
         )

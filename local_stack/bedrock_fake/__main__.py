@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import fields
 
 from local_stack.bedrock_fake.app import FakeBedrock
 from local_stack.bedrock_fake.settings import FakeSettings
+from local_stack.processes import CALLER
 
 _TICK_SECONDS = 0.1
 
@@ -23,8 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdin.buffer.read()
         stdin_closed.set()
 
-    with FakeBedrock(FakeSettings(**options), port=port) as fake:
-        print(json.dumps({"port": int(fake.url.rpartition(":")[2])}), flush=True)  # noqa: T201
+    caller = {name: os.environ[name] for name in CALLER if name in os.environ}
+    with FakeBedrock(FakeSettings(**options), port=port, caller=CALLER | caller) as fake:
+        print(json.dumps({"url": fake.url}), flush=True)  # noqa: T201
         threading.Thread(target=watch_stdin, daemon=True).start()
         while not stdin_closed.wait(_TICK_SECONDS):
             fake.process_due()
