@@ -21,7 +21,7 @@ from local_stack.gate import foreign
 
 _LOOPBACK = "127.0.0.1"
 _SHUTDOWN_POLL_SECONDS = 0.02
-_ACCESS_KEY = re.compile(r"Credential=([^/]+)/")
+_ACCESS_KEY = re.compile(r"Credential=([^/]{1,128})/")
 
 
 @dataclass(frozen=True, slots=True)

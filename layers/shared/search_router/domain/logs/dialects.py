@@ -26,7 +26,7 @@ MAX_ROW_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # every message holds it, and ten must fit into an SQS batch
 MAX_FIELD_DEPTH = 4
 QUERY_FIELDS = ("query", "q", "user_query", "search_query", "url_query")
-_QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+_QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*+"')  # possessive, so it is linear
 
 
 class LogFormat(StrEnum):
@@ -209,6 +209,6 @@ def _named(names: Sequence[str]) -> str | None:
 
 
 def _unquoted(field: str) -> str:
-    if '""' in field and _QUOTED_BY_WRITER.fullmatch(field):
+    if '""' in field[1:-1] and _QUOTED_BY_WRITER.fullmatch(field):
         return field[1:-1].replace('""', '"')
     return field

@@ -20,7 +20,7 @@ from search_router.domain.logs.dialects import (
     value_at,
 )
 from search_router.domain.logs.quoted_rows import join_quoted
-from search_router.domain.queries import MAX_QUERY_BYTES, normalised_query
+from search_router.domain.queries import MAX_QUERY_BYTES
 from search_router.domain.streams import BOM, Line, split_lines
 
 
@@ -128,7 +128,7 @@ def _columns(fields: list[str], dialect: Dialect) -> dict[str, object]:
 def _checked_query(query: object) -> str:
     if not isinstance(query, str):
         raise InvalidInputError("the row has no query text")
-    if not normalised_query(query):
+    if not query.strip():
         raise InvalidInputError("the query is blank")
     if len(query.encode("utf-8")) > MAX_QUERY_BYTES:
         raise InvalidInputError(f"the query is longer than {MAX_QUERY_BYTES} bytes")
