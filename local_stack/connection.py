@@ -27,6 +27,7 @@ class StackConnection:
 
     endpoint: str
     bedrock_endpoint: str
+    vectors_endpoint: str
     outputs: Mapping[str, str]
     pid: int
     folder: Path
@@ -34,9 +35,11 @@ class StackConnection:
 
     @cached_property
     def clients(self) -> LoopbackClients:
-        """Clients of the emulator, and of the Bedrock fake for Bedrock."""
-        bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
-        return LoopbackClients(self.endpoint, bedrock, self.caller)
+        """Clients of the emulator, and of the fakes for Bedrock and S3 Vectors."""
+        fakes = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
+        return LoopbackClients(
+            self.endpoint, fakes | {"s3vectors": self.vectors_endpoint}, self.caller
+        )
 
     def client(self, service: str, *, timeout_seconds: float = 60) -> Any:
         """Return a boto3 client of this stack."""

@@ -25,10 +25,12 @@ from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.labels import parse_label
 from search_router.domain.intake.prompt_reader import PromptReader
 from search_router.domain.local_tier.terms import words_of
-from search_router.domain.logs.dialects import Dialect, LogFormat, find_dialect
-from search_router.domain.logs.rows import raw_rows, read_row
+from search_router.domain.logs.dialects import Dialect, find_dialect
+from search_router.domain.logs.rows import read_row
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.decisions import ModelReply, decide
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import raw_rows
 from search_router.domain.streams import MAX_MEMBERS, Line, gunzip
 from tests.records import MODALITIES, a_serving_model
 
@@ -126,11 +128,11 @@ def test_an_ambiguous_pattern_would_be_found() -> None:
 
 
 LINE_FORMATS = {
-    "jsonl": Dialect(format=LogFormat.JSONL, query_field="query"),
-    "text": Dialect(format=LogFormat.TEXT, query_field="query"),
-    "tsv": Dialect(format=LogFormat.TSV, query_field="q", columns=("q", "b")),
-    "quoted tsv": Dialect(format=LogFormat.TSV, query_field="q", columns=("q", "b"), quoted=True),
-    "csv": Dialect(format=LogFormat.CSV, query_field="q", columns=("q", "b"), quoted=True),
+    "jsonl": Dialect(format=RowFormat.JSONL, query_field="query"),
+    "text": Dialect(format=RowFormat.TEXT, query_field="query"),
+    "tsv": Dialect(format=RowFormat.TSV, query_field="q", columns=("q", "b")),
+    "quoted tsv": Dialect(format=RowFormat.TSV, query_field="q", columns=("q", "b"), quoted=True),
+    "csv": Dialect(format=RowFormat.CSV, query_field="q", columns=("q", "b"), quoted=True),
 }
 
 
