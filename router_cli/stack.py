@@ -42,6 +42,7 @@ class Stack:
     credentials: Callable[[], Any]
     region: str
     name: str = ""
+    search_url: str = ""
 
     @cached_property
     def objects(self) -> S3ObjectStore:
@@ -106,6 +107,7 @@ def local_stack_of(connection: "StackConnection") -> Stack:
         credentials=lambda: Credentials("test", "test"),
         region=_LOCAL_REGION,
         name=STACK_NAME,
+        search_url=connection.url_of(connection.outputs.get("SearchApiUrl", "")),
     )
 
 
@@ -142,4 +144,5 @@ def _on_aws(name: str, region: str, profile: str | None) -> Stack:
         credentials=session.get_credentials,
         region=region,
         name=name,
+        search_url=outputs.get("SearchApiUrl", ""),
     )

@@ -17,6 +17,7 @@ HOLDOUT_FRACTION = 0.1
 
 CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
+FUSIONS = ("bounded", "min_max", "rrf")
 _FORMATS = ("jsonl", "csv")
 
 
@@ -144,6 +145,7 @@ _STACK = (
 )
 _RUN = _argument("run_id RUN", "run id, as in run-0123456789ab")
 _LOG = _argument("log_id LOG", "query log id, as in log-0123456789ab")
+_COLLECTION = _argument("--collection NAME", "collection of segments", required=True)
 _MODALITIES = _argument("--modalities NAMES", "modalities, separated by commas", default=MODALITIES)
 _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
@@ -296,6 +298,35 @@ VERBS = (
         "route one query through the API and print its weights",
         'route "crowd cheering after a goal"',
         _argument("query QUERY", "text of the query"),
+    ),
+    Verb(
+        "search",
+        "router_cli.search:run",
+        "search a collection of segments and print the best hits",
+        'search "crowd cheering after a goal" --collection sports --explain',
+        _argument(
+            "query QUERY", "text of the query (default: browse what the filters match)", nargs="?"
+        ),
+        _COLLECTION,
+        _argument("-k N", "hits per page, 1 to 50", type=_positive, default=10),
+        _argument(
+            "--filter FIELD:VALUE",
+            "attribute to match, as in genre:drama or year:>=2015; repeatable",
+            action="append",
+        ),
+        _argument(
+            "--weights WEIGHTS",
+            "weights to use instead of the router's, as in visual:0.7,audio:0.3",
+        ),
+        _flag("--no-route", "use the base weights without asking the router"),
+        _argument(
+            "--fusion NAME",
+            "bounded, min_max or rrf (default: that of the ranking profile)",
+            choices=FUSIONS,
+        ),
+        _flag("--group-video", "show one hit per video"),
+        _flag("--explain", "show what each modality adds to a score"),
+        _argument("--cursor CURSOR", "next page, as the page before prints it"),
     ),
     Verb(
         "results",
