@@ -1,4 +1,4 @@
-"""Everything that a stack has, and its deletion: in Bedrock, in S3, in DynamoDB, and the stack.
+"""Everything that a stack has, and its deletion: Bedrock, buckets, tables, and the stack itself.
 
 Bedrock resources belong to the stack if its records name them or if they carry the tag of one of
 its runs. Run ids are hashes of bucket, key and version, so no other stack of the account has them.
@@ -16,7 +16,7 @@ from search_router.domain.naming import NAME_PREFIX
 from search_router.domain.streams import batched
 
 _RUN_TAG = "Run"
-_GONE = ("ResourceNotFoundException", "404", "NoSuchBucket")
+_GONE = ("ResourceNotFoundException", "NotFoundException", "404", "NoSuchBucket")
 _IN_USE = ("ConflictException", "ValidationException", "BucketNotEmpty")
 _OBJECTS_PER_CALL = 1_000  # DeleteObjects
 _STACK_DELETION = {"Delay": 5, "MaxAttempts": 180}  # a quarter of an hour
@@ -182,6 +182,38 @@ class Table:
         """Delete the table with everything in it."""
         with _ignoring(*_GONE):
             self._dynamodb.delete_table(TableName=self._name)
+
+
+class VectorBucket:
+    """The vector bucket with the indexes of all collections."""
+
+    def __init__(self, s3vectors: Any, arn: str) -> None:
+        self._s3vectors = s3vectors
+        self._name = arn.rpartition("/")[2]
+
+    def remaining(self) -> Iterator[Remainder]:
+        """Yield the bucket with its indexes; an empty bucket is not billed."""
+        with _ignoring(*_GONE):
+            indexes = sum(1 for _ in self._indexes())
+            note = f"{indexes:,} indexes"
+            yield Remainder("vector bucket", self._name, billed=bool(indexes), note=note)
+
+    def empty(self) -> None:
+        """Delete all indexes."""
+        with _ignoring(*_GONE):
+            for index in list(self._indexes()):
+                with _ignoring(*_GONE):
+                    self._s3vectors.delete_index(vectorBucketName=self._name, indexName=index)
+
+    def delete(self) -> None:
+        """Delete the bucket if it is empty."""
+        with _ignoring(*_GONE, *_IN_USE):
+            self._s3vectors.delete_vector_bucket(vectorBucketName=self._name)
+
+    def _indexes(self) -> Iterator[str]:
+        pages = self._s3vectors.get_paginator("list_indexes")
+        for page in pages.paginate(vectorBucketName=self._name):
+            yield from (index["indexName"] for index in page["indexes"])
 
 
 class CloudFormationStack:

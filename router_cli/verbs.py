@@ -161,8 +161,8 @@ _SYNTHETIC = (
 
 GROUPS = {
     "generate": "write synthetic prompts, evaluation sets and query logs",
-    "upload": "upload prompts or a query log to a stack",
-    "export": "write the weights of a routed query log for a search engine",
+    "upload": "upload prompts, a query log or segments to a stack",
+    "export": "write a routed query log or a collection for a search engine",
     "local": "run the whole system on this machine",
 }
 
@@ -250,11 +250,43 @@ VERBS = (
         _argument("--query-field NAME", "field of the query (default: query, q or a similar name)"),
     ),
     Verb(
+        "upload segments",
+        "router_cli.upload:segments",
+        "upload segments, wait until they are indexed and show what became of each row",
+        "upload segments segments.jsonl --collection films",
+        _argument("file FILE", "segment file (.jsonl or .jsonl.gz)"),
+        _COLLECTION,
+    ),
+    Verb(
+        "collections",
+        "router_cli.segments:collections",
+        "list the collections of segments, or delete one",
+        "collections --count",
+        _flag("--count", "count the segments, which reads all their records"),
+        _argument("--delete NAME", "collection to delete, with its index and records"),
+        _flag("--yes", "delete it (default: only say what would be deleted)"),
+    ),
+    Verb(
+        "segments",
+        "router_cli.segments:show",
+        "show one segment: texts, attributes and the upload that wrote it",
+        "segments v12.3 --collection films",
+        _argument("segment_id ID", "segment id, as in its file"),
+        _COLLECTION,
+    ),
+    Verb(
+        "reindex",
+        "router_cli.segments:reindex",
+        "rebuild the index of a collection from its records, without embedding again",
+        "reindex films",
+        _argument("collection NAME", "collection of segments"),
+    ),
+    Verb(
         "runs",
         "router_cli.runs:run",
-        "list runs and query logs, or show one run with its scores",
+        "list runs, query logs and uploads of segments, or show one run with its scores",
         "runs run-0123456789ab",
-        _argument("run_id RUN", "run id (default: list all runs and query logs)", nargs="?"),
+        _argument("run_id RUN", "run id (default: list everything)", nargs="?"),
     ),
     Verb(
         "distill",
@@ -361,10 +393,17 @@ VERBS = (
     Verb(
         "export opensearch",
         "router_cli.export:run",
-        "write the weights of a query log as OpenSearch pipelines and hybrid queries",
+        "write a query log as OpenSearch pipelines and hybrid queries, or a collection as an index",
         "export opensearch log-0123456789ab --step 0.05",
-        _LOG,
-        _argument("--out DIR", "folder to write into (default: opensearch-LOG)"),
+        OneOf(
+            _argument("log_id LOG", "query log id, as in log-0123456789ab", nargs="?"),
+            _argument(
+                "--collection NAME",
+                "collection: writes mapping and bulk files; OpenSearch's fusion differs (at most "
+                "five sub-queries, min-max)",
+            ),
+        ),
+        _argument("--out DIR", "folder to write into (default: opensearch-LOG or -NAME)"),
         _argument(
             "--sub-queries FILE",
             "JSON: a clause for each modality, {query} in it is the text (default: match clauses)",
