@@ -151,7 +151,7 @@ def test_collections_are_listed_with_their_settings(
     assert listed["modalities"] == ["visual", "audio", "metadata"]
     assert "segments" not in answer("collections")["collections"][0]
     shown = out_of(capsys, "collections")
-    assert re.search(r"films +visual, audio,.* embedder +4 +2026-12-01$", shown, re.MULTILINE)
+    assert re.search(r"films +visual, audio,.* embedder +4 +2026-12-01 *$", shown, re.MULTILINE)
 
 
 def test_a_segment_is_shown_with_texts_attributes_and_upload(

@@ -90,7 +90,11 @@ class DynamoSegmentRecords:
 
     def count(self, collection: str) -> int:
         """Count the segments that are not deleted; reads all records."""
-        counting: Any = {"Select": "COUNT", "FilterExpression": "attribute_exists(segment)"}
+        counting: Any = {
+            "Select": "COUNT",
+            "FilterExpression": "attribute_exists(#segment)",
+            "ExpressionAttributeNames": {"#segment": "segment"},  # a reserved word
+        }
         return sum(reply["Count"] for reply in self._replies(collection, counting))
 
     def drop(self, collection: str) -> None:
