@@ -151,16 +151,19 @@ _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
 )
-_SYNTHETIC = (
+_FROM_SEED = (
     _argument("--out FILE", "file to write", required=True),
     _argument("--count N", "rows to write", type=int, default=2_000),
     _argument("--seed N", "number that determines the file", type=int, default=0),
+)
+_SYNTHETIC = (
+    *_FROM_SEED,
     _MODALITIES,
     _argument("--catalogue FILE", "JSON file with your own templates and vocabulary"),
 )
 
 GROUPS = {
-    "generate": "write synthetic prompts, evaluation sets and query logs",
+    "generate": "write synthetic prompts, evaluation sets, query logs and segments",
     "upload": "upload prompts, a query log or segments to a stack",
     "export": "write a routed query log or a collection for a search engine",
     "local": "run the whole system on this machine",
@@ -214,6 +217,14 @@ VERBS = (
         *_SYNTHETIC,
         _argument("--distinct N", "distinct queries", type=int, default=1_500),
         _argument("--known FILE", "prompt file from which some of the queries are drawn"),
+        uses_stack=False,
+    ),
+    Verb(
+        "generate segments",
+        "router_cli.generate:segments",
+        "write a synthetic catalogue of video segments",
+        "generate segments --count 600 --out segments.jsonl",
+        *_FROM_SEED,
         uses_stack=False,
     ),
     Verb(
