@@ -24,6 +24,9 @@ OUTPUTS = {
     "FinishQueryLogFunctionName": "finish-query-log",
     "SplitQueueUrl": "https://sqs/splits",
     "SplitDeadLetterQueueUrl": "https://sqs/splits-dead",
+    "IndexSegmentsFunctionName": "index-segments",
+    "SegmentQueueUrl": "https://sqs/segments",
+    "SegmentDeadLetterQueueUrl": "https://sqs/segments-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
     "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }

@@ -15,7 +15,7 @@ from router_cli.__main__ import main
 from router_cli.stack import Stack
 from search_router.domain.search.segment_uploads import SegmentState
 from tests.records import jsonl
-from tests.unit.router_cli.conftest import Clients
+from tests.unit.router_cli.conftest import OUTPUTS, Clients
 from tests.unit.use_cases.test_index_segments import Indexing, a_deletion, a_row
 
 Answer = Callable[..., Any]
@@ -276,6 +276,31 @@ def test_uploads_are_listed_among_the_runs(
 
     assert (listed["upload_id"], listed["state"]) == (uploaded["id"], SegmentState.INDEXED)
     assert uploaded["id"] in out_of(capsys, "runs")
+
+
+def test_splits_that_failed_too_often_are_explained_and_sent_again(
+    upload: Callable[..., Any], indexing: Indexing, clients: Clients, answer: Answer
+) -> None:
+    upload(a_row(1))
+    [split] = indexing.splits(a_row(2))
+    dead = OUTPUTS["SegmentDeadLetterQueueUrl"]
+    clients.sqs.put(dead, split.model_dump_json(), receives=50)
+    clients.sqs.put(OUTPUTS["SplitDeadLetterQueueUrl"], "not a split")
+
+    report = answer("redrive", "--yes")
+
+    [other, explained] = report["splits"]
+    assert other["why"] == "not a split; it stays in the queue"
+    assert explained["upload_id"] == split.upload_id
+    assert "1 of 1 splits of its upload are missing" in explained["why"]
+    assert "The log of index-segments has the cause" in explained["why"]
+    assert report["sent_again"] == {"splits": 1, "events": 0}
+    assert clients.sqs.bodies(dead) == []
+    assert clients.sqs.bodies(OUTPUTS["SegmentQueueUrl"]) == [split.model_dump_json()]
+    indexing.work(split)
+    clients.sqs.put(dead, split.model_dump_json(), receives=50)
+    why = answer("redrive")["splits"][-1]["why"]
+    assert why == "its part is written and counted: sending it again changes nothing"
 
 
 # --- OpenSearch ----------------------------------------------------------------------------------
