@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"--yes {arguments.yes} does not name the stack: it is called {stack.name}."
         )
-    s3, outputs = stack.client("s3"), stack.outputs
+    s3, dynamodb, outputs = stack.client("s3"), stack.client("dynamodb"), stack.outputs
     try:
         resources = _Resources(
             BedrockResources(stack.client("bedrock"), stack.runs.all()),
@@ -56,10 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
                 *(Bucket(s3, outputs[name]) for name in ("UploadBucketName", "DataBucketName")),
                 VectorBucket(stack.client("s3vectors"), outputs["VectorBucketArn"]),
             ],
-            [
-                Table(stack.client("dynamodb"), outputs[name])
-                for name in ("SegmentTableName", "StateTableName")
-            ],
+            [Table(dynamodb, outputs[name]) for name in ("SegmentTableName", "StateTableName")],
             CloudFormationStack(stack.client("cloudformation"), stack.name),
         )
         if arguments.yes:

@@ -1,4 +1,4 @@
-"""Everything that a stack has, and its deletion: Bedrock, buckets, tables, and the stack itself.
+"""Everything that a stack has, and its deletion: in Bedrock, in S3, in DynamoDB, and the stack.
 
 Bedrock resources belong to the stack if its records name them or if they carry the tag of one of
 its runs. Run ids are hashes of bucket, key and version, so no other stack of the account has them.
@@ -16,7 +16,8 @@ from search_router.domain.naming import NAME_PREFIX
 from search_router.domain.streams import batched
 
 _RUN_TAG = "Run"
-_GONE = ("ResourceNotFoundException", "NotFoundException", "404", "NoSuchBucket")
+_GONE = ("ResourceNotFoundException", "404", "NoSuchBucket")
+_VECTORS_GONE = ("NotFoundException",)
 _IN_USE = ("ConflictException", "ValidationException", "BucketNotEmpty")
 _OBJECTS_PER_CALL = 1_000  # DeleteObjects
 _STACK_DELETION = {"Delay": 5, "MaxAttempts": 180}  # a quarter of an hour
@@ -165,6 +166,36 @@ class Bucket:
             yield from page.get("Uploads", ())
 
 
+class VectorBucket:
+    """A bucket of S3 Vectors with its indexes, by ARN."""
+
+    def __init__(self, s3vectors: Any, arn: str) -> None:
+        self._s3vectors = s3vectors
+        self._name = arn.rpartition("/")[2]
+
+    def remaining(self) -> Iterator[Remainder]:
+        """Yield the bucket with its indexes; an empty bucket is not billed."""
+        with _ignoring(*_VECTORS_GONE):
+            indexes = len(self._indexes())
+            note = f"{indexes:,} indexes"
+            yield Remainder("vector bucket", self._name, billed=bool(indexes), note=note)
+
+    def empty(self) -> None:
+        """Delete all indexes with their vectors."""
+        with _ignoring(*_VECTORS_GONE):
+            for name in self._indexes():
+                self._s3vectors.delete_index(vectorBucketName=self._name, indexName=name)
+
+    def delete(self) -> None:
+        """Delete the bucket if it is empty."""
+        with _ignoring(*_VECTORS_GONE, *_IN_USE):
+            self._s3vectors.delete_vector_bucket(vectorBucketName=self._name)
+
+    def _indexes(self) -> list[str]:
+        pages = self._s3vectors.get_paginator("list_indexes").paginate(vectorBucketName=self._name)
+        return [index["indexName"] for page in pages for index in page["indexes"]]
+
+
 class Table:
     """A table that is retained when its stack is deleted."""
 
@@ -182,38 +213,6 @@ class Table:
         """Delete the table with everything in it."""
         with _ignoring(*_GONE):
             self._dynamodb.delete_table(TableName=self._name)
-
-
-class VectorBucket:
-    """The vector bucket with the indexes of all collections."""
-
-    def __init__(self, s3vectors: Any, arn: str) -> None:
-        self._s3vectors = s3vectors
-        self._name = arn.rpartition("/")[2]
-
-    def remaining(self) -> Iterator[Remainder]:
-        """Yield the bucket with its indexes; an empty bucket is not billed."""
-        with _ignoring(*_GONE):
-            indexes = sum(1 for _ in self._indexes())
-            note = f"{indexes:,} indexes"
-            yield Remainder("vector bucket", self._name, billed=bool(indexes), note=note)
-
-    def empty(self) -> None:
-        """Delete all indexes."""
-        with _ignoring(*_GONE):
-            for index in list(self._indexes()):
-                with _ignoring(*_GONE):
-                    self._s3vectors.delete_index(vectorBucketName=self._name, indexName=index)
-
-    def delete(self) -> None:
-        """Delete the bucket if it is empty."""
-        with _ignoring(*_GONE, *_IN_USE):
-            self._s3vectors.delete_vector_bucket(vectorBucketName=self._name)
-
-    def _indexes(self) -> Iterator[str]:
-        pages = self._s3vectors.get_paginator("list_indexes")
-        for page in pages.paginate(vectorBucketName=self._name):
-            yield from (index["indexName"] for index in page["indexes"])
 
 
 class CloudFormationStack:
