@@ -37,7 +37,7 @@ from search_router.domain.search.segment_uploads import SegmentState
 _PROMPTS, _LOG_ROWS, _LOG_DISTINCT = 2_400, 20_000, 1_500
 _SEED = 20_261_120
 _EXAMPLE_QUERY = "crowd singing the anthem before kick-off"
-_SEGMENTS, _COLLECTION, _SHOWN_HITS = 480, "demo", 3
+_SEGMENTS, _COLLECTION, _SHOWN_HITS = 300, "demo", 3
 _STAGE_SECONDS = 300.0
 _POLL_SECONDS = 0.2
 
@@ -189,13 +189,19 @@ def _search(
             {
                 "modality": modality,
                 "query": query,
-                "routed": search(stack, _parameters(query)),
+                "routed": _routed(stack, query),
                 "equal": search(stack, [*_parameters(query), ("route", "off")]),
             }
             for modality, query in synthesis.EXAMPLE_QUERIES.items()
         ]
         details.append(f"{2 * len(searches)} searches")
     return segment_ledger(stack, upload_id), searches
+
+
+def _routed(stack: Stack, query: str) -> dict[str, Any]:
+    """Search once more if the router was late: by then its answer is cached."""
+    reply = search(stack, _parameters(query))
+    return search(stack, _parameters(query)) if reply["late"] else reply
 
 
 def _parameters(query: str) -> list[tuple[str, str]]:
@@ -283,7 +289,8 @@ def _print_search(one: dict[str, Any]) -> None:
     columns = [one["routed"], one["equal"]]
     rows = zip_longest(*([_hit(hit) for hit in reply["hits"]] for reply in columns), fillvalue="")
     titles = [
-        f"{name}: " + ", ".join(f"{weight:.2f}" for weight in reply["weights"].values())
+        f"{name} ({reply['tier']}): "
+        + ", ".join(f"{weight:.2f}" for weight in reply["weights"].values())
         for name, reply in (("routed", columns[0]), ("equal", columns[1]))
     ]
     numbered = [(rank, *row) for rank, row in enumerate(rows, 1)]

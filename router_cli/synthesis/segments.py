@@ -10,11 +10,11 @@ from typing import Any
 from router_cli.synthesis.catalogue import BUILT_IN, SLOT
 from router_cli.synthesis.draws import Draw
 
-# One query for each default modality, which a catalogue of some hundred segments can answer.
+# One query for each default modality. Its words occur in the texts of other modalities too.
 EXAMPLE_QUERIES = {
-    "visual": "a goalkeeper juggling oranges, seen up close",
-    "audio": "distant foghorn and hoofbeats",
-    "transcription": 'someone says "bring me the blue ledger"',
+    "visual": "close-up of a goalkeeper juggling oranges",
+    "audio": "noise of a foghorn",
+    "transcription": "interview that mentions klezmer music",
     "metadata": "silent film on Orbit TV",
 }
 
