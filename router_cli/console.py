@@ -41,7 +41,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
+    # A Text, because a plain title would be read as markup.
+    heading = Text(printable(title), style="table.title") if title else None
+    grid = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
     cells = [[_cell(value) for value in row] for row in rows]
     for number, column in enumerate(columns):
         longest = max((len(row[number]) for row in cells), default=0)

@@ -1,4 +1,4 @@
-"""`search-router generate`: synthetic prompts, evaluation sets and query logs from a seed."""
+"""`search-router generate`: synthetic files from a seed."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -58,6 +58,11 @@ def query_log(arguments: argparse.Namespace) -> int:
         catalogue=catalogue,
     )
     return _write(arguments, rows)
+
+
+def segments(arguments: argparse.Namespace) -> int:
+    """Write a segment file."""
+    return _write(arguments, synthesis.segment_rows(arguments.seed, arguments.count))
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[Modalities, synthesis.Catalogue]:

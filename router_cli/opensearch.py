@@ -51,8 +51,8 @@ def check_modalities(modalities: Modalities) -> None:
     """Raise CommandError if a hybrid query cannot hold that many sub-queries."""
     if len(modalities) > MAX_SUB_QUERIES:
         raise CommandError(
-            f"a hybrid query of OpenSearch has at most {MAX_SUB_QUERIES} sub-queries, but the log "
-            f"has {len(modalities)} modalities: {', '.join(modalities)}."
+            f"a hybrid query of OpenSearch has at most {MAX_SUB_QUERIES} sub-queries, one for each "
+            f"modality, but there are {len(modalities)} modalities: {', '.join(modalities)}."
         )
 
 

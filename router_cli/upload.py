@@ -1,33 +1,42 @@
-"""`search-router upload prompts|query-log FILE`: upload files, which starts a run or a query log.
+"""`search-router upload prompts|query-log|segments FILE`: upload files, which starts their work.
 
 A folder of prompt files is one dataset; its marker is uploaded last.
 """
 
 import argparse
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from router_cli.console import CommandError, print_json, progress, say
+from router_cli.console import CommandError, Steps, print_json, print_table, progress, say
+from router_cli.labels import label
 from router_cli.stack import Stack, open_stack
 from search_router.domain import naming
 from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.search.segment_uploads import SegmentState, SegmentUpload
+from search_router.domain.search.segments import collection_of
 from search_router.domain.uploads import (
     DATASET_MARKER,
     PROMPT_SUFFIXES,
     PROMPTS_PREFIX,
     QUERY_FIELD_METADATA,
     QUERY_LOGS_PREFIX,
+    SEGMENTS_PREFIX,
     is_hidden,
 )
 
 _PREFIXES = {"prompts": PROMPTS_PREFIX, "query-log": QUERY_LOGS_PREFIX}
 _PLANNED = {"state", "reason", "rows", "splits", "hours_if_distinct"}
 _PLAN_POLLS, _POLL_SECONDS = 20, 0.5
+_INDEXING_SECONDS = 600
+_OUTCOMES = ("rows_in", "indexed", "unchanged", "deleted", "superseded", "rejected")
 
 
 def prompts(arguments: argparse.Namespace) -> int:
@@ -53,6 +62,76 @@ def query_log(arguments: argparse.Namespace) -> int:
     if log is not None:
         say(log.reason if log.state is LogState.FAILED else log.outlook)
     return 0
+
+
+def segments(arguments: argparse.Namespace) -> int:
+    """Upload segments, wait until they are indexed, and print what became of each row."""
+    stack = open_stack(arguments)
+    upload_id = upload_segments(stack, arguments.file, arguments.collection)
+    if not arguments.json:
+        say(f"Uploaded as {upload_id}.")
+    with Steps().step("index the segments") as details:
+        head = wait_for_segments(stack, upload_id)
+        details.append("still in work" if head is None else head.state.value)
+    if head is None:
+        if arguments.json:
+            print_json({"id": upload_id, "state": "in work"})
+        else:
+            say("It takes longer than ten minutes. `search-router runs` shows its progress.")
+        return 0
+    if head.state is SegmentState.FAILED:
+        raise CommandError(f"upload {upload_id} failed: {head.reason}")
+    ledger = segment_ledger(stack, upload_id)
+    if arguments.json:
+        print_json({"id": upload_id, "state": head.state.value, **ledger})
+    else:
+        print_segment_ledger(ledger)
+    return 0
+
+
+def upload_segments(stack: Stack, file: Path, collection: str) -> str:
+    """Upload a segment file and return the id of the upload.
+
+    Raises CommandError, or InvalidInputError if the names of file and collection do not fit.
+    """
+    if file.is_dir():
+        raise CommandError(f"a folder, not a segment file: {file}. Upload its files one by one.")
+    key = f"{SEGMENTS_PREFIX}{collection}/{file.name}"
+    collection_of(key, SEGMENTS_PREFIX)
+    bucket = stack.outputs["UploadBucketName"]
+    return naming.segments_id(bucket, key, _send(stack, file, key, {}))
+
+
+def wait_for_segments(stack: Stack, upload_id: str) -> SegmentUpload | None:
+    """Return the record of an upload once it has ended; None if that takes over ten minutes."""
+    deadline = time.monotonic() + _INDEXING_SECONDS
+    while time.monotonic() < deadline:
+        head = stack.segment_uploads.get(upload_id)
+        if head is not None and not head.state.is_unfinished:
+            return head
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def segment_ledger(stack: Stack, upload_id: str) -> dict[str, Any]:
+    """Return the summary of an indexed upload, and its rejected rows by reason."""
+    ledger: dict[str, Any] = json.loads(
+        stack.objects.get(naming.upload_key(upload_id, "summary.json"))
+    )
+    reasons: Counter[str] = Counter()
+    if ledger["rejected"]:
+        for key, _ in stack.objects.list(naming.upload_key(upload_id, "rejected") + "/"):
+            rows = stack.objects.get(key).split(b"\n")
+            reasons.update(json.loads(row)["reason"] for row in rows if row)
+    return {**ledger, "reasons": dict(reasons.most_common())}
+
+
+def print_segment_ledger(ledger: Mapping[str, Any]) -> None:
+    """Print what became of the rows of an upload."""
+    rows: list[tuple[str, object]] = [(label(name), ledger[name]) for name in _OUTCOMES]
+    rows += [(f"  {reason}", count) for reason, count in ledger["reasons"].items()]
+    rows.append((label("embeddings"), ledger["embeddings"]))
+    print_table(f"Segments of {ledger['collection']}", ["", "rows"], rows)
 
 
 def upload(stack: Stack, kind: str, path: Path, query_field: str | None = None) -> str:
