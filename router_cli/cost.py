@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from router_cli.console import CommandError, print_json, print_table, say
+from router_cli.labels import figure
 from router_cli.prompt_files import prompt_file
 from router_cli.stack import Stack, open_stack
 from router_cli.teardown import BedrockResources
@@ -44,10 +45,10 @@ _ESTIMATED_PARTS = ("training_usd", "teacher_usd")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of the bill; `from_memory` if its price is not confirmed."""
+    """One item of the bill; `from_memory` if its price is not confirmed, None if it is unknown."""
 
     what: str
-    usd: float
+    usd: float | None
     basis: str
     from_memory: bool = False
 
@@ -55,16 +56,30 @@ class Item:
 def run(arguments: argparse.Namespace) -> int:
     """Print the items with their cost and its basis."""
     title, items, not_counted = _items(arguments)
-    total = sum(item.usd for item in items)
+    total = sum(item.usd or 0.0 for item in items)
+    unknown = sum(item.usd is None for item in items)
     if arguments.json:
         listed = [asdict(item) for item in items]
-        print_json({"items": listed, "total_usd": round(total, 6), "not_counted": not_counted})
+        print_json(
+            {
+                "items": listed,
+                "total_usd": None if unknown else round(total, 6),
+                "not_counted": not_counted,
+            }
+        )
         return 0
     rows = [
-        (item.what, f"${item.usd:,.4f}", item.basis, "unconfirmed" if item.from_memory else "")
+        (
+            item.what,
+            figure("cost_usd", item.usd),
+            item.basis,
+            "unconfirmed" if item.from_memory else "",
+        )
         for item in items
     ]
-    print_table(title, ["", "cost", "basis", "price"], [*rows, ("total", f"${total:,.4f}", "", "")])
+    least = f"at least, {unknown} unknown" if unknown else ""
+    rows.append(("total", f"${total:,.4f}", least, ""))
+    print_table(title, ["", "cost", "basis", "price"], rows)
     for what in not_counted:
         say(f"not counted: {what}")
     return 0

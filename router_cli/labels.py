@@ -52,7 +52,8 @@ _FIGURES = {
     "reference_usd": ("teacher labels for the holdout", "${:,.4f}"),
     "evaluation_usd": ("evaluation", "${:,.4f}"),
     "cost_usd": ("cost", "${:,.4f}"),
-    "estimated_cost_usd": ("estimated cost of the calls made", "${:,.4f}"),
+    "estimated_cost_usd": ("estimated cost of the answers that were missing", "${:,.4f}"),
+    "total_cost_usd": ("cost of all answers, also of earlier runs", "${:,.4f}"),
     "cost_usd_per_million_rows": ("cost per million rows", "${:,.2f}"),
     "cost_usd_per_million_calls": ("cost per million calls", "${:,.2f}"),
     "cost_not_counted": ("not in the cost", "{}"),
@@ -91,7 +92,9 @@ def label(name: str) -> str:
 
 
 def figure(name: str, value: object) -> str:
-    """Return a figure as text: with its unit, rounded, shares as percentages."""
+    """Return a figure as text: with its unit, rounded, shares as percentages, None as unknown."""
+    if value is None and name in _FIGURES:
+        return "unknown"
     if value is None or value == "":
         return "-"
     if isinstance(value, Mapping):

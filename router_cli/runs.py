@@ -41,7 +41,7 @@ def print_scores(evaluation: Mapping[str, Any]) -> None:
         (
             label(name),
             *(_with_interval(scores, name) for scores in models.values()),
-            figure(name, noise.get(name)),
+            figure(name, noise.get(name, "")),
         )
         for name in _SCORES
     ]

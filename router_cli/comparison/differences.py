@@ -54,8 +54,9 @@ def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
 
 @dataclass(slots=True)
 class Side:
-    """Calls, tokens, cost and latency of the answers of one model."""
+    """Calls, tokens, cost and latency of the answers of one model; a cost may be unknown."""
 
+    is_priced: bool = True
     fallback: int = 0
     answers: int = 0
     calls: int = 0
@@ -83,9 +84,11 @@ class Side:
             "model_calls": self.calls,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
-            "cost_usd": round(self.cost_usd, 8),
+            "cost_usd": round(self.cost_usd, 8) if self.is_priced else None,
             "cost_usd_per_million_calls": (
-                round(self.cost_usd / self.calls * _MILLION, 4) if self.calls else None
+                round(self.cost_usd / self.calls * _MILLION, 4)
+                if self.calls and self.is_priced
+                else None
             ),
             "latency_ms": latency_summary(self.latency),
         }
@@ -183,9 +186,11 @@ class Differences:
             signed, absolute = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = [signed + change, absolute + abs(change)]
 
-    def _mean_absolute_change(self) -> float:
+    def _mean_absolute_change(self) -> float | None:
+        if not self.compared:
+            return None
         absolute = math.fsum(values[1] for values in self._sums.values())
-        return round(absolute / (self.compared * len(self.modalities)), 4) if self.compared else 0.0
+        return round(absolute / (self.compared * len(self.modalities)), 4)
 
     def _percentile(self, share: float) -> float | None:
         """Return the nearest-rank percentile of the largest changes, to a hundredth."""
@@ -197,5 +202,5 @@ class Differences:
         return None
 
 
-def _share(part: int, whole: int) -> float:
-    return round(part / whole, 6) if whole else 0.0
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None

@@ -72,7 +72,7 @@ def _scores(facts: ReportFacts) -> Iterator[tuple[str, list[Cell], str]]:
         (label("latency_p50"), lambda it: figure("latency_p50", it.latency_ms.p50)),
         (label("latency_p95"), lambda it: figure("latency_p95", it.latency_ms.p95)),
         ("tokens in and out, per query", _tokens),
-        (label("cost_usd_per_million"), lambda it: f"${it.cost_usd_per_million:,.2f}"),
+        (label("cost_usd_per_million"), _cost),
     )
     for title, value in rest:
         yield title, [Cell(value(scores)) for scores in models], _NOT_MEASURED
@@ -88,6 +88,10 @@ def _judge(scores: Scores) -> Cell:
     if judge is None or judge.mean is None:
         return Cell(_NOT_MEASURED)
     return Cell(figure("judge", judge.mean), _interval("judge", judge.interval))
+
+
+def _cost(scores: Scores) -> str:
+    return figure("cost_usd_per_million", scores.cost_usd_per_million)
 
 
 def _tokens(scores: Scores) -> str:

@@ -9,6 +9,7 @@ from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import QueryLogRouted
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats
+from search_router.domain.logs.summary import summarise
 from tests.fakes import FakeModel, InMemoryLedger, reply
 from tests.records import jsonl
 from tests.unit.use_cases.world import World, ignored, student
@@ -81,6 +82,34 @@ def test_a_champion_without_training_labels_gives_no_drift(complete: World) -> N
     complete.finish(log_id(complete))
 
     assert complete.text(f"logs/{log_id(complete)}/summary.json")["drift"] is None
+
+
+def test_the_cost_of_a_model_without_a_price_is_unknown(serving_world: World) -> None:
+    champion = serving_world.champions.current()
+    assert champion is not None
+    unpriced = champion.serving.replace(priced_as="other.model-v1:0")
+    serving_world.champions.install(champion.replace(version=2, serving=unpriced))
+    serving_world.split_log(jsonl([{"query": "dogs"}]))
+    serving_world.route(serving_world.queue.sent[0])
+    serving_world.finish(log_id(serving_world))
+
+    summary = serving_world.text(f"logs/{log_id(serving_world)}/summary.json")
+    assert summary["model_calls"] == 1
+    assert (summary["cost_usd"], summary["cost_usd_per_million_rows"]) == (None, None)
+
+
+def test_figures_without_data_are_unknown(serving_world: World) -> None:
+    log = serving_world.split_log(BODY)
+
+    summary = summarise(log, None, PartStats(rows_in=9, rejected=9))
+
+    assert (summary["fallback_share"], summary["cost_usd_per_million_rows"]) == (None, None)
+    assert (summary["cost_usd"], summary["weight_means"], summary["drift"]) == (0, {}, None)
+    local = summarise(log, None, PartStats(local_asked=2, local_us=8))["local_tier"]
+    assert local == {
+        "asked": 2, "served": 0, "abstained": 0, "mean_us": 4.0, "compared": 0, "agreement": None,
+        "mean_difference": None,
+    }  # fmt: skip
 
 
 def test_attempts_that_ended_early_are_counted(serving_world: World) -> None:

@@ -15,6 +15,7 @@ from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, TransientError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.lifecycle.evaluation import References
+from search_router.domain.lifecycle.scoring import total_cost
 from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
@@ -136,7 +137,7 @@ def labelled_holdout(answers: Answers, serving: ServingModel, teacher: str) -> L
             from_teacher=len(usable),
             unusable=len(missing) - len(usable),
             teacher=teacher,
-            cost_usd=sum(reply.cost_usd for reply in replies.values()),
+            cost_usd=total_cost(replies.values()),
         ),
     )
 

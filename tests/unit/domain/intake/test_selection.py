@@ -252,6 +252,12 @@ def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) 
     assert noise["identical"] == pytest.approx(sum(pair == 0 for pair in pairs) / len(pairs))
 
 
+def test_the_noise_of_labels_without_a_pair_is_unknown() -> None:
+    noise = take_in([record("dogs", LABELS[0]), record("cats", LABELS[2])]).selection.noise
+
+    assert (noise["pairs"], noise["identical"], noise["mae"]) == (0, None, None)
+
+
 def test_repetitions_to_the_letter_are_told_from_others() -> None:
     queries = ("red dogs", "red dogs", "red  dogs", "cats")
     counts = take_in([record(query) for query in queries]).counts

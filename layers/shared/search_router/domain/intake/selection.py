@@ -81,7 +81,7 @@ class Selection:
     training: Sequence[TrainingRow]
     holdout: Sequence[TrainingRow]
     training_sha256: str
-    noise: Mapping[str, float]
+    noise: Mapping[str, float | None]
     mean_query_bytes: float
     mean_reasoning_bytes: float
     differing_prompts: Sequence[str]

@@ -167,13 +167,13 @@ class LabelNoise:
             labels = Counter(dict(sorted(labels.items())[:MAX_SCORED_LABELS]))
         self._score(labels)
 
-    def summary(self) -> dict[str, float]:
-        """Return the figures for the manifest."""
+    def summary(self) -> dict[str, float | None]:
+        """Return the figures for the manifest; None for those that no pair of labels gives."""
         return {
             "repeated_queries": self.repeated_queries,
             "pairs": self.pairs,
-            "identical": self.identical_pairs / self.pairs if self.pairs else 1.0,
-            "mae": self._difference / self.pairs if self.pairs else 0.0,
+            "identical": self.identical_pairs / self.pairs if self.pairs else None,
+            "mae": self._difference / self.pairs if self.pairs else None,
             **{
                 name: total / self._scored
                 for name, total in zip(_SCORED, self._sums, strict=True)
