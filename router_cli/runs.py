@@ -41,7 +41,7 @@ def print_scores(evaluation: Mapping[str, Any]) -> None:
         (
             label(name),
             *(_with_interval(scores, name) for scores in models.values()),
-            figure(name, noise.get(name, "")),
+            _with_interval(noise, name) if name in noise else "-",
         )
         for name in _SCORES
     ]

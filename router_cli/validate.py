@@ -6,13 +6,13 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from router_cli.console import CommandError, print_json, print_table
-from router_cli.labels import labelled
+from router_cli.labels import figure, label, labelled
 from router_cli.prompt_files import prompt_file
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.datasets import holds_answers, read_answers
@@ -117,6 +117,18 @@ def _counts(report: Mapping[str, Any]) -> dict[str, int]:
     return {name: value for name, value in report.items() if type(value) is int}
 
 
+def _noise(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in report["label_noise"].items() if name != "ceiling"}
+
+
+def _ceiling(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, value and interval of a perfect student's scores."""
+    ceiling = report["label_noise"]["ceiling"]
+    for name, ends in ceiling["intervals"].items() if ceiling else ():
+        low, high = figure(name, ends["low"]), figure(name, ends["high"])
+        yield label(name), figure(name, ceiling[name]), f"{low} to {high}"
+
+
 def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) -> None:
     from router_cli.pages import render
 
@@ -126,6 +138,8 @@ def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) ->
         "validation.html",
         report=report,
         counts=_counts(report),
+        noise=_noise(report),
+        ceiling=list(_ceiling(report)),
         rejects=rejects.first,
         rejected=rejects.by_reason.total(),
         can_start=_CAN_START,
@@ -136,7 +150,9 @@ def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) ->
 def _print(report: Mapping[str, Any], rejects: _Rejects) -> None:
     print_table("Rows", ["", "rows"], labelled(_counts(report)))
     print_table("Training rows by dominant modality", ["", "rows"], labelled(report["balance"]))
-    print_table("Agreement of labels of one query", ["", ""], labelled(report["label_noise"]))
+    print_table("Labels of one query", ["", ""], labelled(_noise(report)))
+    title = "Noise ceiling: the scores of a perfect student against these labels"
+    print_table(title, ["", "", "95% interval"], _ceiling(report))
     print_table("Estimated cost, US dollars", ["", ""], labelled(report["estimate"]))
     if rejects.first:
         print_table(

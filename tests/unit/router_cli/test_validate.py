@@ -127,3 +127,20 @@ def test_the_estimate_and_the_noise_are_in_the_report(
     )
     assert 0 < without < with_
     assert 0 <= found["label_noise"]["identical"] <= 1
+
+
+def test_the_noise_ceiling_is_shown_with_its_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    assert main(["generate", "prompts", "--out", str(file)]) == 0
+    _, found = report(capsys, file)
+
+    ceiling = found["label_noise"]["ceiling"]
+    # The generator moves 15 % of the labels by a step, so 85 % of single labels are exact.
+    assert ceiling["within_005"] == pytest.approx(0.86, abs=0.04)
+    assert ceiling["within_010"] == 1.0
+    assert main(["validate", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "Noise ceiling" in shown
+    assert f"{ceiling['within_005']:.1%}" in shown

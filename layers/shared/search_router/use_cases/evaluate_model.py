@@ -186,14 +186,14 @@ class EvaluateModel:
         return None
 
     def _noise(self, run: Run) -> NoiseCeiling | None:
-        """Return the label noise that intake measured; None without repeated queries."""
+        """Return the noise ceiling that intake measured; None with too few repeated queries."""
         try:
             manifest = json.loads(self.objects.get(naming.run_key(run.run_id, "manifest.json")))
         except NotFoundError:
             return None
         noise = manifest.get("label_noise", {})
-        is_measured = noise.get("repeated_queries") and "rubric" in noise
-        return NoiseCeiling.model_validate(noise) if is_measured else None
+        ceiling = noise.get("ceiling")
+        return NoiseCeiling.model_validate({**noise, **ceiling}) if ceiling else None
 
 
 def _sum(costs: Iterable[float | None]) -> float | None:

@@ -81,7 +81,7 @@ class Selection:
     training: Sequence[TrainingRow]
     holdout: Sequence[TrainingRow]
     training_sha256: str
-    noise: Mapping[str, float | None]
+    noise: Mapping[str, object]
     mean_query_bytes: float
     mean_reasoning_bytes: float
     differing_prompts: Sequence[str]
@@ -201,7 +201,7 @@ class IntakeBuilder:
             training=training,
             holdout=holdout,
             training_sha256=_sha256(training),
-            noise=sides.noise.summary(),
+            noise=sides.noise.summary(step),
             mean_query_bytes=self._survey.query_bytes / max(1, self._survey.rows),
             mean_reasoning_bytes=self._reasoning_bytes / max(1, self._reasoned_rows),
             differing_prompts=self._prompts.differing,

@@ -15,7 +15,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from search_router.domain.intake.survey import LabelNoise, Sighting
+from search_router.domain.intake.noise import LabelNoise
+from search_router.domain.intake.survey import Sighting
 from search_router.domain.weights import Modalities, Weights, consensus, dominant
 
 MAX_TRAINING_ROWS = 15_000  # Bedrock quota: prompts per distillation job
@@ -56,6 +57,7 @@ class Sides:
         self.distinct += 1
         if len(sightings) == 1:
             self.texts += 1
+            self.noise.sizes[1] += sightings[0].label is not None
             chosen = Chosen(rank, sightings[0].position, sightings[0].label, True)
         else:
             labels = Counter(map(_label, sightings))

@@ -80,9 +80,10 @@ class Scores(Record):
 
 
 class NoiseCeiling(Record):
-    """The agreement of repeated labels of the same query, an upper bound for every student.
+    """The scores of a perfect student against the holdout's labels, measured at intake.
 
-    One label of a query is scored as if it were the answer to the other.
+    A perfect student answers with the consensus of infinitely many labels. Only the noise of the
+    labels that the queries happen to have keeps it from full marks. `intervals` has each score's.
     """
 
     repeated_queries: int
@@ -92,6 +93,7 @@ class NoiseCeiling(Record):
     within_005: float
     within_010: float
     rubric: float
+    intervals: Mapping[str, Interval] = {}
 
 
 class References(Record):
