@@ -66,7 +66,7 @@ _FIGURES = {
     "distinct": ("distinct queries", "{:,}"),
     "distinct_per_split": ("distinct queries, summed over splits", "{:,}"),
     "fallback_share": ("share of rows with the prior", "{:.1%}"),
-    "latency_ms": ("latency, ms", "{}"),
+    "latency_ms": ("latency, ms (percentiles within 5 %)", "{}"),
     "weight_means": ("mean weights", "{}"),
     "mean": ("mean", "{:,.1f}"),
     "p50": ("median", "{:,.4g}"),

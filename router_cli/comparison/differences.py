@@ -64,6 +64,7 @@ class Side:
     output_tokens: int = 0
     cost_usd: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
+    milliseconds: int = 0
 
     def add(self, decision: Decision) -> None:
         """Count one answer."""
@@ -74,6 +75,7 @@ class Side:
             self.input_tokens += decision.input_tokens
             self.output_tokens += decision.output_tokens
             self.cost_usd += decision.cost_usd
+            self.milliseconds += decision.latency_ms
             self.latency[latency_bucket(decision.latency_ms)] += 1
 
     def as_json(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Side:
                 if self.calls and self.is_priced
                 else None
             ),
-            "latency_ms": latency_summary(self.latency),
+            "latency_ms": latency_summary(self.latency, self.milliseconds),
         }
 
 

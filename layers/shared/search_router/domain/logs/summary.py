@@ -9,6 +9,7 @@ from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.visit_order import MAX_STEP
 
 _MILLION = 1_000_000
+_INTERNAL = ("latency", "latency_sum", "weights", "weight_sums", "distinct")
 _LOCAL = ("local_asked", "local_us", "local_abstained", "compared", "agreeing", "difference")
 NOT_COUNTED = (
     "calls of interrupted attempts whose answers were invalid or not yet cached "
@@ -21,7 +22,7 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
 
     A figure that the log gives no data for is None, as is the cost of a model without a price.
     """
-    counts = total.model_dump(exclude={"latency", "weights", "distinct", *_LOCAL})
+    counts = total.model_dump(exclude={*_INTERNAL, *_LOCAL})
     drift = _drift(champion, total)
     is_known = champion is not None and is_priced(champion.serving.priced_as)
     cost = total.cost_usd if is_known or not total.model_calls else None
@@ -41,7 +42,7 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
         ),
         "cost_not_counted": NOT_COUNTED,
         "local_tier": _local_tier(total),
-        "latency_ms": latency_summary(total.latency),
+        "latency_ms": latency_summary(total.latency, total.latency_sum),
         "weight_histograms": total.weights,
         "weight_means": total.weight_means,
         "drift": drift.model_dump() if drift else None,
@@ -54,7 +55,12 @@ def _drift(champion: Champion | None, total: PartStats) -> Drift | None:
         return None
     serving = champion.serving
     answers = without_prior(total.weights, serving.prior, serving.modalities, total.fallback)
-    return weight_drift(answers, serving.training_histograms, total.distinct)
+    shifts = {
+        name: (total.weight_sums.get(name, 0.0) - total.fallback * label) / total.routed - label
+        for name, label in zip(serving.modalities, serving.prior, strict=True)
+        if total.routed
+    }
+    return weight_drift(answers, serving.training_histograms, shifts, total.distinct)
 
 
 def _local_tier(total: PartStats) -> dict[str, float | int | None] | None:
