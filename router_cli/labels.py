@@ -59,7 +59,11 @@ _FIGURES = {
     "cost_not_counted": ("not in the cost", "{}"),
     # a routed log
     "log_id": ("log", "{}"),
-    "tiers": ("rows by tier", "{}"),
+    "answered_by": ("rows by the tier that answered", "{}"),
+    "local_share": ("share of rows with an answer of the local tier", "{:.1%}"),
+    "repeats": ("rows that repeat a query of their split", "{:,}"),
+    "tiers": ("rows by tier, repeats as cache", "{}"),
+    "answerable_share": ("queries that its gate lets through", "{:.1%}"),
     "fallback": ("rows with the prior", "{:,}"),
     "repaired": ("rows with a repaired answer", "{:,}"),
     "interrupted": ("interrupted attempts", "{:,}"),

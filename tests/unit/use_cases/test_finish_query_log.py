@@ -133,8 +133,8 @@ def test_figures_without_data_are_unknown(serving_world: World) -> None:
     assert (summary["cost_usd"], summary["weight_means"], summary["drift"]) == (0, {}, None)
     local = summarise(log, None, PartStats(local_asked=2, local_us=8))["local_tier"]
     assert local == {
-        "asked": 2, "served": 0, "abstained": 0, "mean_us": 4.0, "compared": 0, "agreement": None,
-        "mean_difference": None,
+        "asked": 2, "served": 0, "abstained": 0, "answerable_share": 1.0, "mean_us": 4.0,
+        "compared": 0, "agreement": None, "mean_difference": None,
     }  # fmt: skip
 
 

@@ -55,9 +55,10 @@ class PartStats(SplitCounts):
 
     `latency` counts model calls by bucket n, around 1.1 ** n milliseconds. `weights` counts rows
     per modality and bin, `weight_sums` adds the weights up; `latency_sum` adds up milliseconds.
-    `interrupted` counts the deliveries of the split that ended without a
-    part. `local_asked`, `local_abstained` and `compared` count distinct queries of the local tier,
-    `local_us` its microseconds; see LocalTierStats for `agreeing` and `difference`.
+    `origins` counts rows by the tier that made the answer, also for repeats and cached answers.
+    `interrupted` counts the deliveries of the split that ended without a part. `local_asked`,
+    `local_abstained` and `compared` count distinct queries of the local tier, `local_us` its
+    microseconds; see LocalTierStats for `agreeing` and `difference`.
     """
 
     routed: int = 0
@@ -76,6 +77,7 @@ class PartStats(SplitCounts):
     agreeing: int = 0
     difference: float = 0.0
     tiers: dict[str, int] = Field(default_factory=dict)
+    origins: dict[str, int] = Field(default_factory=dict)
     latency: dict[int, int] = Field(default_factory=dict)
     weights: dict[str, list[int]] = Field(default_factory=dict)
     weight_sums: dict[str, float] = Field(default_factory=dict)
@@ -105,6 +107,7 @@ class PartStats(SplitCounts):
         return PartStats(
             **self.sums(other),
             tiers=dict(Counter(self.tiers) + Counter(other.tiers)),
+            origins=dict(Counter(self.origins) + Counter(other.origins)),
             latency=dict(Counter(self.latency) + Counter(other.latency)),
             weights=_add_bins(self.weights, other.weights),
             weight_sums={
@@ -155,21 +158,22 @@ class PartBuilder:
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
-        self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and the repetitions' decision
+        # By query: digest, the repetitions' decision, and the tier that made the answer.
+        self._seen: dict[str, tuple[str, Decision, Tier]] = {}
         self._rejected = 0
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
         """Append one row whose normalised query is `key`."""
         if key in self._seen:
-            digest, served = self._seen[key]
+            digest, served, origin = self._seen[key]
         else:
-            digest, served = query_digest(key), decision
-            self._seen[key] = digest, _repeated(decision)
+            digest, served, origin = query_digest(key), decision, _origin(decision)
+            self._seen[key] = digest, _repeated(decision), origin
         row_id = f"{self._log_id}.{row.byte_offset}"
         self._identity.update(_identity_line(row_id, digest))
         self._lines.append(result_line(row, row_id, served, self._modalities))
-        self._tally.count(served)
+        self._tally.count(served, origin)
 
     def reject(self) -> None:
         """Count one rejected row."""
@@ -282,6 +286,7 @@ def total_stats(parts: Iterable[PartStats]) -> PartStats:
 class _Tally:
     def __init__(self, modalities: Modalities) -> None:
         self._tiers: Counter[str] = Counter()
+        self._origins: Counter[str] = Counter()
         self._statuses: Counter[Status] = Counter()
         self._latency: Counter[int] = Counter()
         self._weights = {name: [0] * BINS for name in modalities}
@@ -289,7 +294,8 @@ class _Tally:
         self._calls = self._milliseconds = self._input_tokens = self._output_tokens = 0
         self._cost = 0.0
 
-    def count(self, decision: Decision) -> None:
+    def count(self, decision: Decision, origin: Tier) -> None:
+        self._origins[origin.value] += 1
         self._tiers[decision.tier.value] += 1
         self._statuses[decision.status] += 1
         bins = self._weights.values()
@@ -330,6 +336,7 @@ class _Tally:
             agreeing=local.agreeing,
             difference=round(local.difference, 6),
             tiers=dict(self._tiers),
+            origins=dict(self._origins),
             latency=dict(self._latency),
             weights=self._weights,
             weight_sums={
@@ -351,6 +358,11 @@ def _free_name(
 def _repeated(decision: Decision) -> Decision:
     tier = Tier.FALLBACK if decision.status is Status.FALLBACK else Tier.CACHE
     return Decision(decision.weights, tier, decision.status, decision.model)
+
+
+def _origin(decision: Decision) -> Tier:
+    """Return the tier that made an answer; the cache holds those of the distilled model."""
+    return Tier.DISTILLED if decision.tier is Tier.CACHE else decision.tier
 
 
 def _add_bins(

@@ -9,7 +9,8 @@ from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.visit_order import MAX_STEP
 
 _MILLION = 1_000_000
-_INTERNAL = ("latency", "latency_sum", "weights", "weight_sums", "distinct")
+_ORIGINS = (Tier.LOCAL, Tier.DISTILLED, Tier.FALLBACK)
+_INTERNAL = ("latency", "latency_sum", "weights", "weight_sums", "distinct", "origins")
 _LOCAL = ("local_asked", "local_us", "local_abstained", "compared", "agreeing", "difference")
 NOT_COUNTED = (
     "calls of interrupted attempts whose answers were invalid or not yet cached "
@@ -18,7 +19,10 @@ NOT_COUNTED = (
 
 
 def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dict[str, object]:
-    """Return the summary; distinct queries are counted per split.
+    """Return the summary; distinct queries and their repeats are counted per split.
+
+    `answered_by` counts rows by the tier that made the answer, `tiers` by the tier that served it:
+    a repeat of a local answer is `local` in the first and `cache` in the second.
 
     A figure that the log gives no data for is None, as is the cost of a model without a price.
     """
@@ -27,6 +31,9 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
     is_known = champion is not None and is_priced(champion.serving.priced_as)
     cost = total.cost_usd if is_known or not total.model_calls else None
     return {
+        "answered_by": {tier.value: total.origins.get(tier.value, 0) for tier in _ORIGINS},
+        "local_share": _share(total.origins.get(Tier.LOCAL.value, 0), total.answered, 6),
+        "repeats": total.answered - total.distinct,
         "log_id": log.log_id,
         "source": f"s3://{log.source_bucket}/{log.source_key}",
         "champion_version": log.champion_version,
@@ -74,6 +81,7 @@ def _local_tier(total: PartStats) -> dict[str, float | int | None] | None:
         "asked": total.local_asked,
         "served": total.tiers.get(Tier.LOCAL.value, 0),
         "abstained": total.local_abstained,
+        "answerable_share": _share(total.local_asked - total.local_abstained, total.local_asked, 6),
         "mean_us": round(total.local_us / total.local_asked, 1),
         "compared": total.compared,
         "agreement": _share(total.agreeing, total.compared, 4),
