@@ -52,6 +52,8 @@ _FIGURES = {
     "reference_usd": ("teacher labels for the holdout", "${:,.4f}"),
     "evaluation_usd": ("evaluation", "${:,.4f}"),
     "cost_usd": ("cost", "${:,.4f}"),
+    "once_usd": ("total, once", "${:,.4f}"),
+    "monthly_usd": ("total, a month", "${:,.4f}"),
     "estimated_cost_usd": ("estimated cost of the answers that were missing", "${:,.4f}"),
     "total_cost_usd": ("cost of all answers, also of earlier runs", "${:,.4f}"),
     "cost_usd_per_million_rows": ("cost per million rows", "${:,.2f}"),

@@ -15,7 +15,7 @@ TEACHER = "amazon.nova-pro-v1:0"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 HOLDOUT_FRACTION = 0.1
 
-CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
+CONFIRM_ABOVE_USD = 1.0  # `compare` and `label` ask for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
 _FORMATS = ("jsonl", "csv")
 
@@ -149,6 +149,9 @@ _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
 )
+_YES = _flag(
+    "--yes", f"accept an estimate above ${CONFIRM_ABOVE_USD:.0f}, or a model without a known price"
+)
 _SYNTHETIC = (
     _argument("--out FILE", "file to write", required=True),
     _argument("--count N", "rows to write", type=int, default=2_000),
@@ -231,6 +234,7 @@ VERBS = (
         _flag("--reasoning", "ask for a sentence of reasoning too"),
         _MODALITIES,
         _RATE,
+        _YES,
     ),
     Verb(
         "upload prompts",
@@ -325,7 +329,7 @@ VERBS = (
         _argument("--out FILE", "JSON Lines file for the queries that moved"),
         _argument("--store FILE", "SQLite file for the answers (default: compare-LOG.sqlite)"),
         _RATE,
-        _flag("--yes", f"skip the confirmation for estimates above ${CONFIRM_ABOVE_USD:.0f}"),
+        _YES,
     ),
     Verb(
         "export opensearch",
