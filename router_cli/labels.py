@@ -23,6 +23,7 @@ _FIGURES = {
     "judge": ("LLM judge, 1 to 5", "{:.2f}"),
     "repeated_queries": ("queries labelled more than once", "{:,}"),
     "pairs": ("pairs of labels", "{:,}"),
+    "contradictory": ("queries whose labels have no common leader", "{:,}"),
     "identical": ("identical pairs", "{:.1%}"),
     "latency_mean": ("latency, mean", "{:,.0f} ms"),
     "latency_p50": ("latency, median", "{:,.0f} ms"),

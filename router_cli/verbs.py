@@ -182,6 +182,12 @@ VERBS = (
             default=HOLDOUT_FRACTION,
         ),
         _flag("--keep-reasoning", "keep the reasoning of the labels for training"),
+        _argument(
+            "--max-contradictions SHARE",
+            "largest share of queries with several labels whose dominant modality differs",
+            type=float,
+            default=1.0,
+        ),
         _argument("--report DIR", "folder for report.json, report.html and rejected.jsonl"),
         _TEACHER,
         _argument("--student MODEL", "student model id, for the cost estimate", default=STUDENT),
@@ -257,6 +263,8 @@ VERBS = (
         "list runs and query logs, or show one run with its scores",
         "runs run-0123456789ab",
         _argument("run_id RUN", "run id (default: list all runs and query logs)", nargs="?"),
+        _flag("--rejected", "show the rejected lines of the run's upload by reason"),
+        _argument("--out FILE", "file for the rejected lines, with --rejected"),
     ),
     Verb(
         "distill",
@@ -311,6 +319,7 @@ VERBS = (
         _argument(
             "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
         ),
+        _flag("--rejected", "show the rejected rows by reason; --out FILE writes them"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),

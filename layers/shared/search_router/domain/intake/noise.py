@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from search_router.domain.grading import agrees, errors, grade, mean, within
 from search_router.domain.intervals import share_interval
-from search_router.domain.weights import Weights, consensus, normalise, snap
+from search_router.domain.weights import Weights, consensus, leaders, normalise, snap
 
 MIN_REPEATED = 20  # fewer queries with several labels give no ceiling
 _MAX_QUERIES, _MAX_LABELS = 500, 10  # bounds the work
@@ -47,10 +47,14 @@ class _Pair(NamedTuple):
 
 @dataclass(slots=True)
 class LabelNoise:
-    """The labels of queries that have several, and the number of queries by number of labels."""
+    """The labels of queries that have several, and the number of queries by number of labels.
+
+    Labels are `contradictory` if no modality leads in all of them.
+    """
 
     sizes: Counter[int] = field(default_factory=Counter)
     pairs: int = 0
+    contradictory: int = 0
     identical_pairs: int = 0
     _difference: float = 0.0
     _sample: list[Counter[Weights]] = field(default_factory=list)
@@ -66,7 +70,8 @@ class LabelNoise:
         self.pairs += count * (count - 1) // 2
         self.identical_pairs += sum(n * (n - 1) // 2 for n in labels.values())
         if len(labels) > 1:
-            self._difference += _pairwise_difference(labels)
+            self.contradictory += not frozenset.intersection(*map(leaders, labels))
+            self._difference += pairwise_difference(labels)
         if len(self._sample) < _MAX_QUERIES:
             self._sample.append(labels)
 
@@ -74,6 +79,7 @@ class LabelNoise:
         """Return the figures for the manifest, None without data; `step` is the labels' grid."""
         return {
             "repeated_queries": self.sizes.total() - self.sizes[1],
+            "contradictory": self.contradictory,
             "pairs": self.pairs,
             "identical": self.identical_pairs / self.pairs if self.pairs else None,
             "mean_difference": self._difference / self.pairs if self.pairs else None,
@@ -221,7 +227,7 @@ def _spread(labels: Counter[Weights]) -> Sequence[Weights]:
     return ordered[:: -(-len(ordered) // _MAX_LABELS)]
 
 
-def _pairwise_difference(labels: Counter[Weights]) -> float:
+def pairwise_difference(labels: Counter[Weights]) -> float:
     """Sum the mean absolute differences of all pairs in n log n, by sorting."""
     total = 0.0
     width = len(next(iter(labels)))
