@@ -128,6 +128,10 @@ def _positive(text: str) -> int:
     return number
 
 
+def _version(text: str) -> int:
+    return _positive(text.removeprefix("v"))
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share < 1:
@@ -143,6 +147,7 @@ _STACK = (
     _argument("--profile PROFILE", "AWS profile (default: the one that the environment selects)"),
 )
 _RUN = _argument("run_id RUN", "run id, as in run-0123456789ab")
+_REASON = _argument("--reason WHY", "reason, which is recorded with your identity")
 _LOG = _argument("log_id LOG", "query log id, as in log-0123456789ab")
 _MODALITIES = _argument("--modalities NAMES", "modalities, separated by commas", default=MODALITIES)
 _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
@@ -278,15 +283,35 @@ VERBS = (
         "promote",
         "router_cli.models:promote",
         "approve the model of a run that awaits approval",
-        "promote run-0123456789ab",
+        "promote run-0123456789ab --reason 'checked by hand'",
         _RUN,
+        _REASON,
+        _flag("--override", "promote the model of a rejected run; needs --reason"),
+    ),
+    Verb(
+        "reject",
+        "router_cli.models:reject",
+        "reject the model of a run that awaits approval",
+        "reject run-0123456789ab --reason 'labels are wrong'",
+        _RUN,
+        _REASON,
+    ),
+    Verb(
+        "prune",
+        "router_cli.models:prune",
+        "list the custom models that nothing needs, or delete them",
+        "prune --yes",
+        _flag("--yes", "delete the models (default: only list them)"),
     ),
     Verb(
         "rollback",
         "router_cli.models:rollback",
         "roll back to an earlier champion",
-        "rollback --to 3",
-        _argument("--to VERSION", "champion version (default: the previous champion)", type=int),
+        "rollback --to v3 --reason 'worse in the shop'",
+        _argument(
+            "--to VERSION", "champion version, as in v3 (default: the previous)", type=_version
+        ),
+        _REASON,
     ),
     Verb(
         "champions",
