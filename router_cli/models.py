@@ -1,4 +1,4 @@
-"""The verbs on runs, models and champions: `distill`, `promote`, `reject`, `rollback`, …"""
+"""The verbs on runs, models and champions, from `distill` to `report`."""
 
 import argparse
 import getpass

@@ -220,7 +220,7 @@ def test_a_rejected_run_is_promoted_by_override_without_another_job(world: World
     promoted = ran(world.promote(run.run_id))
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 2)
     assert (len(world.model.asked), len(world.customizer.started)) == (asked, jobs)
-    assert promoted.reason == run.reason
+    assert promoted.reason == run.reason, "its scores"
     move = list(world.champions.moves())[-1]
     assert move.reason == "promoted by override by Grace: the labels are right"
     assert move.from_version == first.champion_version

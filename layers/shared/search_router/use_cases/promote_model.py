@@ -44,7 +44,8 @@ class PromoteModel:
         if current is not None and current.serving.model_id == run.serving.model_id:
             return self._decide_on_champion(run, current)
         if run.decision is not None:  # an operator's override of a rejection
-            return promote(run, current, run.reason, self.champions, self.lifecycle)
+            reason = decide_promotion(run.evaluation, self.rules).reason
+            return promote(run, current, reason, self.champions, self.lifecycle)
         return self._decide_by_scores(run, run.evaluation, current)
 
     def _decide_by_scores(self, run: Run, evaluation: Evaluation, current: Champion | None) -> Run:
