@@ -52,6 +52,8 @@ _FIGURES = {
     ),
     "reference_usd": ("teacher labels for the holdout", "${:,.4f}"),
     "evaluation_usd": ("evaluation", "${:,.4f}"),
+    "job_at_most_usd": ("the job at most, which the budget books", "${:,.2f}"),
+    "evaluation_at_most_usd": ("the evaluation at most", "${:,.2f}"),
     "cost_usd": ("cost", "${:,.4f}"),
     "once_usd": ("total, once", "${:,.4f}"),
     "monthly_usd": ("total, a month", "${:,.4f}"),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
+GOLDEN_PREFIX = "golden/"  # labelled queries that every model is measured on and none trained on
 SEGMENTS_PREFIX = "segments/"
 PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
 ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset, for the local tier only

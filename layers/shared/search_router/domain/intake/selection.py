@@ -44,6 +44,7 @@ class IntakeRules:
     holdout_fraction: float
     keep_reasoning: bool = False
     max_contradictory_share: float = 1.0
+    golden: frozenset[bytes] = frozenset()  # fingerprints of queries that no model may train on
 
 
 class IntakeCounts(Record):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.dialects import Dialect, fields_of, value_at
-from search_router.domain.queries import MAX_QUERY_BYTES, normalised_query
+from search_router.domain.queries import MAX_QUERY_BYTES
 from search_router.domain.splits.formats import RowFormat
 from search_router.domain.splits.rows import RejectedRow, row_data, shown
 from search_router.domain.streams import Line
@@ -55,7 +55,7 @@ def _columns(fields: list[str], dialect: Dialect) -> dict[str, object]:
 def _checked_query(query: object) -> str:
     if not isinstance(query, str):
         raise InvalidInputError("the row has no query text")
-    if not normalised_query(query):
+    if not query.strip():
         raise InvalidInputError("the query is blank")
     if len(query.encode("utf-8")) > MAX_QUERY_BYTES:
         raise InvalidInputError(f"the query is longer than {MAX_QUERY_BYTES} bytes")
