@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from router_cli import rejections
 from router_cli.console import CommandError, fail, print_json, print_table, say
 from router_cli.labels import labelled
 from router_cli.routed_logs.parts import (
@@ -50,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json(asdict(found))
         return fail(found.sentence())
-    if arguments.athena_ddl:
+    if arguments.rejected:
+        rows = rejections.of_log(stack, log.log_id)
+        rejections.show(log.log_id, rows, arguments.out, as_json=arguments.json)
+    elif arguments.athena_ddl:
         _print_definition(stack, log, arguments.json)
     elif arguments.answers:
         _fetch_answers(stack, log, arguments.answers, arguments.json)
@@ -83,10 +87,9 @@ def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
     if arguments.out != STDOUT:
         print_summary(arguments.log_id, summary)
     if summary["rejected"]:
-        folder = naming.upload_key(arguments.log_id, "rejected/")
         say(
-            f"{summary['rejected']:,} rows were rejected; offset and reason of each: "
-            f"s3://{stack.outputs['DataBucketName']}/{folder}"
+            f"{summary['rejected']:,} rows were rejected. "
+            f"`search-router results {arguments.log_id} --rejected` shows why."
         )
 
 

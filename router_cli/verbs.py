@@ -15,7 +15,7 @@ TEACHER = "amazon.nova-pro-v1:0"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 HOLDOUT_FRACTION = 0.1
 
-CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
+CONFIRM_ABOVE_USD = 1.0  # `compare` and `label` ask for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
 FUSIONS = ("bounded", "min_max", "rrf")
 _FORMATS = ("jsonl", "csv")
@@ -129,6 +129,10 @@ def _positive(text: str) -> int:
     return number
 
 
+def _version(text: str) -> int:
+    return _positive(text.removeprefix("v"))
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share < 1:
@@ -144,12 +148,16 @@ _STACK = (
     _argument("--profile PROFILE", "AWS profile (default: the one that the environment selects)"),
 )
 _RUN = _argument("run_id RUN", "run id, as in run-0123456789ab")
+_REASON = _argument("--reason WHY", "reason, which is recorded with your identity")
 _LOG = _argument("log_id LOG", "query log id, as in log-0123456789ab")
 _COLLECTION = _argument("--collection NAME", "collection of segments", required=True)
 _MODALITIES = _argument("--modalities NAMES", "modalities, separated by commas", default=MODALITIES)
 _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
+)
+_YES = _flag(
+    "--yes", f"accept an estimate above ${CONFIRM_ABOVE_USD:.0f}, or a model without a known price"
 )
 _FROM_SEED = (
     _argument("--out FILE", "file to write", required=True),
@@ -184,6 +192,12 @@ VERBS = (
             default=HOLDOUT_FRACTION,
         ),
         _flag("--keep-reasoning", "keep the reasoning of the labels for training"),
+        _argument(
+            "--max-contradictions SHARE",
+            "largest share of queries with several labels whose dominant modality differs",
+            type=float,
+            default=1.0,
+        ),
         _argument("--report DIR", "folder for report.json, report.html and rejected.jsonl"),
         _TEACHER,
         _argument("--student MODEL", "student model id, for the cost estimate", default=STUDENT),
@@ -244,6 +258,7 @@ VERBS = (
         _flag("--reasoning", "ask for a sentence of reasoning too"),
         _MODALITIES,
         _RATE,
+        _YES,
     ),
     Verb(
         "upload prompts",
@@ -298,6 +313,8 @@ VERBS = (
         "list runs, query logs and uploads of segments, or show one run with its scores",
         "runs run-0123456789ab",
         _argument("run_id RUN", "run id (default: list everything)", nargs="?"),
+        _flag("--rejected", "show the rejected lines of the run's upload by reason"),
+        _argument("--out FILE", "file for the rejected lines, with --rejected"),
     ),
     Verb(
         "distill",
@@ -311,15 +328,35 @@ VERBS = (
         "promote",
         "router_cli.models:promote",
         "approve the model of a run that awaits approval",
-        "promote run-0123456789ab",
+        "promote run-0123456789ab --reason 'checked by hand'",
         _RUN,
+        _REASON,
+        _flag("--override", "promote the model of a rejected run; needs --reason"),
+    ),
+    Verb(
+        "reject",
+        "router_cli.models:reject",
+        "reject the model of a run that awaits approval",
+        "reject run-0123456789ab --reason 'labels are wrong'",
+        _RUN,
+        _REASON,
+    ),
+    Verb(
+        "prune",
+        "router_cli.models:prune",
+        "list the custom models that nothing needs, or delete them",
+        "prune --yes",
+        _flag("--yes", "delete the models (default: only list them)"),
     ),
     Verb(
         "rollback",
         "router_cli.models:rollback",
         "roll back to an earlier champion",
-        "rollback --to 3",
-        _argument("--to VERSION", "champion version (default: the previous champion)", type=int),
+        "rollback --to v3 --reason 'worse in the shop'",
+        _argument(
+            "--to VERSION", "champion version, as in v3 (default: the previous)", type=_version
+        ),
+        _REASON,
     ),
     Verb(
         "champions",
@@ -381,6 +418,7 @@ VERBS = (
         _argument(
             "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
         ),
+        _flag("--rejected", "show the rejected rows by reason; --out FILE writes them"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),
@@ -399,7 +437,7 @@ VERBS = (
         _argument("--out FILE", "JSON Lines file for the queries that moved"),
         _argument("--store FILE", "SQLite file for the answers (default: compare-LOG.sqlite)"),
         _RATE,
-        _flag("--yes", f"skip the confirmation for estimates above ${CONFIRM_ABOVE_USD:.0f}"),
+        _YES,
     ),
     Verb(
         "export opensearch",

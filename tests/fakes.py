@@ -306,7 +306,7 @@ class InMemoryChampions:
                 moved_at=champion.promoted_at,
                 from_version=before,
                 to_version=champion.version,
-                reason=run.reason,
+                reason=run.why,
             )
         )
 

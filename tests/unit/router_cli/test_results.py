@@ -212,8 +212,8 @@ def test_a_log_with_only_rejected_rows_names_their_location(
 
     assert out.read_bytes() == b""
     told = capsys.readouterr().err
-    assert "3 rows were rejected; offset and reason of each: " in told
-    assert f"s3://data/logs/{log_id}/rejected/" in told
+    assert "3 rows were rejected. " in told
+    assert f"`search-router results {log_id} --rejected` shows why" in told
     assert "`row_id` string" in answer("results", log_id, "--athena-ddl")["ddl"]
 
 
@@ -264,3 +264,44 @@ def test_answers_come_from_the_distilled_model_most_frequent_first(
 def test_answers_needs_its_file_name_and_no_other_output(options: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["results", "log-1", *options])
+
+
+def test_rejected_rows_are_counted_by_reason_and_written(
+    world: World, stack: Stack, answer: Answer, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rows = [{"query": f"query {n}"} for n in range(5)]
+    body = jsonl(rows) + b'{"query": " "}\n' * 3 + b"broken\n" + b'{"query": 1}\n' * 2
+    log_id = route_log(world, body)
+    out = tmp_path / "rejected.jsonl"
+
+    found = answer("results", log_id, "--rejected", "--out", str(out))
+
+    assert found["rejected"] == 6
+    assert found["reasons"][0] == {"reason": "the query is blank", "rows": 3}
+    assert [it["rows"] for it in found["reasons"]] == [3, 2, 1]
+    written = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [body[row["byte_offset"] :].splitlines()[0].decode() for row in written] == [
+        row["text"].rstrip("\n") for row in written
+    ]
+    assert main(["results", log_id, "--rejected"]) == 0
+    shown = capsys.readouterr()
+    assert "the query is blank" in shown.out
+    assert "6 rows were rejected" in shown.err
+
+
+def test_the_rejected_lines_of_a_run_are_counted_by_reason(
+    world: World, stack: Stack, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router_cli.runs.open_stack", lambda _: stack)
+    five = '{"query": "q", "reference": {"visual": 0.5, "audio": 0.2, "ocr": 0.3}}\n'
+    run = world.sharded(five.encode() * 3 + b"no json\n")
+
+    found = answer("runs", run.run_id, "--rejected")
+
+    assert found["id"] == run.run_id
+    [first, second] = found["reasons"]
+    assert first["rows"] == 3
+    assert "unexpected ocr" in first["reason"]
+    assert second["rows"] == 1
+    assert f"3 \u00d7 {first['reason']}" in run.reason

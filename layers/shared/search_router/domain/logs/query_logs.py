@@ -79,8 +79,8 @@ class QueryLog(UploadHead):
     def outlook(self) -> str:
         """The plan in one sentence."""
         return (
-            f"{self.rows:,} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours at "
-            "the batch share of the quota if no query repeats and none is cached"
+            f"{self.planned_rows} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours "
+            "at the batch share of the quota if no query repeats and none is cached"
         )
 
 
