@@ -1,4 +1,4 @@
-"""Prompt files on this machine, read the way intake reads those in the bucket."""
+"""Files on this machine, read as the functions read those in the bucket."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,14 +6,15 @@ from pathlib import Path
 
 from router_cli.console import CommandError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
+from search_router.domain.logs.log_files import LogFile, open_log
 from search_router.domain.weights import Modalities
 
 _CHUNK_BYTES = 256 * 1024
 
 
 def prompt_file(path: Path) -> PromptFile:
-    """Return a file for intake; a name that ends in .gz means that it is gzipped."""
-    return PromptFile(path.name, path.name.endswith(".gz"), partial(_chunks, path))
+    """Return a file for intake, which reads it by its content."""
+    return PromptFile(path.name, partial(_chunks, path))
 
 
 def read_queries(path: Path, modalities: Modalities) -> Iterator[str]:
@@ -25,6 +26,15 @@ def read_queries(path: Path, modalities: Modalities) -> Iterator[str]:
         raise CommandError(f"cannot read {path}: {error.strerror}.") from None
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def local_log(path: Path, query_field: str = "") -> LogFile:
+    """Open a query log; raises InvalidInputError if it is none."""
+    return open_log(path.name, path.stat().st_size, partial(_chunks, path), query_field)
+
+
+def _chunks(path: Path, end: int | None = None) -> Iterator[bytes]:
+    """Yield the first `end` bytes of a file, or all of them."""
     with path.open("rb") as file:
+        if end is not None:
+            yield file.read(end)
+            return
         yield from iter(partial(file.read, _CHUNK_BYTES), b"")

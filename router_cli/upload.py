@@ -18,6 +18,7 @@ from search_router.domain import naming
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.uploads import (
     DATASET_MARKER,
+    PROMPT_NAMES,
     PROMPT_SUFFIXES,
     PROMPTS_PREFIX,
     QUERY_FIELD_METADATA,
@@ -97,11 +98,11 @@ def _dataset(folder: Path) -> Sequence[str]:
     """Return the names of the files below a folder; raises CommandError for other files."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = sorted(name for name in names if not is_hidden(name))
-    others = [name for name in files if not name.endswith(PROMPT_SUFFIXES)]
+    others = [name for name in files if not name.lower().endswith(PROMPT_SUFFIXES)]
     if others:
         raise CommandError(f"not a prompt file: {folder / others[0]}. Remove it from the folder.")
     if not files:
-        raise CommandError(f"no {' or '.join(PROMPT_SUFFIXES)} file in {folder}.")
+        raise CommandError(f"no prompt file in {folder}. Put {PROMPT_NAMES} files there.")
     return files
 
 

@@ -149,6 +149,10 @@ _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
 )
+_QUERY_FIELD = _argument(
+    "--query-field NAME",
+    "field of the query, as in request.query (default: found by its name and values)",
+)
 _SYNTHETIC = (
     _argument("--out FILE", "file to write", required=True),
     _argument("--count N", "rows to write", type=int, default=2_000),
@@ -244,8 +248,8 @@ VERBS = (
         "router_cli.upload:query_log",
         "upload a query log and start routing it",
         "upload query-log searches.csv --query-field term",
-        _argument("file FILE", "query log (.jsonl, .csv, .tsv or .txt, also gzipped)"),
-        _argument("--query-field NAME", "field of the query (default: query, q or a similar name)"),
+        _argument("file FILE", "query log (JSON Lines, .csv, .tsv or .txt, also gzipped)"),
+        _QUERY_FIELD,
     ),
     Verb(
         "runs",
@@ -363,6 +367,7 @@ VERBS = (
             _argument("--query-log FILE", "query log; estimates routing it, offline"),
             required=False,
         ),
+        _QUERY_FIELD,
     ),
     Verb(
         "cleanup",

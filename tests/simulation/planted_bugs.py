@@ -17,14 +17,14 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCache
 from search_router.adapters.dynamodb_items import document_item, key
 from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.s3 import S3ObjectStore
-from search_router.domain import naming, queries
+from search_router.domain import naming, queries, streams
 from search_router.domain.errors import ConflictError, SearchRouterError
 from search_router.domain.logs import rows as log_rows
 from search_router.domain.logs.results import PartMarker, unpacked_stats
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving import cascade
 from search_router.observability import logger
-from search_router.use_cases import log_planning, split_parts
+from search_router.use_cases import split_parts
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import RouteQueries
 from search_router.use_cases.split_parts import SplitParts
@@ -199,7 +199,7 @@ def _second_member_forgotten() -> Patch:
     def gunzip(chunks: Any, max_bytes: int) -> Any:
         yield zlib.decompressobj(31).decompress(b"".join(chunks), max_bytes)
 
-    return mock.patch.object(log_planning, "gunzip", gunzip)
+    return mock.patch.object(streams, "gunzip", gunzip)
 
 
 def _copies_counted_from_zero() -> Patch:

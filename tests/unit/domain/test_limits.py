@@ -210,7 +210,7 @@ def test_a_training_record_has_at_most_16000_bytes() -> None:
         around = len(training_line("", "Be brief.", MODALITIES, EVEN, None)) - 1
         line = training_line("x" * (size - around), "Be brief.", MODALITIES, EVEN, None)
         assert len(line) == size + 1
-        file = PromptFile("", is_packed=False, read=lambda: [line])
+        file = PromptFile("", read=lambda: [line])
         return len(list(read_prompts(file, MODALITIES)))
 
     assert accepted(16_000) == 1

@@ -252,7 +252,7 @@ def test_answers_come_from_the_distilled_model_most_frequent_first(
     # WHEN its answers are fetched
     told = answer("results", log_id, "--answers", str(out))
     # THEN an intake can read them
-    file = PromptFile(out.name, is_packed=False, read=lambda: [out.read_bytes()])
+    file = PromptFile(out.name, read=lambda: [out.read_bytes()])
     answers = read_answers([file], MODALITIES)
     assert [query for query, _ in answers] == ["a", "b"]
     assert answers[0][1] == pytest.approx([rows[1][name] for name in MODALITIES])

@@ -80,7 +80,7 @@ def test_every_single_byte_may_be_a_split_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("data", "dialect", "reason"),
     [
-        (b'{"query": ', JSONL, "Expecting value"),
+        (b'{"query": ', JSONL, "not JSON"),
         (b'"dogs"', JSONL, "not a JSON object"),
         (b'{"q": "dogs"}', JSONL, "no query text"),
         (b'{"query": ["dogs"]}', JSONL, "no query text"),
@@ -92,6 +92,13 @@ def test_every_single_byte_may_be_a_split_of_its_own() -> None:
         (jsonl([{"query": "é" * 2_001}])[:-1], JSONL, "longer than 4000 bytes"),
         (b"caf\xe9", TEXT, "not UTF-8 at byte 3"),
         (b"q" * 4_001, TEXT, "longer than 4000 bytes"),
+        (b"dogs\0", TEXT, "contains NUL"),
+        (b"\0" * 3_000, TEXT, "contains NUL"),
+        (b"\x1a", TEXT, "only control or zero-width characters"),
+        ("\u200b\u200d \ufeff\u00ad".encode(), TEXT, "only control or zero-width characters"),
+        ("\u3164\u2800".encode(), TEXT, "only control or zero-width characters"),
+        (b'{"query": "{\\"match\\": {}}"}', JSONL, "the query is JSON"),
+        (b'["dogs"]', TEXT, "the query is JSON"),
         ("\u3000".encode(), TEXT, "the query is blank"),
     ],
 )
@@ -117,7 +124,7 @@ TSV = Dialect(format=LogFormat.TSV, query_field="query", columns=("query", "ts")
         (b"dogs,1", CSV, "dogs"),
         (b'"dogs, ""red""\ncars",1', CSV, 'dogs, "red"\ncars'),
         (b'5" pipe,1', CSV, '5" pipe'),
-        (b"dogs\x00,1", CSV, "dogs\x00"),
+        (b"dogs\x07,1", CSV, "dogs\x07"),
         (b'"dogs"\t1', TSV, '"dogs"'),
         (b" dogs \t1", TSV, " dogs "),
     ],

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
 from search_router.domain.errors import MalformedMessageError
 from search_router.domain.logs.dialects import MAX_ROW_BYTES, Dialect
+from search_router.domain.streams import TextForm
 from search_router.domain.uploads import ObjectRef
 
 SAMPLE_BYTES = 64 * 1024
@@ -38,7 +39,7 @@ class LogPlan(BaseModel):
 
     `size` is the upload's in bytes; offsets are in the unpacked text. A log cut between rows has
     the end offsets of its splits in `cuts`, and its rows are counted; otherwise `rows` is estimated
-    from the sample.
+    from the sample. `form` and `dialect` say how it is read, `warnings` are doubts about that.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -48,7 +49,9 @@ class LogPlan(BaseModel):
     key: str
     version_id: str | None
     size: int
+    form: TextForm = TextForm()
     dialect: Dialect
+    warnings: tuple[str, ...] = ()
     champion_version: int
     split_bytes: int
     splits: int
