@@ -8,15 +8,16 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any
 
-from router_cli.console import CommandError, fail, print_json, print_table, say
+from router_cli.console import fail, print_json, print_table, say
 from router_cli.labels import labelled
+from router_cli.outputs import is_replaceable, is_stdout, output
 from router_cli.routed_logs.parts import (
     DistinctQueries,
     champion_of,
@@ -36,7 +37,6 @@ from search_router.domain.logs.results import OWN_COLUMNS
 from search_router.domain.serving.decisions import Status
 from search_router.domain.uploads import ANSWERS_SUFFIXES
 
-STDOUT = Path("-")
 _SAMPLED_PARTS = 16
 
 
@@ -55,12 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.answers:
         _fetch_answers(stack, log, arguments.answers, arguments.json)
     else:
-        _fetch(stack, arguments)
+        return _fetch(stack, arguments)
     return 0
 
 
 def _check_usage(arguments: argparse.Namespace) -> None:
-    if arguments.out == STDOUT and arguments.json:
+    if is_stdout(arguments.out) and arguments.json:
         arguments.usage_error("--json and --out - both write to stdout. Use one of them.")
     if arguments.athena_ddl and (arguments.out or arguments.format == "csv"):
         arguments.usage_error("--athena-ddl writes no rows. Leave out --out and --format.")
@@ -68,19 +68,24 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         arguments.usage_error("--answers writes its own file. Leave out the other outputs.")
     if arguments.answers and not arguments.answers.name.endswith(ANSWERS_SUFFIXES[0]):
         arguments.usage_error(f"--answers: file name must end in {ANSWERS_SUFFIXES[0]}")
+    if arguments.no_bom and arguments.format != "csv":
+        arguments.usage_error("--no-bom needs --format csv")
     if arguments.format == "csv" and not arguments.out:
         arguments.usage_error("--format csv needs --out FILE, or --out - for stdout")
 
 
-def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
+def _fetch(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Write the rows and the summary; return 1 if every row of the log was rejected."""
     summary = read_summary(stack, arguments.log_id)
     if arguments.out:
-        writes = write_csv_rows if arguments.format == "csv" else write_rows
+        as_csv = partial(write_csv_rows, bom=not arguments.no_bom)
+        writes = as_csv if arguments.format == "csv" else write_rows
         summary["distinct"] = writes(stack, arguments.log_id, arguments.out)
+    code = 1 if summary["rejected"] and summary["rejected"] == summary["rows_in"] else 0
     if arguments.json:
         print_json(summary)
-        return
-    if arguments.out != STDOUT:
+        return code
+    if not is_stdout(arguments.out):
         print_summary(arguments.log_id, summary)
     if summary["rejected"]:
         folder = naming.log_key(arguments.log_id, "rejected/")
@@ -88,6 +93,7 @@ def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
             f"{summary['rejected']:,} rows were rejected; offset and reason of each: "
             f"s3://{stack.outputs['DataBucketName']}/{folder}"
         )
+    return code
 
 
 def _fetch_answers(stack: Stack, log: QueryLog, out: Path, as_json: bool) -> None:
@@ -114,7 +120,7 @@ def print_summary(title: str, summary: Mapping[str, Any]) -> None:
 
 def write_rows(stack: Stack, log_id: str, out: Path) -> int:
     """Write all parts in input order, byte for byte; return the number of distinct queries."""
-    with DistinctQueries() as distinct, _complete(out) as file:
+    with DistinctQueries() as distinct, output(out) as file:
         for part in read_parts(stack, log_id, "fetching"):
             file.write(part)
             distinct.add(rows_of(part))
@@ -129,7 +135,7 @@ def write_answers(stack: Stack, log: QueryLog, out: Path) -> tuple[int, int]:
     """
     champion = champion_of(stack, log)
     modalities = champion.serving.modalities
-    with DistinctQueries("query", *modalities) as distinct, _complete(out) as file:
+    with DistinctQueries("query", *modalities) as distinct, output(out) as file:
         for part in read_parts(stack, log.log_id, "reading the log"):
             distinct.add(
                 row
@@ -142,15 +148,16 @@ def write_answers(stack: Stack, log: QueryLog, out: Path) -> tuple[int, int]:
         return min(len(distinct), MAX_ANSWERS), len(distinct)
 
 
-def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
+def write_csv_rows(stack: Stack, log_id: str, out: Path, *, bom: bool = True) -> int:
     """Write all rows in input order as CSV; return the number of distinct queries.
 
-    The rows go through a temporary file, because the last row may still add a column.
+    Spreadsheets read UTF-8 only after a byte order mark. The rows go through a temporary file,
+    because the last row may still add a column.
     """
-    folder = None if out == STDOUT else out.parent
+    folder = out.parent if is_replaceable(out) else None
     with (
         DistinctQueries() as distinct,
-        _complete(out) as file,
+        output(out) as file,
         tempfile.TemporaryFile(dir=folder) as rows,
     ):
         columns: dict[str, None] = {}
@@ -161,7 +168,7 @@ def write_csv_rows(stack: Stack, log_id: str, out: Path) -> int:
             for row in parsed:
                 columns.update(dict.fromkeys(row))
         rows.seek(0)
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig" if bom else "utf-8", newline="")
         write_csv(
             (row for line in rows for row in rows_of(line)), _result_columns_last(columns), text
         )
@@ -191,21 +198,3 @@ def _result_columns_last(columns: Mapping[str, None]) -> list[str]:
         return names
     first, last = names.index(OWN_COLUMNS[0]), names.index(OWN_COLUMNS[-1])
     return names[:first] + names[last + 1 :] + names[first : last + 1]
-
-
-@contextmanager
-def _complete(out: Path) -> Iterator[BinaryIO | IO[bytes]]:
-    """Open an output that gets its name only when it is complete."""
-    if out == STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(out)
-    except OSError as error:
-        raise CommandError(f"cannot write {out}: {error.strerror or error}.") from None
-    finally:
-        partial.unlink(missing_ok=True)

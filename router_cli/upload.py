@@ -12,10 +12,14 @@ from pathlib import Path
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from router_cli.console import CommandError, print_json, progress, say
+from router_cli.console import CommandError, fail, print_json, print_table, progress, say
+from router_cli.prompt_files import local_log
 from router_cli.stack import Stack, open_stack
 from search_router.domain import naming
-from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.logs.log_files import findings
+from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog
+from search_router.domain.logs.rows import LogRow
+from search_router.domain.queries import normalised_query
 from search_router.domain.uploads import (
     DATASET_MARKER,
     PROMPT_NAMES,
@@ -23,11 +27,13 @@ from search_router.domain.uploads import (
     PROMPTS_PREFIX,
     QUERY_FIELD_METADATA,
     QUERY_LOGS_PREFIX,
+    encoded_metadata,
     is_hidden,
 )
 
 _PREFIXES = {"prompts": PROMPTS_PREFIX, "query-log": QUERY_LOGS_PREFIX}
 _PLANNED = {"state", "reason", "rows", "splits", "hours_if_distinct"}
+_SHOWN_ROWS = 10
 _PLAN_POLLS, _POLL_SECONDS = 20, 0.5
 
 
@@ -42,18 +48,68 @@ def prompts(arguments: argparse.Namespace) -> int:
 
 
 def query_log(arguments: argparse.Namespace) -> int:
-    """Upload a query log and print its id and, if it is planned soon, its size and duration."""
+    """Upload a query log and print its id and, if it is planned soon, its plan.
+
+    Returns 1 if the log FAILED.
+    """
+    if arguments.dry_run:
+        return _dry_run(arguments)
     stack = open_stack(arguments)
     log_id = upload(stack, "query-log", arguments.file, arguments.query_field)
     log = _planned(stack, log_id)
+    failed = log is not None and log.state is LogState.FAILED
+    plan = None if log is None or failed else _plan(stack, log_id)
     if arguments.json:
-        plan = {} if log is None else log.model_dump(mode="json", include=_PLANNED)
-        print_json({"id": log_id, **plan})
-        return 0
+        shown = {} if log is None else log.model_dump(mode="json", include=_PLANNED)
+        read = {} if plan is None else {"read_as": _read_as(plan), "warnings": plan.warnings}
+        print_json({"id": log_id, **shown, **read})
+        return int(failed)
+    if log is not None and failed:
+        return fail(f"query log {log_id} failed: {log.reason}")
     say(f"Uploaded as {log_id}. `search-router results {log_id}` shows its progress.")
-    if log is not None:
-        say(log.reason if log.state is LogState.FAILED else log.outlook)
+    if log is not None and plan is not None:
+        say(f"Read as {_read_as(plan)}")
+        for warning in plan.warnings:
+            say(f"Warning: {warning}")
+        say(log.outlook)
     return 0
+
+
+def _dry_run(arguments: argparse.Namespace) -> int:
+    """Print the first queries of a log as they would be asked; return 1 if there are none."""
+    log = local_log(arguments.file, arguments.query_field or "")
+    queries: list[tuple[int, str]] = []
+    rejected: list[tuple[int, str]] = []
+    usable = unusable = 0
+    for number, row in log.rows():
+        if isinstance(row, LogRow):
+            usable += 1
+            if len(queries) < _SHOWN_ROWS:
+                queries.append((number, normalised_query(row.query)))
+        else:
+            unusable += 1
+            if len(rejected) < _SHOWN_ROWS:
+                rejected.append((number, row.reason))
+    if arguments.json:
+        print_json(
+            {
+                "read_as": log.findings,
+                "warnings": log.warnings,
+                "rows": usable + unusable,
+                "rejected": unusable,
+                "queries": [{"line": n, "query": query} for n, query in queries],
+                "rejections": [{"line": n, "reason": reason} for n, reason in rejected],
+            }
+        )
+        return 0 if usable else 1
+    print_table(f"First queries of {arguments.file.name}", ["line", "query"], queries)
+    if rejected:
+        print_table("First rejected rows", ["line", "reason"], rejected)
+    say(f"Read as {log.findings}")
+    for warning in log.warnings:
+        say(f"Warning: {warning}")
+    say(f"{usable + unusable:,} rows, {unusable:,} of them rejected. Nothing was uploaded.")
+    return 0 if usable else 1
 
 
 def upload(stack: Stack, kind: str, path: Path, query_field: str | None = None) -> str:
@@ -67,7 +123,7 @@ def upload(stack: Stack, kind: str, path: Path, query_field: str | None = None) 
     if path.is_dir():
         raise CommandError(f"the query log is a folder: {path}. Upload its files one by one.")
     key = _PREFIXES[kind] + path.name
-    metadata = {QUERY_FIELD_METADATA: query_field} if query_field else {}
+    metadata = {QUERY_FIELD_METADATA: encoded_metadata(query_field)} if query_field else {}
     identify = naming.run_id if kind == "prompts" else naming.log_id
     return identify(bucket, key, _send(stack, path, key, metadata))
 
@@ -80,6 +136,14 @@ def _planned(stack: Stack, log_id: str) -> QueryLog | None:
             return log
         time.sleep(_POLL_SECONDS)
     return None
+
+
+def _plan(stack: Stack, log_id: str) -> LogPlan:
+    return LogPlan.model_validate_json(stack.objects.get(naming.log_key(log_id, "plan.json")))
+
+
+def _read_as(plan: LogPlan) -> str:
+    return findings(plan.form, plan.dialect)
 
 
 def _send_dataset(stack: Stack, folder: Path) -> tuple[str, str | None]:

@@ -250,6 +250,7 @@ VERBS = (
         "upload query-log searches.csv --query-field term",
         _argument("file FILE", "query log (JSON Lines, .csv, .tsv or .txt, also gzipped)"),
         _QUERY_FIELD,
+        _flag("--dry-run", "show how the file would be read and its first queries, offline"),
     ),
     Verb(
         "runs",
@@ -311,6 +312,7 @@ VERBS = (
         _argument(
             "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
         ),
+        _flag("--no-bom", "write CSV without the byte order mark that spreadsheets need"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),
@@ -399,6 +401,7 @@ VERBS = (
         "local demo --prompts prompts.jsonl --query-log log.jsonl",
         _argument("--prompts FILE", "prompt file (default: 2,400 generated prompts)"),
         _argument("--query-log FILE", "query log (default: 20,000 generated rows)"),
+        _QUERY_FIELD,
         _argument("--out DIR", "folder to write into", default=Path("demo-output")),
         uses_stack=False,
         prints_json=False,

@@ -49,9 +49,16 @@ class LogFile:
             if row is not None:
                 yield line.number, row
 
+    @property
     def findings(self) -> str:
-        """Return in one sentence how the log is read."""
-        return f"{self.form}; {self.dialect}; queries in {self.dialect.query_field}"
+        """How the log is read, in words."""
+        return findings(self.form, self.dialect)
+
+
+def findings(form: TextForm, dialect: Dialect) -> str:
+    """Return in words how a log is read."""
+    field = "" if dialect.format is LogFormat.TEXT else f"; query field: {dialect.query_field}"
+    return f"{form}; {dialect}{field}"
 
 
 def open_log(name: str, size: int, read: ReadStart, wanted: str = "") -> LogFile:
