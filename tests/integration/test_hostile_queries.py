@@ -28,7 +28,7 @@ HOSTILE = [
     "\u202etxet lanoitceridib\u202c",
     "Z\u0351\u036ba\u0334l\u0322g\u0335o\u0321",
     "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f3f3\ufe0f\u200d\U0001f308",
-    "\u0001\u0008\u001b[31m\u007f\u0085",
+    "\u0000\u0001\u0008\u001b[31m\u007f\u0085",
     "\ufeffmark inside \ufffe\uffff",
     "line\u2028separator\u2029paragraph\x0bvertical\x0cfeed",
     "\u00e9 composed, e\u0301 decomposed",

@@ -23,7 +23,7 @@ _SUBJECTS = (
     '"exact phrase", -noise',
     "cafe\u0301 ambience",
     "<script>alert(1)</script>",
-    "somebody says \\u0001 loudly",
+    "somebody says \\u0000 loudly",
     "\u202eevil",
     REFUSED,
 )

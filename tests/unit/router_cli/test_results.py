@@ -25,7 +25,7 @@ from tests.unit.use_cases.world import World
 Answer = Callable[..., Any]
 HOSTILE = [
     "=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", " =1", "\uff1d1+1", "a\r\n=1",
-    'say "hi"', "-", "caf\u00e9 \u2028 \u0001 \U0001f600", "plain", "'quoted", "-12.5", "1;=1+1",
+    'say "hi"', "-", "caf\u00e9 \u2028 \u0000 \U0001f600", "plain", "'quoted", "-12.5", "1;=1+1",
 ]  # fmt: skip
 
 

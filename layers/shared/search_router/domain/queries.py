@@ -24,7 +24,7 @@ def problem_of(query: str) -> str:
         return "the query is blank"
     if query.isascii() and query.isprintable():
         return ""
-    if "\0" in query:
+    if query.count("\0") * 4 >= len(query):
         return "the query contains NUL characters"
     if not any(unicodedata.category(c)[0] in "LNPS" and c not in _INVISIBLE for c in query):
         return "the query holds only control or zero-width characters"

@@ -19,6 +19,7 @@ GENERIC_NAMES = ("query", "q", "url_query")
 QUERY_FIELDS = SPECIFIC_NAMES + GENERIC_NAMES
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _JSON = re.compile(r"\s*[\[{]\s*(?:[\"'\[\]{}]|$)")
+_NESTED = re.compile(r":\s*[\[{]")
 _NUMBERS = re.compile(r"[\d\s.,:+\-/%$\u20acTZ]*\d[\d\s.,:+\-/%$\u20acTZ]*")  # also dates, prices
 _IDS = re.compile(
     r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|[a-z]{1,8}[-_#:]\d+"
@@ -52,6 +53,11 @@ class FieldValues:
 def holds_json(value: str) -> bool:
     """Return whether a value begins as a JSON object or array of strings does."""
     return value.lstrip()[:1] in ("{", "[") and _JSON.match(value) is not None
+
+
+def holds_query_dsl(value: str) -> bool:
+    """Return whether a value is JSON with objects inside, as the body of a search request is."""
+    return holds_json(value) and _NESTED.search(value) is not None
 
 
 def not_text(value: str) -> str:

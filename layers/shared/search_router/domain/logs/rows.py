@@ -19,7 +19,7 @@ from search_router.domain.logs.dialects import (
     fields_of,
     value_at,
 )
-from search_router.domain.logs.query_fields import holds_json
+from search_router.domain.logs.query_fields import holds_query_dsl
 from search_router.domain.logs.quoted_rows import join_quoted
 from search_router.domain.queries import MAX_QUERY_BYTES, problem_of
 from search_router.domain.streams import BOM, Line, split_lines
@@ -138,8 +138,8 @@ def _checked_query(query: object) -> str:
         raise InvalidInputError("the row has no query text")
     if problem := problem_of(query):
         raise InvalidInputError(problem)
-    if query[0] in _MAY_BEGIN_JSON and holds_json(query):
-        raise InvalidInputError("the query is JSON, not text")
+    if query[0] in _MAY_BEGIN_JSON and holds_query_dsl(query):
+        raise InvalidInputError("the query is query DSL, not text")
     if len(query.encode("utf-8")) > MAX_QUERY_BYTES:
         raise InvalidInputError(f"the query is longer than {MAX_QUERY_BYTES} bytes")
     return query
