@@ -145,7 +145,7 @@ def _jobs(stack: Stack, runs: list[Run]) -> Iterator[Item]:
 def _logs(stack: Stack, now: datetime) -> Iterator[Item]:
     for log in stack.ledger.all():
         if log.state is LogState.ROUTED and now - log.created_at < _WINDOW:
-            summary = json.loads(stack.objects.get(naming.log_key(log.log_id, "summary.json")))
+            summary = json.loads(stack.objects.get(naming.upload_key(log.log_id, "summary.json")))
             yield Item(f"query log {log.log_id}", summary["cost_usd"], _MEASURED)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from search_router import ports
 from search_router.domain import naming
@@ -34,14 +34,6 @@ from search_router.domain.lifecycle.distillation import (
 )
 from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
 from search_router.domain.lifecycle.runs import DeploymentStatus, JobStatus, Run
-from search_router.domain.logs.query_logs import (
-    LOG_PREDECESSORS,
-    Attempts,
-    LogState,
-    QueryLog,
-    SplitMessage,
-)
-from search_router.domain.logs.results import PartMarker
 from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
@@ -50,12 +42,16 @@ from search_router.domain.serving.decisions import (
     cached_value,
     decision_from_cache,
 )
+from search_router.domain.splits.ledger import SplitMarker, UploadHead, UploadState
+from search_router.domain.splits.plan import Attempts, UploadSplit
 from search_router.domain.uploads import ObjectRef, Upload
 
 UPLOAD_BUCKET = "uploads"
 START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 MAX_METADATA_BYTES = 2_048  # S3: user-defined metadata, keys and values together
 
+HeadT = TypeVar("HeadT", bound=UploadHead)
+MarkerT = TypeVar("MarkerT", bound=SplitMarker)
 EventT = TypeVar("EventT", bound=RouterEvent)
 
 
@@ -305,68 +301,68 @@ class InMemoryChampions:
 
 
 @dataclass(slots=True)
-class InMemoryLedger:
+class InMemoryLedger(Generic[HeadT, MarkerT]):
     """Heads and markers; a marker and its count move together."""
 
     receives: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     answered: dict[tuple[str, int], int] = field(default_factory=dict)
-    _logs: dict[str, QueryLog] = field(default_factory=dict)
-    _markers: dict[tuple[str, int], str] = field(default_factory=dict)
+    _logs: dict[str, HeadT] = field(default_factory=dict)
+    _markers: dict[tuple[str, int], MarkerT] = field(default_factory=dict)
     listed: dict[str, None] = field(default_factory=dict)
 
-    def create(self, log: QueryLog) -> QueryLog:
-        if log.log_id not in self._logs:
-            self.listed[log.log_id] = None
-        return self._logs.setdefault(log.log_id, log)
+    def create(self, head: HeadT) -> HeadT:
+        if head.upload not in self._logs:
+            self.listed[head.upload] = None
+        return self._logs.setdefault(head.upload, head)
 
-    def get(self, log_id: str) -> QueryLog | None:
-        return self._logs.get(log_id)
+    def get(self, upload: str) -> HeadT | None:
+        return self._logs.get(upload)
 
-    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
-        log = self._logs.get(marker.log_id)
-        if log is None:
-            raise NotFoundError(f"query log {marker.log_id} is not in the ledger")
-        place = (marker.log_id, marker.split)
+    def record_part(self, marker: MarkerT, now: datetime) -> HeadT:
+        head = self._logs.get(marker.upload)
+        if head is None:
+            raise NotFoundError(f"upload {marker.upload} is not in the ledger")
+        place = (marker.upload, marker.split)
         if place not in self._markers:
-            self._markers[place] = marker.model_dump_json()
-            counted = {"parts": log.parts + 1, "updated_at": now}
-            self._logs[marker.log_id] = log.model_copy(update=counted)
-        return self._logs[marker.log_id]
+            self._markers[place] = marker.model_copy()
+            counted = {"parts": head.parts + 1, "updated_at": now}
+            self._logs[marker.upload] = head.model_copy(update=counted)
+        return self._logs[marker.upload]
 
-    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
-        place = (log_id, split)
+    def record_attempt(self, upload: str, split: int, receives: int) -> Attempts:
+        place = (upload, split)
         counted = self.receives.setdefault(place, set())
         counted.add(receives)
         return Attempts(len(counted), self.answered.get(place, 0))
 
-    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
-        place = (log_id, split)
+    def reset_attempts(self, upload: str, split: int, answered: int | None = None) -> None:
+        place = (upload, split)
         self.receives.pop(place, None)
         if answered is not None:
             self.answered[place] = answered
 
-    def markers(self, log_id: str) -> Iterator[PartMarker]:
+    def markers(self, upload: str) -> Iterator[MarkerT]:
         for place in sorted(self._markers):
-            if place[0] == log_id:
-                yield PartMarker.model_validate_json(self._markers[place])
+            if place[0] == upload:
+                yield self._markers[place]
 
-    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
-        stored = self._logs.get(log_id)
-        if stored is None or stored.state not in LOG_PREDECESSORS[state]:
+    def move(self, upload: str, state: UploadState, now: datetime, reason: str = "") -> bool:
+        stored = self._logs.get(upload)
+        if stored is None or stored.state not in state.predecessors:
             return False
         change = {"state": state, "reason": reason, "updated_at": now}
-        self._logs[log_id] = stored.model_copy(update=change)
+        self._logs[upload] = stored.model_copy(update=change)
         return True
 
-    def open(self) -> Iterator[QueryLog]:
-        yield from [self._logs[log_id] for log_id in sorted(self.listed)]
+    def open(self) -> Iterator[HeadT]:
+        yield from [self._logs[upload] for upload in sorted(self.listed)]
 
-    def close(self, log: QueryLog) -> None:
-        if self._logs[log.log_id].state is log.state:
-            self.listed.pop(log.log_id, None)
+    def close(self, head: HeadT) -> None:
+        if self._logs[head.upload].state is head.state:
+            self.listed.pop(head.upload, None)
 
-    def all(self) -> Iterator[QueryLog]:
-        yield from [self._logs[log_id] for log_id in sorted(self._logs)]
+    def all(self) -> Iterator[HeadT]:
+        yield from [self._logs[upload] for upload in sorted(self._logs)]
 
 
 @dataclass(slots=True)
@@ -376,15 +372,15 @@ class InMemoryQueue:
     After `room` messages the queue is unreachable, which leaves a batch half sent.
     """
 
-    sent: list[SplitMessage] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
     postponed: list[tuple[str, int]] = field(default_factory=list)
     room: int | None = None
 
-    def send(self, messages: Iterable[SplitMessage]) -> None:
+    def send(self, messages: Iterable[UploadSplit]) -> None:
         for message in messages:
             if self.room is not None and len(self.sent) >= self.room:
                 raise UnavailableError("send splits: the queue is unreachable")
-            self.sent.append(SplitMessage.model_validate_json(message.model_dump_json()))
+            self.sent.append(type(message).model_validate_json(message.model_dump_json()))
 
     def set_visibility(self, receipt_handle: str, seconds: int) -> None:
         self.postponed.append((receipt_handle, seconds))

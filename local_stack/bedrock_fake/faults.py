@@ -13,7 +13,7 @@ from enum import StrEnum
 from botocore.model import OperationModel
 
 from local_stack.bedrock_fake.clock import draw
-from local_stack.bedrock_fake.contract import BedrockError
+from local_stack.bedrock_fake.contract import ApiError
 
 _EVERY_OPERATION = "*"
 
@@ -29,12 +29,13 @@ class Fault(StrEnum):
     LOST_REPLY = "lost-reply"  # the operation succeeds, but its reply does not arrive
 
 
+# By service: Bedrock's code, then that of S3 Vectors where it differs.
 _CODES = {
-    Fault.THROTTLE: "ThrottlingException",
-    Fault.MODEL_TIMEOUT: "ModelTimeoutException",
-    Fault.MODEL_ERROR: "ModelErrorException",
-    Fault.INTERNAL: "InternalServerException",
-    Fault.UNAVAILABLE: "ServiceUnavailableException",
+    Fault.THROTTLE: ("ThrottlingException", "TooManyRequestsException"),
+    Fault.MODEL_TIMEOUT: ("ModelTimeoutException", "RequestTimeoutException"),
+    Fault.MODEL_ERROR: ("ModelErrorException",),
+    Fault.INTERNAL: ("InternalServerException",),
+    Fault.UNAVAILABLE: ("ServiceUnavailableException",),
 }
 
 
@@ -47,15 +48,19 @@ class FaultRule:
     rate: float
 
     def applies_to(self, operation: OperationModel) -> bool:
-        """Return whether the rule names this operation and Bedrock has the error for it."""
+        """Return whether the rule names this operation and its model lists the error."""
         named = self.operation in (_EVERY_OPERATION, operation.name)
         return named and can_return(operation, self.fault)
 
 
 def can_return(operation: OperationModel, fault: Fault) -> bool:
     """Return whether the service model lists the fault's error; a lost reply is always possible."""
-    code = _CODES.get(fault)
-    return code is None or any(shape.name == code for shape in operation.error_shapes)
+    return fault is Fault.LOST_REPLY or _code(operation, fault) is not None
+
+
+def _code(operation: OperationModel, fault: Fault) -> str | None:
+    listed = {shape.name for shape in operation.error_shapes}
+    return next((code for code in _CODES.get(fault, ()) if code in listed), None)
 
 
 def parse_faults(text: str) -> tuple[FaultRule, ...]:
@@ -109,8 +114,8 @@ class FaultPlan:
         return None
 
 
-def raise_error(fault: Fault | None) -> None:
-    """Raise the `BedrockError` of a fault; None and a lost reply raise nothing."""
-    code = _CODES.get(fault) if fault else None
+def raise_error(operation: OperationModel, fault: Fault | None) -> None:
+    """Raise the `ApiError` of a fault; None and a lost reply raise nothing."""
+    code = _code(operation, fault) if fault else None
     if code:
-        raise BedrockError(code, "This fault is injected by the Bedrock fake.")
+        raise ApiError(code, "This fault is injected by the fake.")

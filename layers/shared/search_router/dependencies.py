@@ -43,10 +43,12 @@ if TYPE_CHECKING:
         BedrockEvaluationJobs,
         BedrockFoundationModels,
     )
-    from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
     from search_router.adapters.dynamodb_runs import DynamoRunRepository, DynamoSpendingLedger
+    from search_router.adapters.dynamodb_uploads import DynamoUploadLedger
     from search_router.adapters.eventbridge import EventBridgePublisher
     from search_router.adapters.sqs import SqsSplitQueue
+    from search_router.domain.logs.query_logs import QueryLog
+    from search_router.domain.logs.results import PartMarker
     from search_router.use_cases.deploy_model import DeployModel, RunDeployments
     from search_router.use_cases.evaluate_model import EvaluateModel
     from search_router.use_cases.finish_query_log import FinishQueryLog
@@ -131,11 +133,12 @@ class Dependencies:
         return StaleIfErrorChampion(prompt)
 
     @cached_property
-    def ledger(self) -> "DynamoQueryLogLedger":
+    def ledger(self) -> "DynamoUploadLedger[QueryLog, PartMarker]":
         """The owner of query logs."""
-        from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+        from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
 
-        return DynamoQueryLogLedger(self._dynamodb, self.settings.state_table, self.clock.sleep)
+        table, sleep = self.settings.state_table, self.clock.sleep
+        return DynamoUploadLedger(self._dynamodb, table, QUERY_LOGS, sleep)
 
     @cached_property
     def caches(self) -> DynamoAnswerCaches:

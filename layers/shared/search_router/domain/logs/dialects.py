@@ -14,11 +14,8 @@ Lines under any name.
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
-
-from pydantic import BaseModel, ConfigDict
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
@@ -29,10 +26,10 @@ from search_router.domain.logs.query_fields import (
     query_name,
     same_name,
 )
-from search_router.domain.logs.quoted_rows import join_quoted
+from search_router.domain.splits.formats import MAX_ROW_BYTES, RowFormat, RowLayout
+from search_router.domain.splits.quoted_rows import join_quoted
 from search_router.domain.streams import BOM, Line, split_lines
 
-MAX_ROW_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # every message holds it, and ten must fit into an SQS batch
 SAMPLED_ROWS = 200
 _MAX_PREAMBLE = 20  # lines before a header that are searched for it
@@ -45,56 +42,36 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([!#-/:-@\[-`{-~\t])"?\r?(?:\n|\Z)', re.IG
 _DATA = re.compile(r"[\d\s.,:+\-/%$\u20acTZ]*\d[\d\s.,:+\-/%$\u20acTZ]*|.{80}.*|[\[{].*", re.DOTALL)
 
 
-class LogFormat(StrEnum):
-    """The format of a log's rows."""
-
-    JSONL = "jsonl"
-    TEXT = "text"
-    CSV = "csv"
-    TSV = "tsv"
-
-
 _BY_SUFFIX = {
-    ".jsonl": LogFormat.JSONL,
-    ".ndjson": LogFormat.JSONL,
-    ".json": LogFormat.JSONL,
-    ".log": LogFormat.JSONL,
-    ".txt": LogFormat.TEXT,
-    ".csv": LogFormat.CSV,
-    ".tsv": LogFormat.TSV,
+    ".jsonl": RowFormat.JSONL,
+    ".ndjson": RowFormat.JSONL,
+    ".json": RowFormat.JSONL,
+    ".log": RowFormat.JSONL,
+    ".txt": RowFormat.TEXT,
+    ".csv": RowFormat.CSV,
+    ".tsv": RowFormat.TSV,
 }
 
 
-class Dialect(BaseModel):
+class Dialect(RowLayout):
     """How to read a log's rows.
 
     `query_field` is a column's name or, in JSON, a path such as `request.query`. `columns` are the
     names of the header's cells; the last `optional` ones had no name and are left out where they
-    are empty. Rows start at byte `header_end`. A row of a `quoted` log may span lines.
+    are empty.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format: LogFormat
     query_field: str
     columns: tuple[str, ...] = ()
     optional: int = 0
-    header_end: int = 0
-    quoted: bool = False
-    separator: str = _COMMA  # of a CSV
-
-    @property
-    def delimiter(self) -> str:
-        """The separator of fields in a CSV or TSV."""
-        return _TAB if self.format is LogFormat.TSV else self.separator
 
     def __str__(self) -> str:
-        if self.format in (LogFormat.JSONL, LogFormat.TEXT):
-            return "JSON Lines" if self.format is LogFormat.JSONL else "one query a line"
+        if self.format in (RowFormat.JSONL, RowFormat.TEXT):
+            return "JSON Lines" if self.format is RowFormat.JSONL else "one query a line"
         return f"table separated by {_DELIMITER_NAMES.get(self.delimiter, self.delimiter)!r}"
 
 
-def log_format(key: str) -> LogFormat:
+def log_format(key: str) -> RowFormat:
     """Return the format that a key's suffix suggests; raises InvalidInputError."""
     name = key.lower().removesuffix(".gz")
     for suffix, found in _BY_SUFFIX.items():
@@ -113,14 +90,14 @@ def find_dialect(key: str, sample: bytes, *, whole: bool, wanted: str = "") -> D
     first = list(islice(_rows(split_lines([sample], MAX_ROW_BYTES)), SAMPLED_ROWS))
     if not first:
         return None
-    if found is not LogFormat.JSONL and all(_object(line) is not None for line in first):
-        found = LogFormat.JSONL
+    if found is not RowFormat.JSONL and all(_object(line) is not None for line in first):
+        found = RowFormat.JSONL
     if problem := json_problem(first):
         raise InvalidInputError(problem)
-    if found is LogFormat.JSONL:
+    if found is RowFormat.JSONL:
         field = _json_field(sample, wanted)
         return Dialect(format=found, query_field=field) if field else None
-    if found is LogFormat.TEXT:
+    if found is RowFormat.TEXT:
         return _text_dialect(first[0])
     return _table(found, sample, whole, wanted)
 
@@ -193,7 +170,7 @@ def _text(line: Line) -> str:
 def _text_dialect(first: Line) -> Dialect:
     """Return the dialect of plain lines; the name of a query field in the first one is a header."""
     end = first.offset + first.size if query_name(_text(first)) else 0
-    return Dialect(format=LogFormat.TEXT, query_field="query", header_end=end)
+    return Dialect(format=RowFormat.TEXT, query_field="query", header_end=end)
 
 
 def _no_field(fields: Mapping[str, FieldValues], wanted: str, kind: str) -> InvalidInputError:
@@ -275,10 +252,10 @@ class _Table(NamedTuple):
         return fitting / len(self.rows) if self.rows else 1.0
 
 
-def _table(found: LogFormat, sample: bytes, whole: bool, wanted: str) -> Dialect | None:
+def _table(found: RowFormat, sample: bytes, whole: bool, wanted: str) -> Dialect | None:
     separator = _SEPARATOR_LINE.match(sample, len(BOM) if sample.startswith(BOM) else 0)
     start = separator.end() if separator else 0
-    usual = _TAB if found is LogFormat.TSV else _COMMA
+    usual = _TAB if found is RowFormat.TSV else _COMMA
     delimiters = [separator[1].decode()] if separator else sorted(_DELIMITERS, key=usual.__ne__)
     lines = list(split_lines([sample[start:]], MAX_ROW_BYTES, first_offset=start))
     header = next(_rows(lines), None)
@@ -299,7 +276,7 @@ def _table(found: LogFormat, sample: bytes, whole: bool, wanted: str) -> Dialect
     columns = _column_names(table.names)
     named = max((n for n, name in enumerate(table.names, 1) if name.strip()), default=len(columns))
     return Dialect(
-        format=LogFormat.TSV if table.delimiter == _TAB else LogFormat.CSV,
+        format=RowFormat.TSV if table.delimiter == _TAB else RowFormat.CSV,
         query_field=columns[column],
         columns=tuple(columns),
         optional=len(columns) - named,

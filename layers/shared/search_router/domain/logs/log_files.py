@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.dialects import (
     Dialect,
-    LogFormat,
     find_dialect,
     log_format,
     no_query_field,
     sampled_lines,
 )
 from search_router.domain.logs.query_fields import not_text
-from search_router.domain.logs.query_logs import MAX_SAMPLE_BYTES, SAMPLE_BYTES
-from search_router.domain.logs.rows import LogRow, RejectedRow, raw_rows, read_row
+from search_router.domain.logs.query_logs import MAX_SAMPLE_BYTES
+from search_router.domain.logs.rows import LogRow, read_row
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.plan import MAX_READ_BYTES, SAMPLE_BYTES
+from search_router.domain.splits.rows import RejectedRow, raw_rows
 from search_router.domain.streams import TextForm, find_form, text_of
 
-MAX_READ_BYTES = 4 * 1024**3  # of text: as much as one planner reads within 15 minutes
 _SAMPLE_GROWTH = 16
 
 ReadStart = Callable[[int | None], Iterable[bytes]]  # the first bytes of a file, or all
@@ -57,7 +58,7 @@ class LogFile:
 
 def findings(form: TextForm, dialect: Dialect) -> str:
     """Return in words how a log is read."""
-    field = "" if dialect.format is LogFormat.TEXT else f"; query field: {dialect.query_field}"
+    field = "" if dialect.format is RowFormat.TEXT else f"; query field: {dialect.query_field}"
     return f"{form}; {dialect}{field}"
 
 
@@ -103,9 +104,9 @@ def _warnings(name: str, sample: bytes, dialect: Dialect, whole: bool) -> Iterat
     if not lines and whole:
         yield "no rows after the header"
         return
-    if dialect.format is LogFormat.JSONL and log_format(name) is not LogFormat.JSONL:
+    if dialect.format is RowFormat.JSONL and log_format(name) is not RowFormat.JSONL:
         yield "read as JSON Lines, in spite of its name"
-    if dialect.format is LogFormat.TEXT:
+    if dialect.format is RowFormat.TEXT:
         if dialect.header_end:
             yield "the first line is the name of a column and is not routed"
         tabs = {(line.data or b"").count(b"\t") for line in lines}

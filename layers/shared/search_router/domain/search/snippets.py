@@ -1,0 +1,70 @@
+"""Cuts the passage of a segment's texts that shows best why it was found."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from search_router.domain.search.analysis import Word, words_in
+
+SNIPPET_CHARACTERS = 160
+_READ_CHARACTERS = 8_000  # of a text; the passage is looked for in these
+
+
+class Snippet(TypedDict):
+    """A passage of one modality's text; `matches` are [start, end) offsets of the query's words."""
+
+    modality: str
+    text: str
+    matches: list[tuple[int, int]]
+
+
+def snippet(texts: Mapping[str, str], terms: Sequence[str]) -> Snippet | None:
+    """Return the passage with the most distinct terms of the query; None without any text.
+
+    `texts` come in order of preference: of equal passages, the first text's wins. Control
+    characters and line breaks become spaces.
+    """
+    wanted = set(terms)
+    best: Snippet | None = None
+    most = -1
+    for modality, text in texts.items():
+        shown = "".join(c if c.isprintable() else " " for c in text[:_READ_CHARACTERS])
+        if not shown.strip():
+            continue
+        matches = [word for word in words_in(shown) if not wanted.isdisjoint(word.terms)]
+        start, distinct = _best_window(matches, wanted)
+        if distinct > most:
+            most = distinct
+            best = _cut(modality, shown, start, matches)
+    return best
+
+
+def _best_window(matches: Sequence[Word], wanted: set[str]) -> tuple[int, int]:
+    """Return the start of the window with the most distinct terms, and their number."""
+    start, most, first = 0, 0, 0
+    counts: dict[str, int] = {}
+    for word in matches:
+        for term in wanted.intersection(word.terms):
+            counts[term] = counts.get(term, 0) + 1
+        while word.end - matches[first].start > SNIPPET_CHARACTERS and matches[first] is not word:
+            for term in wanted.intersection(matches[first].terms):
+                counts[term] -= 1
+                if not counts[term]:
+                    del counts[term]
+            first += 1
+        if len(counts) > most:
+            start, most = matches[first].start, len(counts)
+    return start, most
+
+
+def _cut(modality: str, text: str, start: int, matches: Sequence[Word]) -> Snippet:
+    """Cut about 160 characters that begin a little before `start`, at a word."""
+    lead = max(0, min(start - SNIPPET_CHARACTERS // 5, len(text) - SNIPPET_CHARACTERS))
+    if lead > 0:
+        gap = text.find(" ", lead, start)
+        lead = gap + 1 if gap >= 0 else lead
+    end = min(len(text), lead + SNIPPET_CHARACTERS)
+    if end < len(text):
+        gap = text.rfind(" ", lead + SNIPPET_CHARACTERS // 2, end)
+        end = gap if gap > 0 else end
+    inside = [(w.start - lead, w.end - lead) for w in matches if w.start >= lead and w.end <= end]
+    return {"modality": modality, "text": text[lead:end], "matches": inside}
