@@ -38,6 +38,7 @@ from search_router.domain.serving.decisions import Status
 from search_router.domain.uploads import ANSWERS_SUFFIXES
 
 _SAMPLED_PARTS = 16
+_NOT_IN_TABLE = ("weight_histograms", "drift", "warnings")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,13 +110,17 @@ def _fetch_answers(stack: Stack, log: QueryLog, out: Path, as_json: bool) -> Non
 
 def print_summary(title: str, summary: Mapping[str, Any]) -> None:
     """Print a summary; histograms are left out, and drift has a row for each modality."""
-    shown = {k: v for k, v in summary.items() if k not in ("weight_histograms", "drift")}
+    shown = {
+        k: v for k, v in summary.items() if k not in ("weight_histograms", "drift", "warnings")
+    }
     drift = summary.get("drift")
     if drift:
         for name, found in drift["modalities"].items():
             shown[f"drift, {name}"] = f"{found['divergence']} (mean {found['mean_shift']:+})"
         shown["drift expected by chance"] = drift["expected_by_chance"]
     print_table(title, ["", ""], labelled(shown))
+    for warning in summary.get("warnings", ()):
+        say(f"Warning: {warning}")
 
 
 def write_rows(stack: Stack, log_id: str, out: Path) -> int:

@@ -139,7 +139,7 @@ def _planned(stack: Stack, log_id: str) -> QueryLog | None:
 
 
 def _plan(stack: Stack, log_id: str) -> LogPlan:
-    return LogPlan.model_validate_json(stack.objects.get(naming.log_key(log_id, "plan.json")))
+    return LogPlan.model_validate_json(stack.objects.get(naming.upload_key(log_id, "plan.json")))
 
 
 def _read_as(plan: LogPlan) -> str:

@@ -158,8 +158,12 @@ def test_a_doubtful_log_is_routed_with_a_warning(
 ) -> None:
     log = serving_world.split_log(body, "query-logs/a.txt")
 
-    [found] = serving_world.text(f"logs/{log.log_id}/plan.json")["warnings"]
-    assert warning in found
+    for message in serving_world.queue.sent:
+        serving_world.route(message)
+    serving_world.finish(log.log_id)
+    for name in ("plan", "summary"):
+        [found] = serving_world.text(f"logs/{log.log_id}/{name}.json")["warnings"]
+        assert warning in found
 
 
 def test_a_query_field_in_any_script_can_be_named(serving_world: World) -> None:
@@ -171,3 +175,42 @@ def test_a_query_field_in_any_script_can_be_named(serving_world: World) -> None:
 
     assert field.isascii()
     assert world.queue.sent[0].dialect.query_field == "Häufigste Suche"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzipped])
+def test_rejected_rows_have_line_numbers_where_lines_are_counted(
+    serving_world: World, pack: Callable[[bytes], bytes]
+) -> None:
+    world = serving_world
+    good = b'"dogs\nbarking",' + b"x" * 500 + b"\n"
+    body = b"query,n\n" + good * 300 + b"\n,7\n" + good * 300 + b"ragged\n"
+
+    log = world.split_log(pack(body), "query-logs/a.csv")
+    for message in world.queue.sent:
+        world.route(message)
+
+    rejected = [
+        row
+        for message in world.queue.sent
+        for row in world.rows(f"logs/{log.log_id}/rejected/part-{message.split:05d}.jsonl")
+    ]
+    assert len(world.queue.sent) > 1
+    assert [row["line_number"] for row in rejected] == [603, 1_204]
+    assert [body[row["byte_offset"] :][:2] for row in rejected] == [b",7", b"ra"]
+
+
+def test_a_split_whose_lines_before_are_not_counted_has_no_line_numbers(
+    serving_world: World,
+) -> None:
+    world = serving_world
+    row = b'{"query": "dogs", "pad": "' + b"x" * 500 + b'"}\n'
+
+    log = world.split_log(b"first\n" + row * 600 + b"last\n", "query-logs/a.jsonl")
+    for message in world.queue.sent:
+        world.route(message)
+
+    first, last = (
+        world.rows(f"logs/{log.log_id}/rejected/part-{split:05d}.jsonl")
+        for split in (0, log.splits - 1)
+    )
+    assert (first[0]["line_number"], last[0]["line_number"]) == (1, None)

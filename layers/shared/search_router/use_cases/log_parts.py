@@ -33,8 +33,12 @@ class LogParts(SplitParts[PartMarker]):
 
     def rows(self) -> list[LogRow | RejectedRow]:
         """Read the split's rows; raises NotFoundError if the upload was deleted."""
-        read = (read_row(line, self._dialect) for line in self.lines())
-        return [row for row in read if row is not None]
+        read = ((line, read_row(line, self._dialect)) for line in self.lines())
+        return [
+            self.numbered(row, line) if isinstance(row, RejectedRow) else row
+            for line, row in read
+            if row is not None
+        ]
 
     def rejections(self) -> Iterator[RejectedRow]:
         """Read the split and return its invalid rows."""

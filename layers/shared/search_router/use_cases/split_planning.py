@@ -49,9 +49,10 @@ class UploadedFile(NamedTuple):
 
 
 class _Cuts(NamedTuple):
-    """Where the splits of a file end, and the number of rows in it."""
+    """Where the splits of a file end, the numbers of their first lines, and the rows in it."""
 
     ends: tuple[int, ...]
+    first_lines: tuple[int, ...]
     rows: int
 
 
@@ -92,6 +93,7 @@ def planned(
         splits=len(cuts.ends) if cuts else splits,
         layout=Layout.RANGE if not cuts else Layout.ROWS if file.form.is_plain else Layout.COPY,
         cuts=cuts.ends if cuts else (),
+        first_lines=cuts.first_lines if cuts else (),
         rows=cuts.rows if cuts else round(file.size / row_bytes),
         rows_are_counted=cuts is not None,
     )
@@ -122,10 +124,12 @@ def _cut_between_rows(
     if file.size > MAX_READ_BYTES:
         raise InvalidInputError(f"more than {MAX_READ_BYTES} bytes. Cut it into several files.")
     ends: list[int] = []
+    lines: list[int] = []
     rows = 0
     for cut in cut_rows(file.text(uploads), layout, *limits):
         if not file.form.is_plain:
             objects.put(naming.split_copy_key(upload, cut.start, cut.end), cut.data)
         ends.append(cut.end)
+        lines.append(cut.first_line)
         rows += cut.rows
-    return _Cuts(tuple(ends), rows)
+    return _Cuts(tuple(ends), tuple(lines), rows)

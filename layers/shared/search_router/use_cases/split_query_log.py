@@ -50,6 +50,7 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
             champion_version=plan.champion_version,
             rows=plan.rows,
             hours_if_distinct=plan.hours_if_distinct,
+            warnings=plan.warnings,
             **self._fields(plan.source),
         )
 

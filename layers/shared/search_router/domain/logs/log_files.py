@@ -124,5 +124,5 @@ def _doubts(read: Sequence[tuple[int, LogRow | RejectedRow | None]]) -> Iterator
         yield f"{len(rejected)} of the first {len(read)} rows are rejected; line {number}: {reason}"
     kinds = Counter(not_text(row.query) for _, row in read if isinstance(row, LogRow))
     kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
-    if kind and count * 2 > len(read):
-        yield f"most of the first {len(read)} queries are {kind}: check the query field"
+    if kind and count * 2 > kinds.total():
+        yield f"most of the first {kinds.total()} queries are {kind}: check the query field"

@@ -58,7 +58,7 @@ class LogState(UploadState):
 
 
 class QueryLog(UploadHead):
-    """The ledger's head of a log; `rows` and `hours_if_distinct` are the plan's."""
+    """The ledger's head of a log; `rows`, `hours_if_distinct` and `warnings` are the plan's."""
 
     id_name: ClassVar[str] = "log_id"
     planned: ClassVar[UploadState] = LogState.PLANNED
@@ -70,6 +70,7 @@ class QueryLog(UploadHead):
     state: LogState
     champion_version: int = 0
     hours_if_distinct: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     @property
     def upload(self) -> str:
@@ -112,4 +113,5 @@ def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
             dialect=plan.dialect,
             champion_version=plan.champion_version,
             layout=plan.layout,
+            first_line=plan.first_line(split),
         )

@@ -22,6 +22,7 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
     return {
         "log_id": log.log_id,
         "source": f"s3://{log.source_bucket}/{log.source_key}",
+        "warnings": log.warnings,
         "champion_version": log.champion_version,
         "parts": log.splits,
         **counts,

@@ -38,8 +38,8 @@ class SplitPlan(BaseModel):
     """How one upload is cut into splits; stored once as `plan.json`.
 
     `size` is the upload's in bytes, `form` says how it stores its text; offsets are in that text. A
-    file cut between rows has the end offsets of its splits in `cuts`, and its rows are counted;
-    otherwise `rows` is estimated from the sample.
+    file cut between rows has the end offsets of its splits in `cuts` and the numbers of their first
+    lines in `first_lines`, and its rows are counted; otherwise `rows` is estimated from the sample.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -53,6 +53,7 @@ class SplitPlan(BaseModel):
     splits: int
     layout: Layout = Layout.RANGE
     cuts: tuple[int, ...] = ()
+    first_lines: tuple[int, ...] = ()
     rows: int = 0
     rows_are_counted: bool = False
 
@@ -60,6 +61,12 @@ class SplitPlan(BaseModel):
     def source(self) -> ObjectRef:
         """The uploaded object."""
         return ObjectRef(self.bucket, self.key, self.version_id)
+
+    def first_line(self, split: int) -> int:
+        """Return the number of a split's first line from 1, or 0 if it is not known."""
+        if self.first_lines:
+            return self.first_lines[split]
+        return 0 if split else 1
 
     @property
     def ranges(self) -> Iterator[tuple[int, int]]:
@@ -75,7 +82,10 @@ class SplitPlan(BaseModel):
 
 
 class UploadSplit(BaseModel):
-    """Where to read one split of an upload: the base of the SQS messages."""
+    """Where to read one split of an upload: the base of the SQS messages.
+
+    `first_line` is the number of its first line from 1, or 0 if it is not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -86,6 +96,7 @@ class UploadSplit(BaseModel):
     key: str
     version_id: str | None
     layout: Layout = Layout.RANGE
+    first_line: int = 0
 
     @property
     def source(self) -> ObjectRef:
