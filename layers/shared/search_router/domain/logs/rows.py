@@ -67,6 +67,6 @@ def _checked_query(query: object) -> str:
         raise InvalidInputError(problem)
     if query[0] in _MAY_BEGIN_JSON and holds_query_dsl(query):
         raise InvalidInputError("the query is query DSL, not text")
-    if len(query.encode("utf-8")) > MAX_QUERY_BYTES:
+    if len(query) * 4 > MAX_QUERY_BYTES and len(query.encode("utf-8")) > MAX_QUERY_BYTES:
         raise InvalidInputError(f"the query is longer than {MAX_QUERY_BYTES} bytes")
     return query
