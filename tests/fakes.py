@@ -5,7 +5,9 @@ and metadata are refused where S3 or Bedrock would refuse them. What happened ca
 plain attributes; faults are set on plain attributes too.
 """
 
+import hashlib
 import itertools
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +36,15 @@ from search_router.domain.lifecycle.distillation import (
 )
 from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
 from search_router.domain.lifecycle.runs import DeploymentStatus, JobStatus, Run
+from search_router.domain.search.index import (
+    Candidate,
+    Collection,
+    EmbeddingPurpose,
+    IndexEntry,
+    ListQuery,
+    Vector,
+)
+from search_router.domain.search.segment_records import RecordWrite, SegmentRecord
 from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
@@ -102,7 +113,8 @@ class InMemoryUploads:
         del self._versions[source]
 
     def info(self, source: ObjectRef) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self._body(source)), self._metadata.get(source, {}))
+        body, ref = self._body(source), self._ref(source)
+        return ports.ObjectInfo(len(body), self._metadata.get(ref, {}), self._times[ref])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         wanted = self._body(source)[start:end]
@@ -114,8 +126,11 @@ class InMemoryUploads:
             if bucket == UPLOAD_BUCKET and key.startswith(prefix) and ref in self._versions:
                 yield Upload(ref, self._times[ref], len(self._versions[ref]))
 
+    def _ref(self, source: ObjectRef) -> ObjectRef:
+        return source if source.version_id else self._latest.get(source.key, source)
+
     def _body(self, source: ObjectRef) -> bytes:
-        ref = source if source.version_id else self._latest.get(source.key, source)
+        ref = self._ref(source)
         if source.bucket != UPLOAD_BUCKET or ref not in self._versions:
             raise NotFoundError(f"read the upload: no version {source.version_id}")
         return self._versions[ref]
@@ -154,7 +169,7 @@ class InMemoryObjects:
         return self.bodies[key]
 
     def info(self, key: str) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self.get(key)), self.metadata[key])
+        return ports.ObjectInfo(len(self.get(key)), self.metadata[key], START)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for key in sorted(self.bodies):
@@ -363,6 +378,109 @@ class InMemoryLedger(Generic[HeadT, MarkerT]):
 
     def all(self) -> Iterator[HeadT]:
         yield from [self._logs[upload] for upload in sorted(self._logs)]
+
+
+@dataclass(slots=True)
+class InMemoryCollections:
+    """Collections by name."""
+
+    stored: dict[str, Collection] = field(default_factory=dict)
+
+    def create(self, collection: Collection) -> Collection:
+        return self.stored.setdefault(collection.name, collection)
+
+    def get(self, name: str) -> Collection | None:
+        return self.stored.get(name)
+
+    def all(self) -> Iterator[Collection]:
+        yield from [self.stored[name] for name in sorted(self.stored)]
+
+    def delete(self, name: str) -> None:
+        self.stored.pop(name, None)
+
+
+@dataclass(slots=True)
+class InMemoryRecords:
+    """Records by collection and segment id."""
+
+    stored: dict[tuple[str, str], SegmentRecord] = field(default_factory=dict)
+
+    def get_many(self, collection: str, segment_ids: Sequence[str]) -> Mapping[str, SegmentRecord]:
+        places = ((collection, one) for one in segment_ids)
+        return {place[1]: self.stored[place] for place in places if place in self.stored}
+
+    def put_many(self, collection: str, writes: Sequence[RecordWrite]) -> set[str]:
+        lost: set[str] = set()
+        for record, seen in writes:
+            before = self.stored.get((collection, record.segment_id))
+            if (before.order if before else None) == seen:
+                self.stored[collection, record.segment_id] = record
+            else:
+                lost.add(record.segment_id)
+        return lost
+
+    def sample(self, collection: str, limit: int) -> Sequence[SegmentRecord]:
+        return [record for record in self.all(collection) if record.segment][:limit]
+
+    def all(self, collection: str) -> Iterator[SegmentRecord]:
+        yield from [self.stored[place] for place in sorted(self.stored) if place[0] == collection]
+
+
+@dataclass(slots=True)
+class InMemoryIndex:
+    """Entries by collection and modality, then by segment id; counts the entries written."""
+
+    lists: dict[tuple[str, str], dict[str, IndexEntry]] = field(default_factory=dict)
+    written: int = 0
+
+    def create(self, collection: Collection) -> None:
+        for modality in collection.modalities:
+            self.lists.setdefault((collection.name, modality), {})
+
+    def put(self, collection: Collection, modality: str, entries: Sequence[IndexEntry]) -> None:
+        self.written += len(entries)
+        for entry in entries:
+            self._list(collection, modality)[entry.segment_id] = entry
+
+    def delete(self, collection: Collection, modality: str, segment_ids: Sequence[str]) -> None:
+        for segment_id in segment_ids:
+            self._list(collection, modality).pop(segment_id, None)
+
+    def search(self, collection: Collection, query: ListQuery) -> Sequence[Candidate]:
+        raise NotImplementedError("the index in memory is for indexing only")
+
+    def drop(self, collection: Collection) -> None:
+        for modality in collection.modalities:
+            self.lists.pop((collection.name, modality), None)
+
+    def _list(self, collection: Collection, modality: str) -> dict[str, IndexEntry]:
+        try:
+            return self.lists[collection.name, modality]
+        except KeyError:
+            raise NotFoundError("the list does not exist") from None
+
+
+@dataclass(slots=True)
+class FakeEmbedder:
+    """Embeds a text as numbers made of its hash; rejects texts with the word `unembeddable`."""
+
+    dimension: int = 4
+    asked: list[str] = field(default_factory=list)
+    failing: SearchRouterError | None = None
+
+    def embed(
+        self, texts: Sequence[str], purpose: EmbeddingPurpose
+    ) -> "Sequence[Vector | InvalidInputError]":
+        if self.failing is not None:
+            raise self.failing
+        self.asked += texts
+        return [self.vector(text) for text in texts]
+
+    def vector(self, text: str) -> "Vector | InvalidInputError":
+        if "unembeddable" in text:
+            return InvalidInputError("embed a text: ValidationException")
+        digest = hashlib.sha256(text.encode()).digest()
+        return array("f", [1 + byte for byte in digest[: self.dimension]])
 
 
 @dataclass(slots=True)
@@ -593,6 +711,10 @@ if TYPE_CHECKING:  # mypy compares every fake with its port
         _runs: ports.RunRepository = runs
         _champions: ports.ChampionRepository = InMemoryChampions(runs)
         _ledger: ports.QueryLogLedger = InMemoryLedger()
+        _collections: ports.CollectionRepository = InMemoryCollections()
+        _records: ports.SegmentRecords = InMemoryRecords()
+        _index: ports.SegmentIndex = InMemoryIndex()
+        _embedder: ports.Embedder = FakeEmbedder()
         _queue: ports.SplitQueue = InMemoryQueue()
         _events: ports.EventPublisher = InMemoryEvents()
         _models: ports.FoundationModels = InMemoryCustomizer()

@@ -2,7 +2,7 @@
 
 The only maker of clients. Handlers call `dependencies()` inside the handler, so importing a
 function touches neither the environment nor the network. What the API never asks for is imported
-when it is first used: no cold start loads the adapters and records of all ten functions.
+when it is first used: no cold start loads the adapters and records of all functions.
 """
 
 import math
@@ -43,15 +43,22 @@ if TYPE_CHECKING:
         BedrockEvaluationJobs,
         BedrockFoundationModels,
     )
+    from search_router.adapters.bedrock_embeddings import NovaEmbedder
+    from search_router.adapters.dynamodb_collections import DynamoCollectionRepository
     from search_router.adapters.dynamodb_runs import DynamoRunRepository, DynamoSpendingLedger
+    from search_router.adapters.dynamodb_segments import DynamoSegmentRecords
     from search_router.adapters.dynamodb_uploads import DynamoUploadLedger
     from search_router.adapters.eventbridge import EventBridgePublisher
+    from search_router.adapters.s3_vectors import S3VectorsIndex
     from search_router.adapters.sqs import SqsSplitQueue
     from search_router.domain.logs.query_logs import QueryLog
     from search_router.domain.logs.results import PartMarker
+    from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
     from search_router.use_cases.deploy_model import DeployModel, RunDeployments
     from search_router.use_cases.evaluate_model import EvaluateModel
     from search_router.use_cases.finish_query_log import FinishQueryLog
+    from search_router.use_cases.finish_segments import FinishSegments
+    from search_router.use_cases.index_segments import IndexSegments
     from search_router.use_cases.judging import Judge
     from search_router.use_cases.promote_model import PromoteModel
     from search_router.use_cases.route_api import RouteQuery
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from search_router.use_cases.run_lifecycle import RunLifecycle
     from search_router.use_cases.shard_prompts import ShardPrompts
     from search_router.use_cases.split_query_log import SplitQueryLog
+    from search_router.use_cases.split_segments import SplitSegments
     from search_router.use_cases.start_distillation import StartDistillation
     from search_router.use_cases.track_runs import TrackRuns
 
@@ -77,6 +85,8 @@ _PROMPT_RETRIES = Config(
     read_timeout=1,
     user_agent=_USER_AGENT,
 )
+# Vectors are long lists of numbers, which botocore would check one by one; the service does it.
+_VECTORS_PATIENTLY = _STANDARD_RETRIES.merge(Config(parameter_validation=False))
 
 
 def _without_retries(read_seconds: float) -> Config:
@@ -90,8 +100,12 @@ def _without_retries(read_seconds: float) -> Config:
     )
 
 
+# For a search, which asks all lists at a time and names those that failed.
+_VECTORS_PROMPTLY = _without_retries(1).merge(Config(connect_timeout=1))
+
+
 class Dependencies:
-    """Everything that the ten functions are wired with."""
+    """Everything that the functions are wired with."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -204,6 +218,26 @@ class Dependencies:
         return BedrockEvaluationJobs(self._bedrock)
 
     @cached_property
+    def segment_index(self) -> "S3VectorsIndex":
+        """The index of segments, for indexing."""
+        return self._segment_index(_VECTORS_PATIENTLY)
+
+    @cached_property
+    def api_segment_index(self) -> "S3VectorsIndex":
+        """The same index for a caller who waits."""
+        return self._segment_index(_VECTORS_PROMPTLY)
+
+    @cached_property
+    def embedder(self) -> "NovaEmbedder":
+        """The embedding model, for indexing."""
+        return self._embedder(_VECTORS_PATIENTLY)
+
+    @cached_property
+    def api_embedder(self) -> "NovaEmbedder":
+        """The same model for a caller who waits."""
+        return self._embedder(_VECTORS_PROMPTLY)
+
+    @cached_property
     def shard_prompts(self) -> "ShardPrompts":
         """The use case of the function `shard_prompts`."""
         from search_router.domain.intake.selection import IntakeRules
@@ -304,6 +338,7 @@ class Dependencies:
             judge=self.judge,
             champions=self.champions,
             ledger=self.ledger,
+            segments=self.segment_uploads,
             uploads=self.uploads,
         )
 
@@ -355,6 +390,89 @@ class Dependencies:
             ledger=self.ledger,
             events=self.events,
             clock=self.clock,
+        )
+
+    @cached_property
+    def segment_uploads(self) -> "DynamoUploadLedger[SegmentUpload, SegmentMarker]":
+        """The owner of uploads of segments."""
+        from search_router.adapters.dynamodb_uploads import SEGMENTS, DynamoUploadLedger
+
+        table, sleep = self.settings.state_table, self.clock.sleep
+        return DynamoUploadLedger(self._dynamodb, table, SEGMENTS, sleep)
+
+    @cached_property
+    def segment_queue(self) -> "SqsSplitQueue":
+        """The queue of splits of segment files."""
+        from search_router.adapters.sqs import SqsSplitQueue
+
+        return SqsSplitQueue(self._client("sqs"), self.settings.segment_queue_url, self.clock.sleep)
+
+    @cached_property
+    def collections(self) -> "DynamoCollectionRepository":
+        """The collections."""
+        from search_router.adapters.dynamodb_collections import DynamoCollectionRepository
+
+        return DynamoCollectionRepository(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def segment_records(self) -> "DynamoSegmentRecords":
+        """The records of segments."""
+        from search_router.adapters.dynamodb_segments import DynamoSegmentRecords
+
+        table = self.settings.segment_table
+        return DynamoSegmentRecords(self._dynamodb, table, self.clock.sleep)
+
+    @cached_property
+    def split_segments(self) -> "SplitSegments":
+        """Splits an uploaded segment file."""
+        from search_router.use_cases.split_segments import IndexRules, SplitSegments
+
+        settings = self.settings
+        return SplitSegments(
+            uploads=self.uploads,
+            objects=self.objects,
+            ledger=self.segment_uploads,
+            queue=self.segment_queue,
+            clock=self.clock,
+            collections=self.collections,
+            index=self.segment_index,
+            rules=IndexRules(
+                modalities=settings.modalities,
+                embedding_model=settings.embedding_model_id,
+                dimension=settings.embedding_dimension,
+                workers=settings.index_concurrency,
+            ),
+        )
+
+    @cached_property
+    def index_segments(self) -> "IndexSegments":
+        """Indexes one split of a segment file."""
+        from search_router.use_cases.index_segments import IndexSegments
+
+        return IndexSegments(
+            uploads=self.uploads,
+            objects=self.objects,
+            collections=self.collections,
+            records=self.segment_records,
+            index=self.segment_index,
+            embedder=self.embedder,
+            ledger=self.segment_uploads,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def finish_segments(self) -> "FinishSegments":
+        """Finishes an upload of segments."""
+        from search_router.use_cases.calibrate import Calibrate
+        from search_router.use_cases.finish_segments import FinishSegments
+
+        return FinishSegments(
+            objects=self.objects,
+            ledger=self.segment_uploads,
+            events=self.events,
+            clock=self.clock,
+            calibrate=Calibrate(self.segment_records, self.objects),
         )
 
     @cached_property
@@ -426,6 +544,18 @@ class Dependencies:
     def _caches(self, client: "DynamoDBClient") -> DynamoAnswerCaches:
         time_to_live = timedelta(days=self.settings.cache_ttl_days)
         return DynamoAnswerCaches(client, self.settings.cache_table, time_to_live, self.clock)
+
+    def _segment_index(self, config: Config) -> "S3VectorsIndex":
+        from search_router.adapters.s3_vectors import S3VectorsIndex
+
+        return S3VectorsIndex(self._client("s3vectors", config), self.settings.vector_bucket)
+
+    def _embedder(self, config: Config) -> "NovaEmbedder":
+        from search_router.adapters.bedrock_embeddings import IN_FLIGHT, NovaEmbedder
+
+        model, dimension = self.settings.embedding_model_id, self.settings.embedding_dimension
+        client = self._client("bedrock-runtime", config)
+        return NovaEmbedder(client, model, dimension, min(IN_FLIGHT, MAX_IN_FLIGHT))
 
     @cached_property
     def _bedrock(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Literal
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
 from pydantic import BaseModel, Field
 
-from search_router.domain.events import LogId, RunId, UploadMissed
+from search_router.domain.events import LogId, RunId, SegmentUploadId, UploadMissed
 from search_router.domain.uploads import ObjectRef
 
 
@@ -24,6 +24,11 @@ class UploadEvent(EventBridgeModel):
     def source_object(self) -> ObjectRef:
         """The created object version."""
         return self.detail.source
+
+    @property
+    def sequencer(self) -> str:
+        """S3's sequencer of the write; empty if track_runs published the event."""
+        return self.detail.object.sequencer
 
 
 class S3TestEvent(BaseModel):
@@ -55,6 +60,18 @@ class LogEvent(EventBridgeModel):
     """QueryLogPartsComplete."""
 
     detail: LogDetail
+
+
+class SegmentsDetail(BaseModel):
+    """The only field of a segment event that handlers trust."""
+
+    upload_id: SegmentUploadId
+
+
+class SegmentsEvent(EventBridgeModel):
+    """SegmentPartsComplete."""
+
+    detail: SegmentsDetail
 
 
 class JobDetail(BaseModel):

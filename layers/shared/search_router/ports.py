@@ -6,7 +6,7 @@ PermanentError if a retry cannot help, TransientError otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # building these models would slow down every cold start
         Vector,
     )
     from search_router.domain.search.rankings import Ranking
+    from search_router.domain.search.segment_records import RecordWrite, SegmentRecord
+    from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
     from search_router.domain.serving.local_tier import LocalTier
     from search_router.domain.splits.ledger import SplitMarker, UploadHead, UploadState
@@ -64,6 +66,8 @@ __all__ = [
     "Rankings",
     "RunRepository",
     "SegmentIndex",
+    "SegmentRecords",
+    "SegmentUploadLedger",
     "SpendingLedger",
     "SplitQueue",
     "UploadLedger",
@@ -76,10 +80,11 @@ MarkerT = TypeVar("MarkerT", bound="SplitMarker")
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """The size of an object in bytes, and its metadata."""
+    """The size of an object in bytes, its metadata, and when it was written."""
 
     size: int
     metadata: Mapping[str, str]
+    modified: datetime
 
 
 class Clock(Protocol):
@@ -234,6 +239,7 @@ class UploadLedger(Protocol[HeadT, MarkerT]):
 
 
 QueryLogLedger: TypeAlias = "UploadLedger[QueryLog, PartMarker]"
+SegmentUploadLedger: TypeAlias = "UploadLedger[SegmentUpload, SegmentMarker]"
 
 
 class SplitQueue(Protocol):
@@ -334,6 +340,25 @@ class CollectionRepository(Protocol):
 
     def delete(self, name: str) -> None:
         """Delete a collection's entry; its index and records are deleted separately."""
+
+
+class SegmentRecords(Protocol):
+    """The records of segments, from which the index can be rebuilt."""
+
+    def get_many(self, collection: str, segment_ids: Sequence[str]) -> Mapping[str, SegmentRecord]:
+        """Read records consistently, by segment id; those that do not exist are left out."""
+
+    def put_many(self, collection: str, writes: Sequence[RecordWrite]) -> Set[str]:
+        """Write records; return the ids of those that were not written, because others were first.
+
+        At most 100 records, each of another segment.
+        """
+
+    def sample(self, collection: str, limit: int) -> Sequence[SegmentRecord]:
+        """Return about `limit` records of segments that are not deleted, from all shards."""
+
+    def all(self, collection: str) -> Iterator[SegmentRecord]:
+        """Yield every record, deletions included."""
 
 
 class Rankings(Protocol):

@@ -25,6 +25,9 @@ class Settings(BaseModel):
     state_table: str
     cache_table: str
     split_queue_url: str
+    segment_table: str
+    segment_queue_url: str
+    vector_bucket: str
     event_bus_name: str
     modalities: Annotated[Modalities, BeforeValidator(parse_modalities)]
     teacher_model_id: str
@@ -38,6 +41,9 @@ class Settings(BaseModel):
     max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
     cache_ttl_days: Annotated[int, Field(ge=1)]
     query_field: str = ""
+    embedding_model_id: str
+    embedding_dimension: Annotated[Literal[256, 384, 1024, 3072], BeforeValidator(int)]
+    index_concurrency: Annotated[int, Field(ge=2)]
     on_permanent_error: Literal["wait", "fallback"] = "wait"
     local_tier: LocalTierMode
     local_tier_max_error: Annotated[float, Field(gt=0, lt=1)]

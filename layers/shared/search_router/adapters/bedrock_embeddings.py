@@ -3,6 +3,8 @@
 The error of a call never contains its text.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from array import array
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
 MAX_CHARACTERS = 8_192  # of a text, by the schema of the request
-MAX_IN_FLIGHT = 8
+IN_FLIGHT = 8
 _SCHEMA = "nova-multimodal-embed-v1"
 # Users may bring vectors of images and sound, so a list can hold vectors of all kinds.
 _PURPOSES = {
@@ -32,10 +34,10 @@ class NovaEmbedder:
 
     def __init__(
         self,
-        client: "BedrockRuntimeClient",
+        client: BedrockRuntimeClient,
         model_id: str,
         dimension: int,
-        in_flight: int = MAX_IN_FLIGHT,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
         self._client = client
         self._model_id = model_id

@@ -27,6 +27,7 @@ from search_router.domain.errors import (
 )
 from search_router.domain.logs.query_logs import QueryLog
 from search_router.domain.logs.results import PartMarker
+from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
 from search_router.domain.splits.ledger import SplitMarker, UploadHead, UploadState
 from search_router.domain.splits.plan import Attempts
 
@@ -49,6 +50,7 @@ class LedgerKind(NamedTuple, Generic[HeadT, MarkerT]):
 
 
 QUERY_LOGS = LedgerKind("LOGS", "OPEN#LOG", "LOG#", QueryLog, PartMarker)
+SEGMENTS = LedgerKind("SEGMENTS", "OPEN#SEGMENTS", "SEGMENTS#", SegmentUpload, SegmentMarker)
 
 
 class DynamoUploadLedger(Generic[HeadT, MarkerT]):

@@ -19,7 +19,7 @@ from search_router.domain.errors import (
 )
 from search_router.domain.queries import normalised_query
 from search_router.domain.search.analysis import query_terms
-from search_router.domain.search.fusion import Hit, Scoring, fuse, one_per_video
+from search_router.domain.search.fusion import Hit, Part, Scoring, fuse, one_per_video
 from search_router.domain.search.index import (
     METADATA,
     Candidate,
@@ -234,11 +234,11 @@ def _fused(run: _Run, lists: dict[str, Sequence[Candidate]], used: UsedWeights) 
 
 def _by_time(lists: dict[str, Sequence[Candidate]]) -> list[Hit]:
     """Return each segment once, by video and time."""
-    found: dict[str, dict[str, Candidate]] = {}
+    found: dict[str, dict[str, Part]] = {}
     for modality, candidates in lists.items():
-        for candidate in candidates:
-            found.setdefault(candidate.segment_id, {})[modality] = candidate
-    hits = [Hit(segment_id, 0.0, parts, ()) for segment_id, parts in found.items()]
+        for rank, candidate in enumerate(candidates, 1):
+            found.setdefault(candidate.segment_id, {})[modality] = Part(rank, candidate, 0.0)
+    hits = [Hit(segment_id, 0.0, parts, {}) for segment_id, parts in found.items()]
     hits.sort(key=lambda hit: (hit.segment.video_id, hit.segment.start, hit.segment_id))
     return hits
 

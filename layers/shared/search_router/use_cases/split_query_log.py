@@ -30,7 +30,7 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
     def _upload_id(self, source: ObjectRef) -> str:
         return naming.log_id(*source)
 
-    def _plan(self, upload: str, source: ObjectRef) -> LogPlan:
+    def _plan(self, upload: str, source: ObjectRef, sequencer: str) -> LogPlan:  # noqa: ARG002
         if "/" in source.key.removeprefix(QUERY_LOGS_PREFIX):
             raise InvalidInputError("a file inside a folder. Put logs directly under query-logs/.")
         log_format(source.key)  # raises for a wrong suffix before anything is read

@@ -28,10 +28,11 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
     queue: SplitQueue
     clock: Clock
 
-    def __call__(self, source: ObjectRef) -> HeadT | Ignored:
+    def __call__(self, source: ObjectRef, sequencer: str = "") -> HeadT | Ignored:
         """Record an upload and queue its splits, or record it as FAILED with the reason.
 
         The first plan written is used by every retry, so all of them send the same messages.
+        `sequencer` is S3's, of the event.
         """
         if is_folder(source.key):
             return Ignored("a folder, not a file")
@@ -40,7 +41,9 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
         if head is not None and head.state is not head.planned:
             return Ignored(f"the upload is {head.state} already")
         try:
-            plan = self._stored(upload) or self._stored_once(upload, self._plan(upload, source))
+            plan = self._stored(upload) or self._stored_once(
+                upload, self._plan(upload, source, sequencer)
+            )
         except (InvalidInputError, NotFoundError) as error:
             return self.ledger.create(self._failed(upload, source, str(error)))
         head = self.ledger.create(self._planned(plan))
@@ -53,7 +56,7 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
         """Return the id of an upload."""
 
     @abstractmethod
-    def _plan(self, upload: str, source: ObjectRef) -> PlanT:
+    def _plan(self, upload: str, source: ObjectRef, sequencer: str) -> PlanT:
         """Plan an upload; raises InvalidInputError or NotFoundError for one that cannot be read."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ words are, and which words a snippet marks.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from search_router.domain.local_tier.terms import words_of
@@ -23,11 +23,11 @@ _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 class Word(NamedTuple):
-    """One word of a text: where it begins and ends, and its terms."""
+    """One word of a text: where it begins and ends, and those of the wanted terms it has."""
 
     start: int
     end: int
-    terms: tuple[str, ...]
+    terms: frozenset[str]
 
 
 def query_terms(text: str) -> list[str]:
@@ -43,10 +43,21 @@ def all_terms(text: str, max_words: int) -> set[str]:
     return {term for piece in pieces for term in _terms(words_of(piece))}
 
 
-def words_in(text: str) -> Iterator[Word]:
-    """Yield the words of a text with their positions in characters."""
-    for found in _WORD.finditer(text):
-        yield Word(found.start(), found.end(), tuple(_terms(words_of(found.group()))))
+def matches_in(text: str, terms: Sequence[str]) -> Iterator[Word]:
+    """Yield the words of a text that have one of the terms, in order.
+
+    A term begins its words, so only words with such a beginning are analysed.
+    """
+    if not terms:
+        return
+    wanted = frozenset(terms)
+    # Scripts without spaces have no word boundaries; there, a term is one character.
+    beginnings = [
+        re.escape(t) if len(t) == 1 and not t.isascii() else rf"\b{re.escape(t)}\w*" for t in wanted
+    ]
+    for found in re.finditer("|".join(sorted(beginnings)), text, re.IGNORECASE):
+        if matched := wanted.intersection(_terms(words_of(found.group()))):
+            yield Word(found.start(), found.end(), matched)
 
 
 def _terms(words: list[str]) -> Iterator[str]:

@@ -32,19 +32,42 @@ class Contribution(NamedTuple):
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One segment of the fused ranking; `found` holds its candidate in each list that has it."""
+class Part(NamedTuple):
+    """A segment in one list: its rank from 1, its candidate and its normalised score."""
+
+    rank: int
+    candidate: Candidate
+    normalised: float
+
+
+class Hit(NamedTuple):
+    """One segment of the fused ranking, with its part in each list that has it."""
 
     segment_id: str
     score: float
-    found: Mapping[str, Candidate]
-    contributions: tuple[Contribution, ...]
+    parts: Mapping[str, Part]
+    weights: Mapping[str, float]
 
     @property
     def segment(self) -> Candidate:
         """A candidate of the hit, for what all of them share: video, times and attributes."""
-        return next(iter(self.found.values()))
+        return next(iter(self.parts.values())).candidate
+
+    @property
+    def contributions(self) -> list[Contribution]:
+        """What each modality adds to the score."""
+        return [
+            Contribution(
+                modality,
+                part.rank,
+                part.candidate.cosine,
+                part.candidate.bm25,
+                part.normalised,
+                self.weights.get(modality, 0.0),
+                self.weights.get(modality, 0.0) * part.normalised,
+            )
+            for modality, part in self.parts.items()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +116,21 @@ _NORMALISERS: dict[Fusion, Callable[[Scoring, str, Sequence[Candidate]], list[fl
 
 def fuse(lists: Lists, weights: Mapping[str, float], scoring: Scoring) -> list[Hit]:
     """Return every segment of the lists, best first; equal scores by segment id."""
-    found: dict[str, dict[str, tuple[int, Candidate, float]]] = {}
+    found: dict[str, dict[str, Part]] = {}
     for modality, candidates in lists.items():
-        ordered = _ranked(candidates, scoring.normalised(modality, candidates))
-        for rank, (candidate, score) in enumerate(ordered, 1):
-            found.setdefault(candidate.segment_id, {})[modality] = (rank, candidate, score)
+        scores = scoring.normalised(modality, candidates)
+        ordered = sorted(
+            zip(scores, candidates, strict=True), key=lambda pair: (-pair[0], pair[1].segment_id)
+        )
+        for rank, (score, candidate) in enumerate(ordered, 1):
+            found.setdefault(candidate.segment_id, {})[modality] = Part(rank, candidate, score)
     renormalise = scoring.profile.missing is MissingPolicy.RENORMALISE
-    hits = [
-        _hit(segment_id, parts, _own(weights, parts) if renormalise else weights)
-        for segment_id, parts in found.items()
-    ]
-    hits.sort(key=lambda hit: (-hit.score, hit.segment_id))
+    hits = []
+    for segment_id, parts in found.items():
+        own = _own(weights, parts) if renormalise else weights
+        score = sum([own.get(modality, 0.0) * part[2] for modality, part in parts.items()])
+        hits.append(Hit(segment_id, score, parts, own))
+    hits.sort(key=lambda hit: (-hit[1], hit[0]))
     return hits
 
 
@@ -119,39 +146,9 @@ def one_per_video(hits: Sequence[Hit]) -> list[tuple[Hit, list[Hit]]]:
     return list(groups.values())
 
 
-def _ranked(
-    candidates: Sequence[Candidate], scores: Sequence[float]
-) -> list[tuple[Candidate, float]]:
-    pairs = zip(candidates, scores, strict=True)
-    return sorted(pairs, key=lambda pair: (-pair[1], pair[0].segment_id))
-
-
-def _hit(
-    segment_id: str,
-    parts: Mapping[str, tuple[int, Candidate, float]],
-    weights: Mapping[str, float],
-) -> Hit:
-    contributions = tuple(
-        Contribution(
-            modality, rank, candidate.cosine, candidate.bm25, score, weight, weight * score
-        )
-        for modality, (rank, candidate, score) in parts.items()
-        for weight in (weights.get(modality, 0.0),)
-    )
-    return Hit(
-        segment_id,
-        sum(part.contribution for part in contributions),
-        {modality: candidate for modality, (_, candidate, _) in parts.items()},
-        contributions,
-    )
-
-
-def _own(
-    weights: Mapping[str, float], parts: Mapping[str, tuple[int, Candidate, float]]
-) -> Mapping[str, float]:
+def _own(weights: Mapping[str, float], parts: Mapping[str, Part]) -> Mapping[str, float]:
     """Return the weights scaled to sum to 1 over the modalities that the segment has."""
-    _, candidate, _ = next(iter(parts.values()))
-    stored = candidate.attributes.get(MODALITIES_ATTRIBUTE)
+    stored = next(iter(parts.values())).candidate.attributes.get(MODALITIES_ATTRIBUTE)
     names = set(stored) if isinstance(stored, list | tuple) else set(weights)
     total = sum(weight for name, weight in weights.items() if name in names)
     if total <= _EPSILON:

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from search_router.domain.search.filters import Filter
 from search_router.domain.weights import Modalities
 
-Vector: TypeAlias = "array[float]"  # of type code "f", 32-bit floats
+if TYPE_CHECKING:
+    Vector: TypeAlias = array[float]  # of type code "f", 32-bit floats
+else:
+    Vector = array  # Python 3.11 cannot subscript it
 AttributeValue: TypeAlias = str | int | float | bool | Sequence[str]
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 

@@ -77,8 +77,8 @@ def hit_reply(
 ) -> HitReply:
     """Render one hit; `others` are the video's other hits, None without grouping."""
     segment = hit.segment
-    by_weight = sorted(hit.contributions, key=lambda part: -part.contribution)
-    texts = {part.modality: hit.found[part.modality].text for part in by_weight}
+    contributions = sorted(hit.contributions, key=lambda part: -part.contribution)
+    texts = {part.modality: hit.parts[part.modality].candidate.text for part in contributions}
     reply = HitReply(
         segment_id=hit.segment_id,
         video_id=segment.video_id,
@@ -89,7 +89,7 @@ def hit_reply(
         snippet=snippet(texts, terms),
     )
     if explain:
-        reply["explain"] = [cast("Explanation", part._asdict()) for part in hit.contributions]
+        reply["explain"] = [cast("Explanation", part._asdict()) for part in contributions]
     if others is not None:
         reply["same_video"] = [
             OtherHit(

@@ -1,9 +1,10 @@
 """Cuts the passage of a segment's texts that shows best why it was found."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from search_router.domain.search.analysis import Word, words_in
+from search_router.domain.search.analysis import Word, matches_in
 
 SNIPPET_CHARACTERS = 160
 _READ_CHARACTERS = 8_000  # of a text; the passage is looked for in these
@@ -23,36 +24,38 @@ def snippet(texts: Mapping[str, str], terms: Sequence[str]) -> Snippet | None:
     `texts` come in order of preference: of equal passages, the first text's wins. Control
     characters and line breaks become spaces.
     """
-    wanted = set(terms)
     best: Snippet | None = None
     most = -1
     for modality, text in texts.items():
-        shown = "".join(c if c.isprintable() else " " for c in text[:_READ_CHARACTERS])
+        shown = _printable(text[:_READ_CHARACTERS])
         if not shown.strip():
             continue
-        matches = [word for word in words_in(shown) if not wanted.isdisjoint(word.terms)]
-        start, distinct = _best_window(matches, wanted)
+        matches = list(matches_in(shown, terms))
+        start, distinct = _best_window(matches)
         if distinct > most:
             most = distinct
             best = _cut(modality, shown, start, matches)
     return best
 
 
-def _best_window(matches: Sequence[Word], wanted: set[str]) -> tuple[int, int]:
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _best_window(matches: Sequence[Word]) -> tuple[int, int]:
     """Return the start of the window with the most distinct terms, and their number."""
     start, most, first = 0, 0, 0
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for word in matches:
-        for term in wanted.intersection(word.terms):
-            counts[term] = counts.get(term, 0) + 1
+        counts.update(word.terms)
         while word.end - matches[first].start > SNIPPET_CHARACTERS and matches[first] is not word:
-            for term in wanted.intersection(matches[first].terms):
-                counts[term] -= 1
-                if not counts[term]:
-                    del counts[term]
+            counts.subtract(matches[first].terms)
             first += 1
-        if len(counts) > most:
-            start, most = matches[first].start, len(counts)
+        distinct = sum(count > 0 for count in counts.values())
+        if distinct > most:
+            start, most = matches[first].start, distinct
     return start, most
 
 
