@@ -1,9 +1,11 @@
 """Files on this machine, read as the functions read those in the bucket."""
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from router_cli import parquet
 from router_cli.console import CommandError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.logs.log_files import LogFile, open_log
@@ -27,8 +29,19 @@ def read_queries(path: Path, modalities: Modalities) -> Iterator[str]:
 
 
 def local_log(path: Path, query_field: str = "") -> LogFile:
-    """Open a query log; raises InvalidInputError if it is none."""
+    """Open a query log; raises InvalidInputError if it is none.
+
+    Parquet is read as JSON Lines.
+    """
+    if parquet.is_parquet(path):
+        name = parquet_name(path)
+        return open_log(name, sys.maxsize, lambda _: parquet.json_lines(path), query_field)
     return open_log(path.name, path.stat().st_size, partial(_chunks, path), query_field)
+
+
+def parquet_name(path: Path) -> str:
+    """Return the name of a Parquet file as JSON Lines."""
+    return f"{path.stem}.jsonl"
 
 
 def _chunks(path: Path, end: int | None = None) -> Iterator[bytes]:

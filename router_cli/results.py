@@ -8,12 +8,12 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from router_cli.console import fail, print_json, print_table, say
 from router_cli.labels import labelled
@@ -28,7 +28,14 @@ from router_cli.routed_logs.parts import (
     sampled_parts,
     unfinished,
 )
-from router_cli.routed_logs.tables import columns_of, table_definition, table_name, write_csv
+from router_cli.routed_logs.tables import (
+    columns_of,
+    common_kind,
+    kind_of,
+    table_definition,
+    table_name,
+    write_csv,
+)
 from router_cli.stack import Stack, open_stack
 from search_router.domain import naming
 from search_router.domain.intake.datasets import MAX_ANSWERS
@@ -63,25 +70,30 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_usage(arguments: argparse.Namespace) -> None:
     if is_stdout(arguments.out) and arguments.json:
         arguments.usage_error("--json and --out - both write to stdout. Use one of them.")
-    if arguments.athena_ddl and (arguments.out or arguments.format == "csv"):
+    if arguments.athena_ddl and (arguments.out or arguments.format != "jsonl"):
         arguments.usage_error("--athena-ddl writes no rows. Leave out --out and --format.")
-    if arguments.answers and (arguments.out or arguments.athena_ddl or arguments.format == "csv"):
+    if arguments.answers and (arguments.out or arguments.athena_ddl or arguments.format != "jsonl"):
         arguments.usage_error("--answers writes its own file. Leave out the other outputs.")
     if arguments.answers and not arguments.answers.name.endswith(ANSWERS_SUFFIXES[0]):
         arguments.usage_error(f"--answers: file name must end in {ANSWERS_SUFFIXES[0]}")
     if arguments.no_bom and arguments.format != "csv":
         arguments.usage_error("--no-bom needs --format csv")
-    if arguments.format == "csv" and not arguments.out:
-        arguments.usage_error("--format csv needs --out FILE, or --out - for stdout")
+    if arguments.format != "jsonl" and not arguments.out:
+        arguments.usage_error(
+            f"--format {arguments.format} needs --out FILE, or --out - for stdout"
+        )
 
 
 def _fetch(stack: Stack, arguments: argparse.Namespace) -> int:
     """Write the rows and the summary; return 1 if every row of the log was rejected."""
     summary = read_summary(stack, arguments.log_id)
     if arguments.out:
-        as_csv = partial(write_csv_rows, bom=not arguments.no_bom)
-        writes = as_csv if arguments.format == "csv" else write_rows
-        summary["distinct"] = writes(stack, arguments.log_id, arguments.out)
+        writes: dict[str, Callable[[Stack, str, Path], int]] = {
+            "jsonl": write_rows,
+            "csv": partial(write_csv_rows, bom=not arguments.no_bom),
+            "parquet": write_parquet_rows,
+        }
+        summary["distinct"] = writes[arguments.format](stack, arguments.log_id, arguments.out)
     code = 1 if summary["rejected"] and summary["rejected"] == summary["rows_in"] else 0
     if arguments.json:
         print_json(summary)
@@ -159,27 +171,56 @@ def write_csv_rows(stack: Stack, log_id: str, out: Path, *, bom: bool = True) ->
     Spreadsheets read UTF-8 only after a byte order mark. The rows go through a temporary file,
     because the last row may still add a column.
     """
-    folder = out.parent if is_replaceable(out) else None
-    with (
-        DistinctQueries() as distinct,
-        output(out) as file,
-        tempfile.TemporaryFile(dir=folder) as rows,
-    ):
-        columns: dict[str, None] = {}
-        for part in read_parts(stack, log_id, "fetching"):
-            rows.write(part)
-            parsed = list(rows_of(part))
-            distinct.add(parsed)
-            for row in parsed:
-                columns.update(dict.fromkeys(row))
-        rows.seek(0)
+    columns: dict[str, None] = {}
+    with DistinctQueries() as distinct, output(out) as file, _spool(out) as rows:
+        _keep(stack, log_id, distinct, rows, lambda row: columns.update(dict.fromkeys(row)))
         text = io.TextIOWrapper(file, encoding="utf-8-sig" if bom else "utf-8", newline="")
-        write_csv(
-            (row for line in rows for row in rows_of(line)), _result_columns_last(columns), text
-        )
+        write_csv(_kept(rows), _result_columns_last(columns), text)
         text.flush()
         text.detach()
         return len(distinct)
+
+
+def write_parquet_rows(stack: Stack, log_id: str, out: Path) -> int:
+    """Write all rows in input order as Parquet; return the number of distinct queries."""
+    from router_cli.parquet import write_parquet
+
+    kinds: dict[str, set[str]] = {}
+
+    def add(row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            kinds.setdefault(name, set()).add(kind_of(value))
+
+    with DistinctQueries() as distinct, output(out) as file, _spool(out) as rows:
+        _keep(stack, log_id, distinct, rows, add)
+        ordered = _result_columns_last(dict.fromkeys(kinds))
+        write_parquet(_kept(rows), {name: common_kind(kinds[name]) for name in ordered}, file)
+        return len(distinct)
+
+
+def _spool(out: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=out.parent if is_replaceable(out) else None)
+
+
+def _keep(
+    stack: Stack,
+    log_id: str,
+    distinct: DistinctQueries,
+    rows: IO[bytes],
+    see: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Copy a log's rows into a file and show each to `see`, which collects the columns."""
+    for part in read_parts(stack, log_id, "fetching"):
+        rows.write(part)
+        parsed = list(rows_of(part))
+        distinct.add(parsed)
+        for row in parsed:
+            see(row)
+    rows.seek(0)
+
+
+def _kept(rows: IO[bytes]) -> Iterator[dict[str, Any]]:
+    return (row for line in rows for row in rows_of(line))
 
 
 def _print_definition(stack: Stack, log: QueryLog, as_json: bool) -> None:

@@ -4,6 +4,7 @@ A folder of prompt files is one dataset; its marker is uploaded last.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from pathlib import Path
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from router_cli import parquet
 from router_cli.console import CommandError, fail, print_json, print_table, progress, say
-from router_cli.prompt_files import local_log
+from router_cli.prompt_files import local_log, parquet_name
 from router_cli.stack import Stack, open_stack
 from search_router.domain import naming
 from search_router.domain.logs.log_files import findings
@@ -123,9 +125,20 @@ def upload(stack: Stack, kind: str, path: Path, query_field: str | None = None) 
     if path.is_dir():
         raise CommandError(f"the query log is a folder: {path}. Upload its files one by one.")
     key = _PREFIXES[kind] + path.name
+    if kind == "query-log" and parquet.is_parquet(path):
+        return _upload_parquet(stack, path, query_field)
     metadata = {QUERY_FIELD_METADATA: encoded_metadata(query_field)} if query_field else {}
     identify = naming.run_id if kind == "prompts" else naming.log_id
     return identify(bucket, key, _send(stack, path, key, metadata))
+
+
+def _upload_parquet(stack: Stack, path: Path, query_field: str | None) -> str:
+    """Upload a Parquet query log as JSON Lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / parquet_name(path)
+        with converted.open("wb") as file:
+            file.writelines(parquet.json_lines(path))
+        return upload(stack, "query-log", converted, query_field)
 
 
 def _planned(stack: Stack, log_id: str) -> QueryLog | None:

@@ -17,7 +17,7 @@ HOLDOUT_FRACTION = 0.1
 
 CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
-_FORMATS = ("jsonl", "csv")
+_FORMATS = ("jsonl", "csv", "parquet")
 
 
 class Argument(NamedTuple):
@@ -174,7 +174,9 @@ VERBS = (
         "router_cli.validate:run",
         "check prompt files offline and show what a run would make of them",
         "validate prompts.jsonl --report report",
-        _argument("files FILE", "prompt files (.jsonl or .jsonl.gz) of one dataset", nargs="+"),
+        _argument(
+            "files FILE", "prompt files (JSON Lines, also gzipped) of one dataset", nargs="+"
+        ),
         _MODALITIES,
         _argument(
             "--holdout-fraction SHARE",
@@ -248,7 +250,9 @@ VERBS = (
         "router_cli.upload:query_log",
         "upload a query log and start routing it",
         "upload query-log searches.csv --query-field term",
-        _argument("file FILE", "query log (JSON Lines, .csv, .tsv or .txt, also gzipped)"),
+        _argument(
+            "file FILE", "query log (JSON Lines, .csv, .tsv, .txt, also gzipped, or Parquet)"
+        ),
         _QUERY_FIELD,
         _flag("--dry-run", "show how the file would be read and its first queries, offline"),
     ),
@@ -310,7 +314,10 @@ VERBS = (
         _LOG,
         _argument("--out FILE", "file for the rows in input order; - is stdout"),
         _argument(
-            "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
+            "--format FORMAT",
+            "format of the rows: jsonl, csv or parquet",
+            choices=_FORMATS,
+            default="jsonl",
         ),
         _flag("--no-bom", "write CSV without the byte order mark that spreadsheets need"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),

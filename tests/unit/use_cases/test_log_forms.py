@@ -139,7 +139,7 @@ def test_the_plan_records_how_a_log_is_read_and_what_is_doubtful(serving_world: 
     log = serving_world.split_log("query\tn\rdogs\t1\rcats\r".encode("utf-16"), "query-logs/a.csv")
 
     plan = serving_world.text(f"logs/{log.log_id}/plan.json")
-    assert plan["form"] == [False, "utf-16-le", True]
+    assert plan["form"] == {"packed": False, "encoding": "utf-16-le", "cr_only": True}
     assert (plan["dialect"]["format"], plan["dialect"]["query_field"]) == ("tsv", "query")
     assert plan["warnings"] == ["1 of the first 2 rows are rejected; line 3: 1 fields instead of 2"]
 

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
@@ -81,7 +82,8 @@ def is_gzip(start: bytes) -> bool:
     return start.startswith(b"\x1f\x8b")
 
 
-class TextForm(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TextForm:
     """How a file stores its text: gzipped, in an encoding, with CR as the line end."""
 
     packed: bool = False
