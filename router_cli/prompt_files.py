@@ -9,9 +9,11 @@ from router_cli import parquet
 from router_cli.console import CommandError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.logs.log_files import LogFile, open_log
+from search_router.domain.streams import BOM, read_text
 from search_router.domain.weights import Modalities
 
 _CHUNK_BYTES = 256 * 1024
+_MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
 
 def prompt_file(path: Path) -> PromptFile:
@@ -26,6 +28,11 @@ def read_queries(path: Path, modalities: Modalities) -> Iterator[str]:
             yield record.query
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def document(path: Path) -> bytes:
+    """Return the text of a small file as UTF-8, in whatever encoding it is."""
+    return b"".join(read_text(_chunks(path), _MAX_DOCUMENT_BYTES)).removeprefix(BOM)
 
 
 def local_log(path: Path, query_field: str = "") -> LogFile:
