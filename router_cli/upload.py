@@ -197,5 +197,7 @@ def _send(stack: Stack, file: Path, key: str, metadata: Mapping[str, str]) -> st
 def _upload_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, BotoCoreError, ClientError, S3UploadFailedError) as error:
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror or error}.") from None
+    except (BotoCoreError, ClientError, S3UploadFailedError) as error:
         raise CommandError(f"cannot upload {path}: {error}") from None

@@ -246,11 +246,14 @@ def test_a_column_may_be_named_in_any_case_and_composition(wanted: str) -> None:
         (b'2026-05-01 {"query": "a b"}\n', r"text before .* \(fields of the objects: query\)"),
         (b"query,n\na b,1\n", "a table separated by ',', not JSON Lines"),
         (b"query\tn\na b\t1\n", "a table separated by 'tab', not JSON Lines"),
+        (b'{"query": "a b"},\n{"query": "c"},\n', "a comma after each JSON object"),
+        (b"{'query': 'a b'}\n{'query': 'c'}\n", "line 1: not JSON at character 1. Write one"),
         (b"a b\nc\n", "no line is a JSON object. Name the file .txt"),
         (
             b'{"text": "a b", "n": {"m": "c"}, "k": 1}\n',
             r"\(fields: text, n.m, k\). Name the field",
         ),
+        (b'{"a b": "a b"}\n', r"no row has a query field. Name the field"),
         (b'{"query": "{}"}\n', r"query holds JSON \(fields: query\)"),
         (b'{"query": "17"}\n{"query": "18"}\n', "query holds numbers"),
     ],
@@ -279,6 +282,7 @@ def raise_unless_found(key: str, sample: bytes) -> None:
         (b"Report of May\nx,y\nTerm,n\na b,1\n", "term", "the header is in line 3"),
         (b"Report of May\nterm,n\na b,1\n", "", "the first line is a title"),
         (b"17,a b\n18,c\n", "", "is not a header"),
+        (b"a b,news\nc,news\na b,news\n", "", r"no row has a query column. Name the column"),
         (b'[{"query": "a b"}]', "", "one JSON array"),
     ],
 )

@@ -25,6 +25,7 @@ from search_router.domain.logs.query_fields import (
     count_values,
     query_name,
     same_name,
+    strings_in,
 )
 from search_router.domain.splits.formats import MAX_ROW_BYTES, RowFormat, RowLayout
 from search_router.domain.splits.quoted_rows import join_quoted
@@ -155,12 +156,26 @@ def _not_objects(lines: Sequence[Line]) -> str:
             "text before the JSON object in each line, so that no row has a query field (fields "
             f"of the objects: {_listed(_paths(inner))}). Keep only the object of each line."
         )
+    if all(text.startswith("{") for text in texts):
+        return _broken_objects(lines[0])
     for delimiter in _DELIMITERS:
         cells = {text.count(delimiter) for text in texts}
         if len(texts) > 1 and len(cells) == 1 and cells != {0}:
             name = _DELIMITER_NAMES.get(delimiter, delimiter)
             return f"a table separated by {name!r}, not JSON Lines. Name the file .csv or .tsv."
     return "no line is a JSON object. Name the file .txt if it has one query a line."
+
+
+def _broken_objects(first: Line) -> str:
+    """Return what is wrong with lines that begin as objects do, by the first of them."""
+    if _object(first._replace(data=_text(first).rstrip(", ").encode())) is not None:
+        return "a comma after each JSON object, not JSON Lines. Remove the commas: sed 's/,$//'."
+    reason = "it is cut off"
+    try:
+        strict_json.loads(_text(first).encode())
+    except InvalidInputError as error:
+        reason = str(error)
+    return f"no line is a JSON object; line {first.number}: {reason}. Write one object a line."
 
 
 def _text(line: Line) -> str:
@@ -196,12 +211,20 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _paths(objects: Iterable[Mapping[str, object]]) -> dict[str, FieldValues]:
-    """Return the counts of every string field by its path, then the other outermost fields."""
+    """Return the counts of every string field by its path, then the other outermost fields.
+
+    A name that is also a value is left out: it may be a query.
+    """
     objects = list(objects)
-    found = {parent + name: values for (parent, name), values in count_values(objects).items()}
-    for value in objects:
-        for name in value:
-            if not isinstance(value[name], Mapping):
+    values = {value for row in objects for _, _, value in strings_in(row)}
+    found = {
+        parent + name: counts
+        for (parent, name), counts in count_values(objects).items()
+        if name not in values
+    }
+    for row in objects:
+        for name in row:
+            if name not in values and not isinstance(row[name], Mapping):
                 found.setdefault(name, FieldValues())
     return found
 
@@ -377,8 +400,11 @@ def _no_column(table: _Table, tables: Sequence[_Table], wanted: str) -> InvalidI
             "names of the columns."
         )
     values = _column_values(table)
+    cells = {cell for _, row in table.rows for cell in row}
     columns = {
-        name: values[raw] for name, raw in zip(_column_names(table.names), table.names, strict=True)
+        name: values[raw]
+        for name, raw in zip(_column_names(table.names), table.names, strict=True)
+        if raw not in cells or not raw
     }
     return _no_field({} if is_data else columns, wanted, "column")
 
