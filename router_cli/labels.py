@@ -51,6 +51,8 @@ _FIGURES = {
     ),
     "reference_usd": ("teacher labels for the holdout", "${:,.4f}"),
     "evaluation_usd": ("evaluation", "${:,.4f}"),
+    "job_at_most_usd": ("the job at most, which the budget books", "${:,.2f}"),
+    "evaluation_at_most_usd": ("the evaluation at most", "${:,.2f}"),
     "cost_usd": ("cost", "${:,.4f}"),
     "estimated_cost_usd": ("estimated cost of the calls made", "${:,.4f}"),
     "cost_usd_per_million_rows": ("cost per million rows", "${:,.2f}"),

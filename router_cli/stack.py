@@ -103,7 +103,9 @@ def local_stack_of(connection: "StackConnection") -> Stack:
         outputs=connection.outputs,
         client=connection.client,
         route_url=connection.url_of(connection.outputs["RouteApiUrl"]),
-        credentials=lambda: Credentials("test", "test"),
+        credentials=lambda: Credentials(
+            connection.caller["AWS_ACCESS_KEY_ID"], connection.caller["AWS_SECRET_ACCESS_KEY"]
+        ),
         region=_LOCAL_REGION,
         name=STACK_NAME,
     )

@@ -48,7 +48,7 @@ ENVIRONMENT = {
     "BASELINE_MODEL_ID": "",
     "JUDGE_MODEL_ID": "",
     "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
-    "BUDGET_USD_PER_30_DAYS": "100",
+    "BUDGET_USD_PER_30_DAYS": "1000",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",

@@ -177,7 +177,9 @@ def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() ->
     world.deploy(job_of(first).job_arn)
     world.track()
     evaluation = ran(world.evaluate(run.run_id)).evaluation
-    second = ran(world.promote(run.run_id))
+    asked = ran(world.promote(run.run_id))
+    assert asked.state is RunState.AWAITING_APPROVAL
+    second = world.approve(run.run_id)
     # THEN the next champion is the same model, and its local tier answers
     assert evaluation is not None
     assert evaluation.local_tier is not None

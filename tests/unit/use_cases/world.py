@@ -24,6 +24,7 @@ from search_router.use_cases.champion_moves import Approve, Rollback
 from search_router.use_cases.deploy_model import DeployModel, RunDeployments
 from search_router.use_cases.evaluate_model import EvaluateModel
 from search_router.use_cases.finish_query_log import FinishQueryLog
+from search_router.use_cases.golden_set import GoldenSet
 from search_router.use_cases.judging import Judge, JudgePlan
 from search_router.use_cases.log_planning import SplitRules
 from search_router.use_cases.outcomes import Ignored
@@ -33,6 +34,7 @@ from search_router.use_cases.route_api import RoutedQuery, RouteQuery
 from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
 from search_router.use_cases.run_lifecycle import RunLifecycle
 from search_router.use_cases.shard_prompts import ShardPrompts
+from search_router.use_cases.spending import Budget
 from search_router.use_cases.split_query_log import SplitQueryLog
 from search_router.use_cases.start_distillation import DistillationPlan, StartDistillation
 from search_router.use_cases.track_runs import TrackRuns
@@ -68,7 +70,7 @@ AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev", 100.0
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
 )
 
 
@@ -121,6 +123,7 @@ class World:
     baseline: str = ""
     judge_plan: JudgePlan = field(default_factory=JudgePlan)
     rules: PromotionRules = field(default_factory=PromotionRules)
+    budget_usd: float = 1_000.0
 
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
@@ -167,7 +170,11 @@ class World:
 
     @property
     def judge(self) -> Judge:
-        return Judge(self.judge_plan, self.judges, self.objects)
+        return Judge(self.judge_plan, self.judges, self.objects, self.budget)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.spending, self.budget_usd, self.clock)
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
         shard_prompts = ShardPrompts(
@@ -185,7 +192,7 @@ class World:
 
     def start(self, run_id: str) -> Run | Ignored:
         start = StartDistillation(
-            self.plan, self.lifecycle, self.spending, models=self.customizer, jobs=self.customizer
+            self.plan, self.lifecycle, self.budget, models=self.customizer, jobs=self.customizer
         )
         return start(run_id)
 
@@ -212,7 +219,13 @@ class World:
 
     def evaluate(self, run_id: str) -> Run | Ignored:
         evaluate = EvaluateModel(
-            self.baseline, self.lifecycle, self.champions, self.objects, self.judge
+            baseline=self.baseline,
+            lifecycle=self.lifecycle,
+            champions=self.champions,
+            objects=self.objects,
+            judge=self.judge,
+            golden_set=GoldenSet(self.uploads),
+            budget=self.budget,
         )
         return evaluate(run_id, self.model)
 

@@ -13,9 +13,9 @@ from search_router.domain.uploads import ObjectRef
 
 SOURCE = "search-router"
 
-RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
-SegmentUploadId = Annotated[str, Field(pattern=r"^seg-[0-9a-f]{12}$")]
-LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12}$")]
+RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12,32}$")]
+LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12,32}$")]
+SegmentUploadId = Annotated[str, Field(pattern=r"^seg-[0-9a-f]{12,32}$")]
 
 
 class RouterEvent(Record):

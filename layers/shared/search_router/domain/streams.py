@@ -16,11 +16,14 @@ from search_router.domain.errors import InvalidInputError
 
 BOM = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 MAX_RATIO = 200
+MAX_MEMBERS = 100_000  # bgzip writes a member for every 64 KiB: 4 GiB have 65,536
+_SMALL_BYTES = 4 * 1024
 _STEP_BYTES = 64 * 1024
 _GZIP_WINDOW = 31  # zlib's code for "gzip header and trailer, 32 KiB window"
 _FREE_BYTES = 16 * 1024 * 1024  # unpacked bytes without a limit on the ratio
 _SNIFFED_BYTES = 64 * 1024
 _UTF8 = "utf-8"
+_PADDING = re.compile(rb"\0+")
 _BOMS = (  # the mark of UTF-16LE begins that of UTF-32LE
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -47,34 +50,44 @@ _BINARY = tuple(
 def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
     """Yield the unpacked bytes of one or more gzip members.
 
-    Raises InvalidInputError for damaged or truncated input, more than `max_bytes` unpacked, or a
-    ratio over 200:1 beyond the first 16 MiB.
+    Raises InvalidInputError for damaged or truncated input, more than `max_bytes` unpacked, a ratio
+    over 200:1 beyond the first 16 MiB, or too many members.
     """
-    packed = unpacked = 0
+    packed = unpacked = members = 0
     member = zlib.decompressobj(_GZIP_WINDOW)
     open_member = False
     for chunk in chunks:
         packed += len(chunk)
-        data = chunk
-        while data:
+        position, size = 0, _STEP_BYTES
+        while position < len(chunk):
             if member.eof:
-                data = data.lstrip(b"\0")  # padding of tapes and block devices
-                if not data:
+                padding = _PADDING.match(chunk, position)  # of tapes and block devices
+                position = padding.end() if padding else position
+                if position == len(chunk):
                     break
-                member = zlib.decompressobj(_GZIP_WINDOW)
+                member, members = zlib.decompressobj(_GZIP_WINDOW), members + 1
+                size = _SMALL_BYTES  # zlib copies what follows a member
+            data = chunk[position : position + size]
             piece = _unpack(member, data, unpacked)
+            position += len(data) - len(member.unused_data) - len(member.unconsumed_tail)
             open_member = not member.eof
             unpacked += len(piece)
-            if unpacked > max_bytes:
-                raise InvalidInputError(f"more than {max_bytes} bytes when unpacked")
-            if unpacked > max(_FREE_BYTES, packed * MAX_RATIO):
-                raise InvalidInputError(f"unpacks to more than {MAX_RATIO} times its size")
-            yield piece
-            data = member.unused_data if member.eof else member.unconsumed_tail
+            _check_size(unpacked, packed, members, max_bytes)
+            if piece:
+                yield piece
     if open_member:
         raise InvalidInputError(
             f"the gzip data is truncated after {unpacked} unpacked bytes. Copy the file again."
         )
+
+
+def _check_size(unpacked: int, packed: int, members: int, max_bytes: int) -> None:
+    if unpacked > max_bytes:
+        raise InvalidInputError(f"more than {max_bytes} bytes when unpacked")
+    if unpacked > max(_FREE_BYTES, packed * MAX_RATIO):
+        raise InvalidInputError(f"unpacks to more than {MAX_RATIO} times its size")
+    if members >= MAX_MEMBERS:
+        raise InvalidInputError(f"more than {MAX_MEMBERS} gzip members")
 
 
 def is_gzip(start: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
+GOLDEN_PREFIX = "golden/"  # labelled queries that every model is measured on and none trained on
 SEGMENTS_PREFIX = "segments/"
 PROMPT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 PROMPT_NAMES = ".jsonl, .ndjson or .json, each also .gz"

@@ -49,6 +49,19 @@ def is_stale(run: Run, current: Champion | None) -> bool:
     return compared_with != current.version
 
 
+def unmeasured_changes(run: Run, current: Champion | None) -> list[str]:
+    """Return what a run would change in serving that no exam measures; nothing without champion."""
+    if current is None:
+        return []
+    local_tier = run.dataset.local_tier if run.dataset else None
+    changes = {
+        "system prompt": run.serving.system_prompt != current.serving.system_prompt,
+        "modalities": run.serving.modalities != current.serving.modalities,
+        "local tier trained on uploaded answers": bool(local_tier and local_tier.answers),
+    }
+    return [name for name, is_changed in changes.items() if is_changed]
+
+
 @dataclass(frozen=True, slots=True)
 class Approve:
     """Promotes a run that awaits an operator's approval."""

@@ -11,7 +11,7 @@ from search_router.domain.lifecycle.promotion import (
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
 from search_router.ports import ChampionRepository
-from search_router.use_cases.champion_moves import is_stale, promote
+from search_router.use_cases.champion_moves import is_stale, promote, unmeasured_changes
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
@@ -44,7 +44,7 @@ class PromoteModel:
             return self._decide_on_champion(run, current)
         if is_stale(run, current):
             return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
-        decision = decide_promotion(run.evaluation, self.rules)
+        decision = decide_promotion(run.evaluation, self.rules, unmeasured_changes(run, current))
         if decision.verdict is Verdict.ASK:
             return self._move(run, RunState.AWAITING_APPROVAL, decision.reason)
         if decision.verdict is Verdict.REJECT:
@@ -64,7 +64,7 @@ class PromoteModel:
             moved = run.moved(RunState.PROMOTED, now, reason, champion_version=version)
             return self.lifecycle.move(moved)
         reason = f"the model of version {current.version} with another local tier"
-        if self.rules.policy is PromotionPolicy.ASK_ALWAYS:
+        if self.rules.policy is not PromotionPolicy.NEVER_ASK:
             return self._move(run, RunState.AWAITING_APPROVAL, reason)
         return promote(run, current, reason, self.champions, self.lifecycle)
 

@@ -1,5 +1,8 @@
 """The dialect: found from the first rows, or rejected with the cause and the remedy."""
 
+import contextlib
+import time
+
 import pytest
 
 from search_router.domain.errors import InvalidInputError
@@ -298,3 +301,23 @@ def test_the_name_of_a_column_above_plain_queries_is_a_header() -> None:
     assert find_dialect("a.txt", b"query\r\ndogs\r\n", whole=True) == Dialect(
         format=RowFormat.TEXT, query_field="query", header_end=5
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{" * 60_000,
+        b"{}" + b" " * 60_000 + b"x",
+        b"1" * 60_000 + b"a",
+        b'{"query": "' + b"1" * 60_000,
+    ],
+)
+def test_hostile_lines_take_linear_time(line: bytes) -> None:
+    sample = line + b"\n" + line + b'"}\n'
+    started = time.process_time()
+
+    for key in ("a.jsonl", "a.csv", "a.txt"):
+        with contextlib.suppress(InvalidInputError):
+            raise_unless_found(key, sample)
+
+    assert time.process_time() - started < 5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.prompt_reader import PromptReader
-from search_router.domain.intake.prompts import PromptRecord, RejectedLine
+from search_router.domain.intake.prompts import PromptRecord, RejectedLine, golden_line
 from search_router.domain.intake.selection import (
     FILE_SPACE,
     IntakeBuilder,
@@ -14,6 +14,7 @@ from search_router.domain.intake.selection import (
     Selection,
 )
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
+from search_router.domain.queries import fingerprint
 from search_router.domain.streams import BOM, Line, lines_at, read_text, split_lines
 from search_router.domain.weights import Modalities
 
@@ -76,10 +77,13 @@ def _survey(
     on_rejected: OnRejected,
 ) -> None:
     read, add = PromptReader(builder.rules.modalities).read, builder.add
+    golden = builder.rules.golden
     base = index * FILE_SPACE
     for line in split_lines(limits.checked(_text(file)), MAX_RECORD_BYTES):
         record = read(line if line.offset else _without_bom(line))
         if record is not None:
+            if golden and isinstance(record, PromptRecord) and fingerprint(record.query) in golden:
+                record = golden_line(line)
             add(record, base + line.offset)
             if isinstance(record, RejectedLine):
                 on_rejected(file, record)

@@ -19,6 +19,7 @@ from search_router.domain.intake.training_records import (
     SCHEMA_VERSION,
     training_line,
 )
+from search_router.domain.queries import MAX_QUERY_BYTES
 from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
 
@@ -49,6 +50,10 @@ class RejectReason(StrEnum):
     """`messages` is not one user turn and at most one assistant turn of one text block each."""
     BLANK_QUERY = "blank_query"
     """The query is empty or white space."""
+    QUERY_TOO_LONG = "query_too_long"
+    """The query is longer than 4,000 bytes, the limit of routing."""
+    GOLDEN = "golden"
+    """The query is in the golden set, on which no model may be trained."""
     INVALID_LABEL = "invalid_label"
     """The label does not hold valid weights for the configured modalities."""
 
@@ -94,6 +99,12 @@ def read_strictly(line: Line, modalities: Modalities) -> PromptRecord | Rejected
         return _rejected(line, error.reason, str(error))
 
 
+def golden_line(line: Line) -> RejectedLine:
+    """Return the rejection of a query that is in the golden set."""
+    detail = "the query is in the golden set. Remove the line, or the query from golden/."
+    return _rejected(line, RejectReason.GOLDEN, detail)
+
+
 def rejected_line(file: str, rejected: RejectedLine) -> bytes:
     """Render a rejection for `rejected.jsonl`, with its text so that it can be fixed."""
     row = {"file": file, **rejected._asdict(), "reason": rejected.reason.value}
@@ -131,6 +142,9 @@ def _read_value(number: int, value: Mapping[str, object], modalities: Modalities
         raise _LineError(
             RejectReason.BLANK_QUERY, "the query is blank. Fill it in or remove the line."
         )
+    if len(query.encode("utf-8", "surrogatepass")) > MAX_QUERY_BYTES:
+        detail = f"the query is longer than {MAX_QUERY_BYTES} bytes. Shorten it."
+        raise _LineError(RejectReason.QUERY_TOO_LONG, detail)
     weights, reasoning = (None, None) if answer is None else _read_label(answer, modalities)
     return PromptRecord(number, query, weights, reasoning, system)
 

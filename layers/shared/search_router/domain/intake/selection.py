@@ -40,6 +40,7 @@ class IntakeRules:
     modalities: Modalities
     holdout_fraction: float
     keep_reasoning: bool = False
+    golden: frozenset[bytes] = frozenset()  # fingerprints of queries that no model may train on
 
 
 class IntakeCounts(Record):

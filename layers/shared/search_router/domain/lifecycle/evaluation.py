@@ -112,8 +112,21 @@ class Comparison(Record):
     interval: Interval
 
 
+class Exam(Record):
+    """A comparison on rows that the candidate's upload did not choose.
+
+    `name` says which rows: the champion's kept holdout or the golden set.
+    """
+
+    name: str
+    n: int
+    candidate_mae: float
+    rival_mae: float
+    comparison: Comparison
+
+
 class Evaluation(Record):
-    """The scores of all models on the same holdout.
+    """The scores of all models on the same holdout, and the results of the other exams.
 
     `champion_version` is the champion at that time; the comparison is stale once another one
     serves. `cost_usd` covers the answers and the teacher's labels, not the judge, whose tokens
@@ -128,6 +141,7 @@ class Evaluation(Record):
     noise: NoiseCeiling | None = None
     references: References | None = None
     comparison: Comparison | None = None
+    exams: tuple[Exam, ...] = ()
     local_tier: LocalTierScores | None = None
     side_by_side_key: str = ""
     cost_usd: float = 0.0

@@ -92,7 +92,8 @@ class Dataset(Record):
     """A run's training set and holdout.
 
     `prior` is the mean training label, `training_histograms` counts labels per modality and bin.
-    `estimated_usd` covers the job and the evaluation. `local_tier` is None without any label.
+    `estimated_usd` covers the job and the evaluation; the `at_most` figures are upper bounds, which
+    the budget uses. `local_tier` is None without any label.
     """
 
     counts: IntakeCounts
@@ -102,6 +103,8 @@ class Dataset(Record):
     training_histograms: Mapping[str, list[int]] = {}
     training_sha256: str
     estimated_usd: float
+    job_at_most_usd: float = 0.0
+    evaluation_at_most_usd: float = 0.0
     local_tier: TrainedLocalTier | None = None
 
 

@@ -38,9 +38,9 @@ _SHOWN_NAMES, _SHOWN_CHARACTERS = 20, 40
 _COMMA, _TAB = ",", "\t"
 _DELIMITERS = (_COMMA, ";", _TAB, "|")
 _DELIMITER_NAMES = {_TAB: "tab"}
-_QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+_QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*+"')  # possessive, so it is linear
 _SEPARATOR_LINE = re.compile(rb'"?sep=([!#-/:-@\[-`{-~\t])"?\r?(?:\n|\Z)', re.IGNORECASE)  # Excel
-_DATA = re.compile(r"[\d\s.,:+\-/%$\u20acTZ]*\d[\d\s.,:+\-/%$\u20acTZ]*|.{80}.*|[\[{].*", re.DOTALL)
+_DATA = re.compile(r"(?=\D*+\d)[\d\s.,:+\-/%$\u20acTZ]++|.{80}.*|[\[{].*", re.DOTALL)
 
 
 _BY_SUFFIX = {
@@ -133,7 +133,7 @@ def json_problem(lines: Sequence[Line]) -> str:
         return "one JSON array, not JSON Lines. Write one object a line: jq -c '.[]'."
     if re.match(r"\{\s*(?:\n|\Z)", whole) and not whole.startswith("{}"):
         return "JSON objects over several lines, not JSON Lines. Write one a line: jq -c ."
-    joined = re.compile(r"\{.*\}\s*,?\s*\{")
+    joined = re.compile(r"\{.*\}\s*+,?\s*+\{")
     if all(
         joined.match(text) and _object(line) is None
         for text, line in zip(texts, lines, strict=True)
@@ -145,12 +145,9 @@ def json_problem(lines: Sequence[Line]) -> str:
 def _not_objects(lines: Sequence[Line]) -> str:
     """Return what lines without any JSON object are instead, and what to do."""
     texts = [_text(line) for line in lines]
-    ends = [re.search(r"\{.*\}\s*$", text) for text in texts]
-    inner = [
-        value
-        for end in ends
-        if end and (value := _object(Line(1, 0, end[0].encode(), 0))) is not None
-    ]
+    ends = [text[text.find("{") :] for text in texts if "{" in text and text.endswith("}")]
+    objects = [_object(Line(1, 0, end.encode(), 0)) for end in ends]
+    inner = [value for value in objects if value is not None]
     if inner:
         return (
             "text before the JSON object in each line, so that no row has a query field (fields "
@@ -461,6 +458,6 @@ def _found_path(objects: Iterable[Mapping[str, object]]) -> str | None:
 
 
 def _unquoted(field: str) -> str:
-    if '""' in field and _QUOTED_BY_WRITER.fullmatch(field):
+    if '""' in field[1:-1] and _QUOTED_BY_WRITER.fullmatch(field):
         return field[1:-1].replace('""', '"')
     return field

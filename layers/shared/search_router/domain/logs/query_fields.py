@@ -20,7 +20,7 @@ QUERY_FIELDS = SPECIFIC_NAMES + GENERIC_NAMES
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _JSON = re.compile(r"\s*[\[{]\s*(?:[\"'\[\]{}]|$)")
 _NESTED = re.compile(r":\s*[\[{]")
-_NUMBERS = re.compile(r"[\d\s.,:+\-/%$\u20acTZ]*\d[\d\s.,:+\-/%$\u20acTZ]*")  # also dates, prices
+_NUMBERS = re.compile(r"(?=\D*+\d)[\d\s.,:+\-/%$\u20acTZ]++")  # also dates and prices
 _IDS = re.compile(
     r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|[a-z]{1,8}[-_#:]\d+"
     r"|(?=\S*\d)[\w-]{20,})",
