@@ -18,7 +18,7 @@ HOLDOUT_FRACTION = 0.1
 CONFIRM_ABOVE_USD = 1.0  # `compare` and `label` ask for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
 FUSIONS = ("bounded", "min_max", "rrf")
-_FORMATS = ("jsonl", "csv")
+_FORMATS = ("jsonl", "csv", "parquet")
 
 
 class Argument(NamedTuple):
@@ -156,6 +156,10 @@ _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
 )
+_QUERY_FIELD = _argument(
+    "--query-field NAME",
+    "field of the query, as in request.query (default: found by its name and values)",
+)
 _YES = _flag(
     "--yes", f"accept an estimate above ${CONFIRM_ABOVE_USD:.0f}, or a model without a known price"
 )
@@ -183,7 +187,9 @@ VERBS = (
         "router_cli.validate:run",
         "check prompt files offline and show what a run would make of them",
         "validate prompts.jsonl --report report",
-        _argument("files FILE", "prompt files (.jsonl or .jsonl.gz) of one dataset", nargs="+"),
+        _argument(
+            "files FILE", "prompt files (JSON Lines, also gzipped) of one dataset", nargs="+"
+        ),
         _MODALITIES,
         _argument(
             "--holdout-fraction SHARE",
@@ -272,8 +278,11 @@ VERBS = (
         "router_cli.upload:query_log",
         "upload a query log and start routing it",
         "upload query-log searches.csv --query-field term",
-        _argument("file FILE", "query log (.jsonl, .csv, .tsv or .txt, also gzipped)"),
-        _argument("--query-field NAME", "field of the query (default: query, q or a similar name)"),
+        _argument(
+            "file FILE", "query log (JSON Lines, .csv, .tsv, .txt, also gzipped, or Parquet)"
+        ),
+        _QUERY_FIELD,
+        _flag("--dry-run", "show how the file would be read and its first queries, offline"),
     ),
     Verb(
         "upload segments",
@@ -416,9 +425,13 @@ VERBS = (
         _LOG,
         _argument("--out FILE", "file for the rows in input order; - is stdout"),
         _argument(
-            "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
+            "--format FORMAT",
+            "format of the rows: jsonl, csv or parquet",
+            choices=_FORMATS,
+            default="jsonl",
         ),
         _flag("--rejected", "show the rejected rows by reason; --out FILE writes them"),
+        _flag("--no-bom", "write CSV without the byte order mark that spreadsheets need"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),
@@ -482,6 +495,7 @@ VERBS = (
             _argument("--query-log FILE", "query log; estimates routing it, offline"),
             required=False,
         ),
+        _QUERY_FIELD,
     ),
     Verb(
         "cleanup",
@@ -513,6 +527,7 @@ VERBS = (
         "local demo --prompts prompts.jsonl --query-log log.jsonl",
         _argument("--prompts FILE", "prompt file (default: 2,400 generated prompts)"),
         _argument("--query-log FILE", "query log (default: 20,000 generated rows)"),
+        _QUERY_FIELD,
         _argument("--out DIR", "folder to write into", default=Path("demo-output")),
         uses_stack=False,
         prints_json=False,
