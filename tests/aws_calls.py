@@ -28,6 +28,9 @@ class Fault(StrEnum):
     LOST_REPLY = "lost reply after commit"
     THROTTLED = "throttled"
     ACCESS_DENIED = "access denied"
+    CREDENTIALS_EXPIRED = "credentials expired"
+    MODEL_UNKNOWN = "model unknown"  # only Converse answers so; access denied for other calls
+    MODEL_LOCKED = "model locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,24 @@ def _break_before(fault: Fault, operation: str, client: Any) -> None:
             raise _refusal("ThrottlingException", 429, operation)
         case Fault.ACCESS_DENIED:
             raise _refusal("AccessDeniedException", 403, operation)
+        case Fault.CREDENTIALS_EXPIRED:
+            raise _refusal("ExpiredTokenException", 400, operation)
+        case Fault.MODEL_UNKNOWN if operation == "Converse":
+            message = "The provided model identifier is invalid."
+            raise _refusal("ValidationException", 400, operation, message)
+        case Fault.MODEL_LOCKED if operation == "Converse":
+            message = "Model use case details have not been submitted for this account."
+            raise _refusal("ResourceNotFoundException", 404, operation, message)
+        case Fault.MODEL_UNKNOWN | Fault.MODEL_LOCKED:
+            raise _refusal("AccessDeniedException", 403, operation)
 
 
-def _refusal(code: str, status: int, operation: str) -> ClientError:
+def _refusal(
+    code: str, status: int, operation: str, message: str = "planned by the test"
+) -> ClientError:
     return ClientError(
         {
-            "Error": {"Code": code, "Message": "planned by the test"},
+            "Error": {"Code": code, "Message": message},
             "ResponseMetadata": {
                 "HTTPStatusCode": status,
                 "RequestId": "",

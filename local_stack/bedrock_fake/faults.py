@@ -26,6 +26,9 @@ class Fault(StrEnum):
     MODEL_ERROR = "424"
     INTERNAL = "500"
     UNAVAILABLE = "503"
+    MODEL_UNKNOWN = "model-unknown"
+    MODEL_LOCKED = "model-locked"
+    MODEL_LEGACY = "model-legacy"
     LOST_REPLY = "lost-reply"  # the operation succeeds, but its reply does not arrive
 
 
@@ -35,6 +38,21 @@ _CODES = {
     Fault.MODEL_ERROR: "ModelErrorException",
     Fault.INTERNAL: "InternalServerException",
     Fault.UNAVAILABLE: "ServiceUnavailableException",
+    Fault.MODEL_UNKNOWN: "ValidationException",
+    Fault.MODEL_LOCKED: "ResourceNotFoundException",
+    Fault.MODEL_LEGACY: "ResourceNotFoundException",
+}
+# What Bedrock answers for models that it does not serve to this account.
+_MESSAGES = {
+    Fault.MODEL_UNKNOWN: "The provided model identifier is invalid.",
+    Fault.MODEL_LOCKED: (
+        "Model use case details have not been submitted for this account. Fill out the Anthropic "
+        "use case details form before using the model."
+    ),
+    Fault.MODEL_LEGACY: (
+        "Access denied. This Model is marked by provider as Legacy and you have not been actively "
+        "using the model in the last 30 days. Please upgrade to an active model."
+    ),
 }
 
 
@@ -111,6 +129,6 @@ class FaultPlan:
 
 def raise_error(fault: Fault | None) -> None:
     """Raise the `BedrockError` of a fault; None and a lost reply raise nothing."""
-    code = _CODES.get(fault) if fault else None
-    if code:
-        raise BedrockError(code, "This fault is injected by the Bedrock fake.")
+    if fault and (code := _CODES.get(fault)):
+        message = _MESSAGES.get(fault, "This fault is injected by the Bedrock fake.")
+        raise BedrockError(code, message)

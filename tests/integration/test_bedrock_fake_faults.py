@@ -19,12 +19,15 @@ from tests.integration.fake_bench import (
 )
 
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
-STATUSES = {
+STATUSES: dict[Fault, tuple[str, int] | tuple[str, int, str]] = {
     Fault.THROTTLE: ("ThrottlingException", 429),
     Fault.MODEL_TIMEOUT: ("ModelTimeoutException", 408),
     Fault.MODEL_ERROR: ("ModelErrorException", 424),
     Fault.INTERNAL: ("InternalServerException", 500),
     Fault.UNAVAILABLE: ("ServiceUnavailableException", 503),
+    Fault.MODEL_UNKNOWN: ("ValidationException", 400, "model identifier is invalid"),
+    Fault.MODEL_LOCKED: ("ResourceNotFoundException", 404, "use case details"),
+    Fault.MODEL_LEGACY: ("ResourceNotFoundException", 404, "Access denied.*Legacy"),
 }
 
 
