@@ -92,30 +92,36 @@ def aws_calls(broken: int | None = None, fault: Fault = Fault.CRASH_BEFORE) -> I
 
 
 def _break_before(fault: Fault, operation: str, client: Any) -> None:
-    match fault:
-        case Fault.CRASH_BEFORE:
-            raise Crash(f"before {operation}")
-        case Fault.CONNECTION_ERROR:
-            raise ConnectTimeoutError(endpoint_url=client.meta.endpoint_url)
-        case Fault.THROTTLED:
-            raise _refusal("ThrottlingException", 429, operation)
-        case Fault.ACCESS_DENIED:
-            raise _refusal("AccessDeniedException", 403, operation)
-        case Fault.CREDENTIALS_EXPIRED:
-            raise _refusal("ExpiredTokenException", 400, operation)
-        case Fault.MODEL_UNKNOWN if operation == "Converse":
-            message = "The provided model identifier is invalid."
-            raise _refusal("ValidationException", 400, operation, message)
-        case Fault.MODEL_LOCKED if operation == "Converse":
-            message = "Model use case details have not been submitted for this account."
-            raise _refusal("ResourceNotFoundException", 404, operation, message)
-        case Fault.MODEL_UNKNOWN | Fault.MODEL_LOCKED:
-            raise _refusal("AccessDeniedException", 403, operation)
+    if fault is Fault.CRASH_BEFORE:
+        raise Crash(f"before {operation}")
+    if fault is Fault.CONNECTION_ERROR:
+        raise ConnectTimeoutError(endpoint_url=client.meta.endpoint_url)
+    if fault in _MODEL_FAULTS and operation != "Converse":
+        fault = Fault.ACCESS_DENIED
+    if fault in _REFUSALS:
+        raise _refusal(*_REFUSALS[fault], operation)
 
 
-def _refusal(
-    code: str, status: int, operation: str, message: str = "planned by the test"
-) -> ClientError:
+_MODEL_FAULTS = (Fault.MODEL_UNKNOWN, Fault.MODEL_LOCKED)
+_PLANNED = "planned by the test"
+_REFUSALS = {
+    Fault.THROTTLED: ("ThrottlingException", 429, _PLANNED),
+    Fault.ACCESS_DENIED: ("AccessDeniedException", 403, _PLANNED),
+    Fault.CREDENTIALS_EXPIRED: ("ExpiredTokenException", 400, _PLANNED),
+    Fault.MODEL_UNKNOWN: (
+        "ValidationException",
+        400,
+        "The provided model identifier is invalid.",
+    ),
+    Fault.MODEL_LOCKED: (
+        "ResourceNotFoundException",
+        404,
+        "Model use case details have not been submitted for this account.",
+    ),
+}
+
+
+def _refusal(code: str, status: int, message: str, operation: str) -> ClientError:
     return ClientError(
         {
             "Error": {"Code": code, "Message": message},

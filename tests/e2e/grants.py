@@ -147,8 +147,11 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
     create, tag = "bedrock:CreateModelCustomizationJob", "bedrock:TagResource"
     passed = {"iam:PassedToService": "bedrock.amazonaws.com"}
     tagged = {"jobTags": job, "customModelTags": model}
+    # AWS does not document which names of the models are authorized: all of them.
+    student, teacher = given["baseModelIdentifier"], _teacher(given)
+    models = (student, student.rpartition(":")[0], teacher)
     return [
-        Request(create, _arn("foundation-model", given["baseModelIdentifier"])),
+        *(Request(create, _arn("foundation-model", model)) for model in models),
         Request(create, model),
         Request(create, job),
         Request("iam:PassRole", given["roleArn"], passed),
@@ -156,16 +159,26 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
     ]
 
 
+def _teacher(given: Mapping[str, Any]) -> str:
+    config = given["customizationConfig"]["distillationConfig"]["teacherModelConfig"]
+    return str(config["teacherModelIdentifier"])
+
+
 def _create_deployment(given: Mapping[str, str]) -> list[Request]:
     deployment = _arn("custom-model-deployment", given["modelDeploymentName"])
     tagged = [Request("bedrock:TagResource", deployment)] if "tags" in given else []
-    create = Request("bedrock:CreateCustomModelDeployment", _arn("custom-model", given["modelArn"]))
-    return [create, *tagged]
+    model = _arn("custom-model", given["modelArn"])
+    actions = ("bedrock:CreateCustomModelDeployment", "bedrock:GetCustomModel")
+    return [*(Request(action, model) for action in actions), *tagged]
 
 
 def _converse(given: Mapping[str, str]) -> list[Request]:
-    kind = "foundation-model"  # deployments are named by their ARN
-    return [Request("bedrock:InvokeModel", _arn(kind, given["modelId"]))]
+    """A deployment also needs access to its model (user guide, "inference-prereq")."""
+    model = _arn("foundation-model", given["modelId"])  # deployments are named by their ARN
+    requests = [Request("bedrock:InvokeModel", model)]
+    if ":custom-model-deployment/" in model:
+        requests.append(Request("bedrock:GetCustomModel", _arn("custom-model", "of-it")))
+    return requests
 
 
 _DEPLOYMENT = ("customModelDeploymentIdentifier", "custom-model-deployment")

@@ -175,7 +175,7 @@ UNUSABLE_MODELS: list[tuple[str, int, str, type[SearchRouterError]]] = [
     (
         "ValidationException",
         400,
-        "Invocation of model ID amazon.nova-pro-v1:0 with on-demand throughput isn\u2019t supported.",
+        "Invocation of model ID a.b-v1:0 with on-demand throughput isn\u2019t supported.",
         NotFoundError,
     ),
     (
