@@ -242,7 +242,10 @@ class Dependencies:
 
         settings = self.settings
         plan = JudgePlan(
-            settings.judge_model_id, settings.evaluation_role_arn, settings.data_bucket
+            model=settings.judge_model_id,
+            role_arn=settings.evaluation_role_arn,
+            data_bucket=settings.data_bucket,
+            stage=settings.stage,
         )
         return Judge(plan, self.evaluation_jobs, self.objects)
 

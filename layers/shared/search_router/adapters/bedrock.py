@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     )
 
 
+# Bedrock's API reference lists both codes for a name that never existed.
+_NO_SUCH_NAME = (NotFoundError, InvalidInputError)
+
+
 class BedrockFoundationModels:
     """The catalogue of foundation models."""
 
@@ -81,7 +85,7 @@ class BedrockDistillationJobs:
                     customModelTags=tags,
                 )
         except (ConflictError, InvalidInputError):
-            with suppress(NotFoundError):
+            with suppress(*_NO_SUCH_NAME):
                 return self.job(job.name).arn
             raise
         return reply["jobArn"]
@@ -115,7 +119,7 @@ class BedrockDeployments:
                     tags=[{"key": "UseCase", "value": NAME_PREFIX}],
                 )
         except (ConflictError, InvalidInputError):
-            with suppress(NotFoundError):  # a taken name has no error code of its own
+            with suppress(*_NO_SUCH_NAME):  # a taken name has no error code of its own
                 return self.deployment(deployment_name).arn
             raise
         return reply["customModelDeploymentArn"]
@@ -171,10 +175,13 @@ class BedrockEvaluationJobs:
         return JudgeView(reply["status"], " ".join(reply.get("failureMessages", [])))
 
     def _find(self, job_name: str) -> str | None:
+        pages = self._client.get_paginator("list_evaluation_jobs").paginate(nameContains=job_name)
         with aws_errors("list the evaluation jobs"):
-            reply = self._client.list_evaluation_jobs(nameContains=job_name)
-        found = [job["jobArn"] for job in reply.get("jobSummaries", [])]
-        return found[0] if found else None
+            for page in pages:
+                for job in page.get("jobSummaries", []):
+                    if job["jobName"] == job_name:
+                        return job["jobArn"]
+        return None
 
 
 def _parameters(request: JudgeRequest) -> "CreateEvaluationJobRequestTypeDef":
@@ -186,7 +193,7 @@ def _parameters(request: JudgeRequest) -> "CreateEvaluationJobRequestTypeDef":
         "clientRequestToken": request.job_name,
         "roleArn": request.role_arn,
         "applicationType": "ModelEvaluation",
-        "jobTags": [{"key": "UseCase", "value": NAME_PREFIX}],
+        "jobTags": [{"key": key, "value": value} for key, value in request.tags],
         "evaluationConfig": {"automated": _automated(request)},
         "inferenceConfig": {"models": [{"precomputedInferenceSource": source}]},
         "outputDataConfig": {"s3Uri": request.output_uri},

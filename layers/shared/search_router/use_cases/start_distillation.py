@@ -102,5 +102,5 @@ class StartDistillation:
             role_arn=plan.role_arn,
             training_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "training.jsonl")),
             output_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "distillation")),
-            tags=(("UseCase", naming.NAME_PREFIX), ("Stage", plan.stage), ("Run", run.run_id)),
+            tags=naming.tags(plan.stage, run.run_id),
         )
