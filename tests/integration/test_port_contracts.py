@@ -161,7 +161,7 @@ def _on_aws(world: World, published: Callable[[], list[tuple[str, dict[str, Any]
         ledger=DynamoQueryLogLedger(world.dynamodb, STATE),
         queue=SqsSplitQueue(world.sqs, world.queue_url),
         sent=sent,
-        events=EventBridgePublisher(boto3.client("events", REGION), "default"),
+        events=EventBridgePublisher(boto3.client("events", REGION), "default", "a-stack"),
         published=published,
         caches=DynamoAnswerCaches(world.dynamodb, CACHE, timedelta(days=1), VirtualClock()),
     )

@@ -16,6 +16,7 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
+    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,

@@ -44,6 +44,7 @@ _SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 _REFERRING = frozenset({"Ref", "Fn::GetAtt", "Fn::Sub"})
 _S3_WRITES = ("s3:Put", "s3:Delete", "s3:Restore", "s3:Replicate")
 _SEARCHED = re.compile(r"SEARCH\('\{(?P<schema>[^}]+)\} (?P<terms>[^']+)', '\w+', \d+\)")
+_RUNBOOK = re.compile(r"Runbook: docs/operations\.md#(\w+)$")
 _VISIBILITY_FACTOR = 6  # AWS's recommendation for queues with a Lambda consumer
 _MIN_RECEIVES = 5  # AWS's recommendation, because throttled receives count
 
@@ -414,7 +415,11 @@ def unsafe_tables(template: Template, kept: str, expiring: str) -> list[str]:
 
 
 def open_policies(template: Template) -> list[str]:
-    """Policies of buckets, queues and topics allow only services, on behalf of named resources."""
+    """Policies of buckets, queues and topics allow only services, on behalf of named resources.
+
+    Topics that EventBridge publishes to are the exception: "You can't use Condition blocks in
+    Amazon SNS topic policies for EventBridge" (EventBridge user guide, "eb-use-resource-based").
+    """
     findings = []
     for type_ in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
         for name, properties in of_type(template, type_).items():
@@ -425,10 +430,19 @@ def open_policies(template: Template) -> list[str]:
                 if set(statement["Principal"]) != {"Service"}:
                     findings.append(f"{where}: allows more than a service")
                 condition = statement.get("Condition", {})
+                if _is_of_eventbridge(statement):
+                    findings += [f"{where}: EventBridge cannot publish"] if condition else []
+                    continue
                 keys = {key for operator in condition.values() for key in operator}
                 missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
                 findings += [f"{where}: lacks the condition {key}" for key in sorted(missing)]
     return findings
+
+
+def _is_of_eventbridge(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement lets EventBridge publish to a topic."""
+    principal = {"Service": "events.amazonaws.com"}
+    return statement["Principal"] == principal and statement["Action"] == "sns:Publish"
 
 
 def unmatched_events(template: Template, source: str, published: set[str]) -> list[str]:
@@ -457,13 +471,23 @@ def unpublished_outcomes(template: Template, outcomes: set[str]) -> list[str]:
             if topic not in topics:
                 continue
             sent.update(properties["EventPattern"]["detail-type"])
-            if rule not in _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "events"):
+            if not any(
+                _is_of_eventbridge(statement) and referred(statement["Resource"]) == topic
+                for policy in of_type(template, "AWS::SNS::TopicPolicy").values()
+                for statement in policy["PolicyDocument"]["Statement"]
+                if statement["Effect"] == "Allow"
+            ):
                 findings.append(f"{topic}: policy denies {rule}")
     return findings + [f"{name}: no topic gets it" for name in sorted(outcomes - sent)]
 
 
 def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
-    """Functions, queues and `own_metrics` have alarms, which notify a topic that accepts them."""
+    """Functions, dead letters and `own_metrics` have alarms on a topic that accepts them.
+
+    SQS stops the metrics of a queue after six idle hours ("monitoring-using-cloudwatch"), so an
+    alarm on a queue keeps its state without data. The age of a work queue is not needed: SQS leaves
+    messages out of it that were received three times ("sqs-available-cloudwatch-metrics").
+    """
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     watched = {
         (alarm["MetricName"], referred(dimension["Value"]))
@@ -477,13 +501,14 @@ def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
     }
     depth, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     needed |= {(metric, queue) for queue in _dead_letters(template) for metric in (depth, age)}
-    needed |= {
-        (age, referred(mapping["EventSourceArn"]) or "")
-        for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
-    }
     findings = [f"{of}: no alarm on {metric}" for metric, of in sorted(needed - watched)]
     metrics = {alarm["MetricName"] for alarm in alarms.values()}
     findings += [f"no alarm on {metric}" for metric in sorted(own_metrics - metrics)]
+    findings += [
+        f"{name}: no state while the metrics of the idle queue stop"
+        for name, alarm in alarms.items()
+        if alarm["Namespace"] == "AWS/SQS" and alarm.get("TreatMissingData") != "ignore"
+    ]
     for name, alarm in alarms.items():
         topics = {referred(action) for action in alarm.get("AlarmActions", [])}
         if not topics:
@@ -493,6 +518,16 @@ def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
             for topic in topics
             if not _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "cloudwatch")
         ]
+    return findings
+
+
+def alarms_without_runbook(template: Template, sections: set[str]) -> list[str]:
+    """Each alarm names a section of the runbook."""
+    findings = []
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        found = _RUNBOOK.search(render(alarm["AlarmDescription"]))
+        if found is None or found[1] not in sections:
+            findings.append(f"{name}: no section of the runbook")
     return findings
 
 

@@ -19,6 +19,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     stage: str
+    stack_name: str
     aws_region: str
     upload_bucket: str
     data_bucket: str

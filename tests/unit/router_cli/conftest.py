@@ -23,7 +23,7 @@ OUTPUTS = {
     "SplitQueueUrl": "https://sqs/splits",
     "SplitDeadLetterQueueUrl": "https://sqs/splits-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
-    "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
+    "NewsTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
 VERBS_WITH_STACKS = ("results", "compare", "export", "redrive")
 ROWS = [
