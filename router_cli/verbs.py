@@ -135,6 +135,13 @@ def _share(text: str) -> float:
     return share
 
 
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+    return name, value
+
+
 _JSON = _flag("--json", "print one JSON object instead of tables")
 _STACK = (
     _flag("--local", "use the stack that `search-router local up` started"),
@@ -375,7 +382,14 @@ VERBS = (
         "local up",
         "router_cli.local:up",
         "start a stack on this machine that keeps running",
-        "local up",
+        "local up --parameter LocalTier=on",
+        _argument(
+            "--parameter NAME=VALUE",
+            "parameter of the template, such as LocalTier=on; may be repeated",
+            type=_assignment,
+            action="append",
+            default=[],
+        ),
         uses_stack=False,
         prints_json=False,
     ),

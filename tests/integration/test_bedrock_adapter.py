@@ -13,7 +13,6 @@ from search_router.adapters.bedrock import (
     BedrockDistillationJobs,
     BedrockEvaluationJobs,
 )
-from search_router.domain import naming
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.lifecycle.distillation import DistillationJob
 from search_router.domain.lifecycle.judging import JudgeRequest
@@ -29,7 +28,7 @@ JOB = DistillationJob(
     role_arn=ROLE,
     training_uri="s3://data/training.jsonl",
     output_uri="s3://data/output",
-    tags=naming.tags("dev", RUN),
+    tags=(("Run", RUN),),
 )
 REQUEST = JudgeRequest(
     job_name="search-router-judge-1",
@@ -39,7 +38,7 @@ REQUEST = JudgeRequest(
     instructions="Grade it. {{prompt}} {{ground_truth}} {{prediction}}",
     dataset_uri="s3://data-bucket/runs/judge/dataset.jsonl",
     output_uri="s3://data-bucket/runs/judge/output",
-    tags=naming.tags("dev", RUN),
+    tags=(("Run", RUN),),
 )
 
 

@@ -141,7 +141,11 @@ def referred(value: Any) -> str | None:
 
 def statements(template: Template) -> Iterator[Statement]:
     """Yield every Allow statement of every role."""
-    for role, properties in of_type(template, "AWS::IAM::Role").items():
+    yield from _statements(of_type(template, "AWS::IAM::Role"))
+
+
+def _statements(owners: Mapping[str, Properties]) -> Iterator[Statement]:
+    for role, properties in owners.items():
         for policy in properties.get("Policies", []):
             for statement in _all_branches(policy["PolicyDocument"]["Statement"]):
                 if statement["Effect"] == "Allow":
@@ -187,10 +191,18 @@ def mismatched_functions(template: Template, folders: set[str], event_files: set
 
 
 def foreign_policies(template: Template) -> list[str]:
-    """Roles use only the inline policies of the template, none of AWS or SAM."""
+    """Roles use only the inline policies of the template, none of AWS or SAM.
+
+    Managed policies are for people, so the template attaches them to nothing.
+    """
     roles = of_type(template, "AWS::IAM::Role")
     findings = [f"{r}: managed policies" for r, p in roles.items() if p.get("ManagedPolicyArns")]
-    for type_ in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+    findings += [
+        f"{name}: attached by the template"
+        for name, policy in of_type(template, "AWS::IAM::ManagedPolicy").items()
+        if policy.keys() & {"Roles", "Users", "Groups"}
+    ]
+    for type_ in ("AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
         findings += [f"{name}: policy outside of a role" for name in of_type(template, type_)]
     created_by_sam = [
         r
@@ -200,10 +212,22 @@ def foreign_policies(template: Template) -> list[str]:
     return findings + [f"{role}: role created by SAM" for role in created_by_sam]
 
 
+def unbounded_roles(template: Template) -> list[str]:
+    """Every role accepts the permissions boundary that an organisation may demand."""
+    boundary = {"Ref": "PermissionsBoundaryArn"}
+    return [
+        f"{role}: no permissions boundary"
+        for role, properties in of_type(template, "AWS::IAM::Role").items()
+        if boundary not in properties.get("PermissionsBoundary", {}).get("Fn::If", [])
+    ]
+
+
 def wide_grants(template: Template) -> list[str]:
     """Grants have no wildcard actions, and wildcard resources only where ids are unknown."""
     findings = []
-    for grant in statements(template):
+    policies = of_type(template, "AWS::IAM::ManagedPolicy")
+    of_people = _statements({name: {"Policies": [it]} for name, it in policies.items()})
+    for grant in (*statements(template), *of_people):
         where = f"{grant.role} {'+'.join(grant.actions)}"
         if any("*" in action for action in grant.actions):
             findings.append(f"{where}: wildcard action")

@@ -129,6 +129,7 @@ def grant(template: Template, role: str, sid: str) -> dict[str, Any]:
 CHECKS: list[Callable[[Template], list[str]]] = [
     mismatched_functions,
     checks.foreign_policies,
+    checks.unbounded_roles,
     checks.wide_grants,
     checks.undeliverable_events,
     checks.lost_messages,
@@ -212,6 +213,14 @@ def a_managed_policy(t: Template) -> None:
     properties(t, "RouteQueriesRole")["ManagedPolicyArns"] = [
         "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
     ]
+
+
+def a_policy_for_people_on_a_role(t: Template) -> None:
+    properties(t, "OperatorPolicy")["Roles"] = [{"Ref": "RouteApiRole"}]
+
+
+def a_role_without_boundary(t: Template) -> None:
+    del properties(t, "RouteApiRole")["PermissionsBoundary"]
 
 
 def a_role_created_by_sam(t: Template) -> None:
@@ -535,6 +544,8 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (mismatched_functions, no_output, "route_api: output"),
         (checks.foreign_policies, a_managed_policy, "RouteQueriesRole: managed"),
         (checks.foreign_policies, a_role_created_by_sam, "RouteApiRole: role created by SAM"),
+        (checks.foreign_policies, a_policy_for_people_on_a_role, "OperatorPolicy: attached"),
+        (checks.unbounded_roles, a_role_without_boundary, "RouteApiRole: no permissions boundary"),
         (checks.wide_grants, any_table, "RouteApiRole dynamodb:GetItem: * is too wide"),
         (checks.wide_grants, any_action, "RouteApiRole dynamodb:*: wildcard action"),
         (checks.wide_grants, the_whole_bucket, "${DataBucket.Arn}/* is too wide"),

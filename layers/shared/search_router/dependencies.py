@@ -194,7 +194,7 @@ class Dependencies:
         """Bedrock's on-demand deployments."""
         from search_router.adapters.bedrock import BedrockDeployments
 
-        return BedrockDeployments(self._bedrock)
+        return BedrockDeployments(self._bedrock, self.settings.tags)
 
     @cached_property
     def evaluation_jobs(self) -> "BedrockEvaluationJobs":
@@ -248,7 +248,7 @@ class Dependencies:
             model=settings.judge_model_id,
             role_arn=settings.evaluation_role_arn,
             data_bucket=settings.data_bucket,
-            stage=settings.stage,
+            tags=settings.tags,
         )
         return Judge(plan, self.evaluation_jobs, self.objects)
 
@@ -264,7 +264,7 @@ class Dependencies:
             max_output_tokens=settings.max_output_tokens,
             role_arn=settings.distillation_role_arn,
             data_bucket=settings.data_bucket,
-            stage=settings.stage,
+            tags=settings.tags,
             budget_usd=settings.budget_usd_per_30_days,
         )
         models = self.foundation_models

@@ -19,7 +19,7 @@ from search_router.domain.lifecycle.distillation import (
     ModelLifecycle,
 )
 from search_router.domain.lifecycle.judging import METRIC, RATINGS, JudgeRequest, JudgeView
-from search_router.domain.naming import NAME_PREFIX, foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -106,8 +106,9 @@ class BedrockDistillationJobs:
 class BedrockDeployments:
     """On-demand deployments of custom models."""
 
-    def __init__(self, client: "BedrockClient") -> None:
+    def __init__(self, client: "BedrockClient", tags: tuple[tuple[str, str], ...] = ()) -> None:
         self._client = client
+        self._tags = tags
 
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         """Deploy a custom model on demand, or adopt the deployment of that name; return its ARN."""
@@ -116,7 +117,7 @@ class BedrockDeployments:
                 reply = self._client.create_custom_model_deployment(
                     modelDeploymentName=deployment_name,
                     modelArn=model_arn,
-                    tags=[{"key": "UseCase", "value": NAME_PREFIX}],
+                    tags=[{"key": key, "value": value} for key, value in self._tags],
                 )
         except (ConflictError, InvalidInputError):
             with suppress(*_NO_SUCH_NAME):  # a taken name has no error code of its own

@@ -54,11 +54,6 @@ def evaluation_job_name(data_bucket: str, run: str, model: str, dataset: bytes, 
     return _checked_name(f"{NAME_PREFIX}-judge-{identity}")
 
 
-def tags(stage: str, run: str) -> tuple[tuple[str, str], ...]:
-    """Return the tags of a run's jobs and models, by which cleanup finds them."""
-    return (("UseCase", NAME_PREFIX), ("Stage", stage), ("Run", run))
-
-
 def is_our_job(name: str) -> bool:
     """Return whether a job name has our prefix; the state table decides whether it is ours."""
     return name.startswith(f"{NAME_PREFIX}-")

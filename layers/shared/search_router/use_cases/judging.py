@@ -44,7 +44,7 @@ class JudgePlan:
     model: str = ""
     role_arn: str = ""
     data_bucket: str = ""
-    stage: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Judge:
             instructions=rubric,
             dataset_uri=naming.s3_uri(bucket, key),
             output_uri=naming.s3_uri(bucket, f"{folder}/output"),
-            tags=naming.tags(self.plan.stage, run_id),
+            tags=(*self.plan.tags, ("Run", run_id)),
         )
         job = JudgeJob(name=name, judge=self.plan.model, folder=folder, asked=body.count(b"\n"))
         try:

@@ -21,7 +21,7 @@ class DistillationPlan:
     max_output_tokens: int
     role_arn: str
     data_bucket: str
-    stage: str
+    tags: tuple[tuple[str, str], ...]
     budget_usd: float
 
 
@@ -102,5 +102,5 @@ class StartDistillation:
             role_arn=plan.role_arn,
             training_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "training.jsonl")),
             output_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "distillation")),
-            tags=naming.tags(plan.stage, run.run_id),
+            tags=(*plan.tags, ("Run", run.run_id)),
         )
