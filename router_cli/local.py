@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 def up(arguments: argparse.Namespace) -> int:
     """Start a stack that keeps running after the command has ended."""
-    options = LocalStackOptions(tick_track_runs=True, parameters=dict(arguments.parameter))
+    options = LocalStackOptions(tick_track_runs=True, parameters=dict(arguments.parameter or ()))
     with _local_stack_errors():
         connection = start_in_background(options, os.environ)
     say(

@@ -164,6 +164,16 @@ _SYNTHETIC = (
     _argument("--catalogue FILE", "JSON file with your own templates and vocabulary"),
 )
 
+_PARAMETER = Argument(
+    ("--parameter",),
+    {
+        "help": "parameter of the template, such as LocalTier=on; may be repeated",
+        "metavar": "NAME=VALUE",
+        "type": _assignment,
+        "action": "append",
+    },
+)
+
 GROUPS = {
     "generate": "write synthetic prompts, evaluation sets and query logs",
     "upload": "upload prompts or a query log to a stack",
@@ -372,6 +382,14 @@ VERBS = (
         ),
     ),
     Verb(
+        "doctor",
+        "router_cli.doctor:run",
+        "check account, models, quotas, permissions and stack, without changing anything",
+        "doctor --before-deploy",
+        _flag("--before-deploy", "check only what needs no stack"),
+        _PARAMETER,
+    ),
+    Verb(
         "cleanup",
         "router_cli.cleanup:run",
         "list everything that a stack has, Bedrock included, or delete it",
@@ -383,13 +401,7 @@ VERBS = (
         "router_cli.local:up",
         "start a stack on this machine that keeps running",
         "local up --parameter LocalTier=on",
-        _argument(
-            "--parameter NAME=VALUE",
-            "parameter of the template, such as LocalTier=on; may be repeated",
-            type=_assignment,
-            action="append",
-            default=[],
-        ),
+        _PARAMETER,
         uses_stack=False,
         prints_json=False,
     ),

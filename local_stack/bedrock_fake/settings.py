@@ -32,6 +32,7 @@ class FakeSettings:
     base_fenced_rate: float = _setting(0.26, "share of its answers with JSON in a code fence")
     legacy_models: str = _setting("", "comma-separated foundation models that are LEGACY")
     retired_models: str = _setting("", "comma-separated foundation models past end of life")
+    locked_models: str = _setting("", "comma-separated foundation models without an agreement")
     faults: str = _setting("", "comma-separated OPERATION:FAULT:RATE, * = every operation")
     event_loss_rate: float = _setting(0.0, "share of events that are lost")
     event_duplicate_rate: float = _setting(0.0, "share of events that are sent twice")

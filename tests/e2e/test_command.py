@@ -66,6 +66,21 @@ def test_a_parameter_reaches_the_functions(stack: Path) -> None:
     assert variables["STAGE"] == "test"
 
 
+def test_doctor_finds_the_local_stack_healthy(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(capsys, "doctor")
+    by_status: dict[str, set[str]] = {}
+    for finding in found["findings"]:
+        by_status.setdefault(finding["status"], set()).add(finding["check"])
+
+    assert found["blockers"] == 0
+    # The emulator has no Service Quotas, delivers no metrics, and nobody subscribed.
+    assert by_status["unknown"] == {"Bedrock quotas"}
+    assert by_status["warning"] == {"alarm subscriptions", "alarms"}
+    assert {"credentials", "teacher access", "permissions", "champion"} <= by_status["ok"]
+
+
 def test_from_a_prompt_file_to_the_results_of_a_log(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,6 +161,19 @@ def test_models_can_be_made_legacy_and_retired(bench: Bench) -> None:
         bench.create_job(customizationConfig=teacher(TEACHER))
 
 
+def test_a_locked_model_has_no_agreement_and_is_not_served(bench: Bench) -> None:
+    def agreement() -> str:
+        reply = bench.bedrock.get_foundation_model_availability(modelId=HAIKU)
+        return str(reply["agreementAvailability"]["status"])
+
+    assert agreement() == "AVAILABLE"
+
+    bench.fake.change(locked_models=HAIKU)
+    assert agreement() == "NOT_AVAILABLE"
+    with rejected("ResourceNotFoundException", 404, "use case details"):
+        bench.ask(f"us.{HAIKU}")
+
+
 def test_a_legacy_student_cannot_be_customized(bench: Bench) -> None:
     bench.fake.change(legacy_models="amazon.nova-micro-v1:0:128k")
 
