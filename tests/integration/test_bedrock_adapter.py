@@ -44,8 +44,7 @@ REQUEST = JudgeRequest(
 
 @pytest.fixture
 def client() -> Any:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client("bedrock", region_name="us-east-1", **keys)
+    return boto3.Session("test", "test", region_name="us-east-1").client("bedrock")
 
 
 @pytest.fixture

@@ -175,8 +175,7 @@ def test_a_large_object_is_uploaded_in_parts(world: World, calls: AwsCalls) -> N
 
 def test_the_parts_of_a_large_object_are_checked() -> None:
     """S3 requires every part's checksum on completion if the upload names an algorithm."""
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    s3 = boto3.client("s3", region_name=REGION, **keys)
+    s3 = boto3.Session("test", "test", region_name=REGION).client("s3")
     sent = {"Bucket": DATA, "Key": "runs/a.jsonl"}
     parts = [{"PartNumber": n, "ETag": f"e{n}", "ChecksumCRC32": f"c{n}"} for n in (1, 2)]
     with Stubber(s3) as stubber:

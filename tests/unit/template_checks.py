@@ -466,7 +466,7 @@ def open_policies(template: Template) -> list[str]:
 def _is_of_eventbridge(statement: Mapping[str, Any]) -> bool:
     """Return whether a statement lets EventBridge publish to a topic."""
     principal = {"Service": "events.amazonaws.com"}
-    return statement["Principal"] == principal and statement["Action"] == "sns:Publish"
+    return bool(statement["Principal"] == principal and statement["Action"] == "sns:Publish")
 
 
 def unmatched_events(template: Template, source: str, published: set[str]) -> list[str]:
