@@ -44,14 +44,15 @@ help: ## List the commands
 setup: $(VENV)/.dev-complete ## Install everything into .venv (PYTHON=python3.12 chooses the Python)
 
 # What runs, which is all that `make demo` needs, and the rest: tests, linters, plots.
+# The locks are complete, and one pin in them is not the one that ministack asks for: no dependencies.
 $(VENV)/.run-complete: requirements.txt pyproject.toml $(VENV)/.python
-	@.ci/install $(VENV) --require-hashes -r $<
+	@.ci/install $(VENV) --no-deps --require-hashes -r $<
 	@.ci/install $(VENV) --no-deps --no-build-isolation -e .
 	@$(BIN)/search-router --help >/dev/null  # it starts; what it imports gets its bytecode
 	@touch $@
 
 $(VENV)/.dev-complete: requirements-dev.txt $(VENV)/.run-complete
-	@.ci/install $(VENV) --require-hashes -r $<
+	@.ci/install $(VENV) --no-deps --require-hashes -r $<
 	@touch $@
 
 # Checked each time: a Python that was upgraded or removed leaves a broken .venv behind.
@@ -129,8 +130,9 @@ build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
 lock: $(VENV)/.run-complete ## Compile the pinned and hashed requirements from the .in files
 	@.ci/install $(VENV) --require-hashes -r .ci/requirements-uv.txt
 	@for lock in $(LOCKS); do \
+		case $$lock in .ci/*) config=--no-config ;; *) config="--config-file .ci/uv.toml" ;; esac; \
 		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
-			--no-emit-index-url --no-header --no-config $$lock.in -o $$lock.txt; done
+			--no-emit-index-url --no-header $$config $$lock.in -o $$lock.txt; done
 
 clean: ## Remove what the other commands made, with their caches
 	rm -rf $(VENV) build .aws-sam demo-output bench-results notebooks/figures

@@ -117,7 +117,7 @@ class Workers:
 
     def _read(self, log_id: str, name: str) -> dict[str, Any]:
         s3 = self.cloud.clients.client("s3")
-        body = s3.get_object(Bucket=DATA, Key=naming.log_key(log_id, name))["Body"].read()
+        body = s3.get_object(Bucket=DATA, Key=naming.upload_key(log_id, name))["Body"].read()
         document: dict[str, Any] = json.loads(body)
         return document
 

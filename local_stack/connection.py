@@ -23,15 +23,16 @@ class StackConnection:
 
     endpoint: str
     bedrock_endpoint: str
+    vectors_endpoint: str
     outputs: Mapping[str, str]
     pid: int
     folder: Path
 
     @cached_property
     def clients(self) -> LoopbackClients:
-        """Clients of the emulator, and of the Bedrock fake for Bedrock."""
-        bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
-        return LoopbackClients(self.endpoint, bedrock)
+        """Clients of the emulator, and of the fakes for Bedrock and S3 Vectors."""
+        fakes = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
+        return LoopbackClients(self.endpoint, fakes | {"s3vectors": self.vectors_endpoint})
 
     def client(self, service: str, *, timeout_seconds: float = 60) -> Any:
         """Return a boto3 client of this stack."""

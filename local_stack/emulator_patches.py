@@ -14,6 +14,7 @@ import hashlib
 import http
 import io
 import json
+import os
 import shlex
 import stat
 import sys
@@ -27,6 +28,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import eventbridge, lambda_svc, s3, scheduler
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
+from local_stack.loopback import LoopbackClients
 from local_stack.processes import LocalStackError
 
 MINISTACK_VERSION = "1.5.33"
@@ -58,6 +60,7 @@ def apply_patches(*, layers: Mapping[str, Sequence[str]], folder: Path) -> None:
     _check_schedules_every_second()
     _split_in_conditions()
     _convert_maximum_concurrency()
+    _create_vector_buckets()
     _provide_event_source()
     _authorize_batches()
     _share_unpacked_layers(layers)
@@ -276,6 +279,24 @@ def _convert_maximum_concurrency() -> None:
         return create(logical_id, props, stack_name)
 
     mapping["create"] = create_with_number
+
+
+def _create_vector_buckets() -> None:
+    """Create `AWS::S3Vectors::VectorBucket` in the S3 Vectors fake; Ref is the bucket's ARN."""
+    clients = LoopbackClients(os.environ["AWS_ENDPOINT_URL_S3VECTORS"])
+
+    def create(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        name = props.get("VectorBucketName") or provisioners._physical_name(
+            stack_name, logical_id, lowercase=True, max_len=63
+        )
+        arn = clients.client("s3vectors").create_vector_bucket(vectorBucketName=name)
+        return arn["vectorBucketArn"], {"VectorBucketArn": arn["vectorBucketArn"]}
+
+    def delete(arn: str, _props: dict[str, Any]) -> None:
+        clients.client("s3vectors").delete_vector_bucket(vectorBucketArn=arn)
+
+    handlers_ = {"create": create, "delete": delete}
+    provisioners._RESOURCE_HANDLERS["AWS::S3Vectors::VectorBucket"] = handlers_
 
 
 def _provide_event_source() -> None:

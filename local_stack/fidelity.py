@@ -58,6 +58,10 @@ _NOT_EMULATED: Mapping[str, Mapping[str, str]] = {
         "LifecycleConfiguration": "nothing expires",
         "BucketEncryption": "nothing is encrypted",
     },
+    "AWS::S3Vectors::VectorBucket": {
+        "EncryptionConfiguration": "nothing is encrypted",
+        "Tags": "ignored",
+    },
     "AWS::S3::BucketPolicy": {"": "plain HTTP is not denied, because all traffic here is HTTP"},
     "AWS::SQS::QueuePolicy": {"": "plain HTTP is not denied, because all traffic here is HTTP"},
     "AWS::SNS::Topic": {"KmsMasterKeyId": "nothing is encrypted"},
@@ -80,6 +84,7 @@ _EMULATED: Mapping[str, str] = {
         "NotificationConfiguration OwnershipControls PublicAccessBlockConfiguration "
         "VersioningConfiguration"
     ),
+    "AWS::S3Vectors::VectorBucket": "VectorBucketName",
     "AWS::SNS::Topic": "DisplayName",
     "AWS::SQS::Queue": (
         "MessageRetentionPeriod RedrivePolicy SqsManagedSseEnabled VisibilityTimeout"
@@ -102,6 +107,10 @@ _OF_AWS = (
         "sources are not checked",
     ),
     NotEmulated("Bedrock", "a fake: models, prices, latency and quotas are not Amazon's"),
+    NotEmulated(
+        "S3 Vectors",
+        "a fake: exact search, BM25 and stop words of its own; no quotas on requests per second",
+    ),
     NotEmulated("Limits", "no account quotas, no throttling except Bedrock's, lax size limits"),
     NotEmulated("Time", "cold starts, event delays and scaling are this machine's"),
 )

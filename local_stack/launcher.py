@@ -41,8 +41,9 @@ from local_stack.template import FUNCTION, LAYER, SamTemplate
 from local_stack.ticking import ticking_track_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
-BEDROCK_FAKE = "local_stack.bedrock_fake"
+BEDROCK_FAKE, S3_VECTORS_FAKE = "local_stack.bedrock_fake", "local_stack.s3_vectors_fake"
 AUTHORIZATIONS, BEDROCK_CALLS = "authorizations.jsonl", "bedrock-calls.jsonl"
+S3_VECTORS_CALLS = "s3-vectors-calls.jsonl"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,8 +54,8 @@ class LocalStackOptions:
     """Options of a local stack, with defaults for a demo.
 
     `requests_per_minute` is the quota of the Bedrock fake and the default of the template's
-    RequestsPerMinute. The five options after it configure the fake. `record_calls` writes the files
-    AUTHORIZATIONS and BEDROCK_CALLS to the stack's folder.
+    RequestsPerMinute. The seven options after it configure the fakes. `record_calls` writes the
+    files AUTHORIZATIONS, BEDROCK_CALLS and S3_VECTORS_CALLS to the stack's folder.
     """
 
     template: Path = PROJECT / "template.yaml"
@@ -62,6 +63,8 @@ class LocalStackOptions:
     tick_track_runs: bool = False
     requests_per_minute: int = 60_000
     mean_latency_ms: float = 20
+    embedding_latency_ms: float = 0
+    query_latency_ms: float = 0
     malformed_rate: float = 0.0
     job_seconds: float = 3
     deployment_seconds: float = 2
@@ -138,9 +141,10 @@ class LocalStack:
     def _start(self) -> StackConnection:
         sweep_stale_folders()
         folder = self._cleanup.enter_context(own_folder())
-        # Both children start while the archives are built.
+        # The children start while the archives are built.
         emulator, endpoint = self._spawn_emulator(folder)
-        fake = self._spawn_fake(folder, endpoint)
+        bedrock_fake = self._spawn_bedrock_fake(folder, endpoint)
+        vectors_fake = self._spawn_vectors_fake(folder)
         layers = self._build_layers(folder)
         archives = {name: layer.content for name, layer in layers.items()}
         archives |= {
@@ -150,10 +154,10 @@ class LocalStack:
         clients = LoopbackClients(endpoint)
         clients.client("s3")  # takes 0.2 s, while the children start
 
-        ready = fake.first_line(timeout_seconds=_START_SECONDS)
-        bedrock = f"http://127.0.0.1:{ready['port']}"
+        bedrock, vectors = _url(bedrock_fake), _url(vectors_fake)
         authorizations = folder / AUTHORIZATIONS if self._options.record_calls else None
-        emulator.send_line(_emulator_settings(layers.values(), bedrock, authorizations))
+        endpoints = {"BEDROCK": bedrock, "BEDROCK_RUNTIME": bedrock, "S3VECTORS": vectors}
+        emulator.send_line(_emulator_settings(layers.values(), endpoints, authorizations))
         _wait_until_healthy(emulator, endpoint)
         outputs = deploy(
             clients,
@@ -162,7 +166,7 @@ class LocalStack:
             stack_name=STACK_NAME,
             parameters=self.parameters,
         )
-        connection = StackConnection(endpoint, bedrock, outputs, os.getpid(), folder)
+        connection = StackConnection(endpoint, bedrock, vectors, outputs, os.getpid(), folder)
         if self._options.tick_track_runs:
             self._cleanup.enter_context(ticking_track_runs(connection))
         return connection
@@ -180,13 +184,13 @@ class LocalStack:
             )
         return child, f"http://127.0.0.1:{port}"
 
-    def _spawn_fake(self, folder: Path, emulator: str) -> ChildProcess:
+    def _spawn_bedrock_fake(self, folder: Path, emulator: str) -> ChildProcess:
         """Start the Bedrock fake, which uses S3 and EventBridge of the emulator."""
         options = self._options
         values = {
-            "--port": 0,
             "--aws-endpoint": emulator,
             "--mean-latency-ms": options.mean_latency_ms,
+            "--embedding-latency-ms": options.embedding_latency_ms,
             "--requests-per-minute": options.requests_per_minute,
             "--malformed-rate": options.malformed_rate,
             "--job-seconds": options.job_seconds,
@@ -194,11 +198,28 @@ class LocalStack:
             "--seed": options.seed,
             "--calls-file": folder / BEDROCK_CALLS if options.record_calls else "",
         }
-        arguments = [text for name, value in values.items() for text in (name, str(value))]
-        environment = scrub(os.environ, home=folder) | CALLER
-        return self._spawn(
-            "bedrock-fake", [BEDROCK_FAKE, *arguments], folder=folder, env=environment
-        )
+        return self._spawn_fake("bedrock-fake", BEDROCK_FAKE, values, folder)
+
+    def _spawn_vectors_fake(self, folder: Path) -> ChildProcess:
+        """Start the S3 Vectors fake, whose vectors are in the stack's folder."""
+        vectors = folder / "vectors"
+        vectors.mkdir()
+        options = self._options
+        values = {
+            "--query-latency-ms": options.query_latency_ms,
+            "--seed": options.seed,
+            "--folder": vectors,
+            "--calls-file": folder / S3_VECTORS_CALLS if options.record_calls else "",
+        }
+        return self._spawn_fake("s3-vectors-fake", S3_VECTORS_FAKE, values, folder)
+
+    def _spawn_fake(
+        self, name: str, module: str, values: Mapping[str, object], folder: Path
+    ) -> ChildProcess:
+        arguments = [text for option, value in values.items() for text in (option, str(value))]
+        # One thread multiplies vectors: several would wait for each other beside the handlers.
+        environment = scrub(os.environ, home=folder) | CALLER | {"OPENBLAS_NUM_THREADS": "1"}
+        return self._spawn(name, [module, *arguments], folder=folder, env=environment)
 
     def _spawn(
         self,
@@ -230,17 +251,19 @@ class LocalStack:
 
 
 def _emulator_settings(
-    layers: Iterable[LayerArchive], bedrock: str, authorizations: Path | None
+    layers: Iterable[LayerArchive], endpoints: Mapping[str, str], authorizations: Path | None
 ) -> dict[str, object]:
     """Return the configuration of `ministack_server`."""
     return {
         "authorizations": str(authorizations) if authorizations else None,
         "layers": {layer.sha256: [str(path) for path in layer.folders] for layer in layers},
-        "environment": {
-            "AWS_ENDPOINT_URL_BEDROCK": bedrock,
-            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock,
-        },
+        "environment": {f"AWS_ENDPOINT_URL_{name}": url for name, url in endpoints.items()},
     }
+
+
+def _url(fake: ChildProcess) -> str:
+    """Return the endpoint of a fake once it is ready."""
+    return f"http://127.0.0.1:{fake.first_line(timeout_seconds=_START_SECONDS)['port']}"
 
 
 def _wait_until_healthy(emulator: ChildProcess, endpoint: str) -> None:

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # The clients that `dependencies.py` makes (compared by a test) and the tracer's own.
-SERVICES = frozenset({"bedrock", "bedrock-runtime", "dynamodb", "events", "s3", "sqs", "xray"})
+SERVICES = frozenset(
+    {"bedrock", "bedrock-runtime", "dynamodb", "events", "s3", "s3vectors", "sqs", "xray"}
+)
 
 
 def strip(packages: Path) -> int:

@@ -24,9 +24,10 @@ from search_router.domain.lifecycle.estimates import BYTES_PER_TOKEN, estimate_c
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.dialects import find_dialect
 from search_router.domain.logs.query_logs import LogState
-from search_router.domain.logs.rows import LogRow, raw_rows, read_row
+from search_router.domain.logs.rows import LogRow, read_row
 from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.queries import query_digest
+from search_router.domain.splits.rows import raw_rows
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
 _WINDOW = timedelta(days=30)
@@ -152,7 +153,7 @@ def _jobs(stack: Stack, runs: list[Run]) -> Iterator[Item]:
 def _logs(stack: Stack, now: datetime) -> Iterator[Item]:
     for log in stack.ledger.all():
         if log.state is LogState.ROUTED and now - log.created_at < _WINDOW:
-            summary = json.loads(stack.objects.get(naming.log_key(log.log_id, "summary.json")))
+            summary = json.loads(stack.objects.get(naming.upload_key(log.log_id, "summary.json")))
             yield Item(f"query log {log.log_id}", summary["cost_usd"], _MEASURED)
 
 

@@ -121,7 +121,7 @@ def _read(reply: ModelReply, modalities: Modalities) -> tuple[tuple[float, ...],
 def abstained_queries(objects: ObjectStore, log_id: str) -> dict[bytes, str]:
     """Return the distinct queries of a log on which the local tier abstained, by fingerprint."""
     queries: dict[bytes, str] = {}
-    for key, _ in objects.list(naming.log_key(log_id, "abstained")):
+    for key, _ in objects.list(naming.upload_key(log_id, "abstained")):
         for line in objects.get(key).splitlines():
             query = json.loads(line)["query"]
             queries.setdefault(fingerprint(query), query)

@@ -83,7 +83,7 @@ def _fetch(stack: Stack, arguments: argparse.Namespace) -> None:
     if arguments.out != STDOUT:
         print_summary(arguments.log_id, summary)
     if summary["rejected"]:
-        folder = naming.log_key(arguments.log_id, "rejected/")
+        folder = naming.upload_key(arguments.log_id, "rejected/")
         say(
             f"{summary['rejected']:,} rows were rejected; offset and reason of each: "
             f"s3://{stack.outputs['DataBucketName']}/{folder}"
@@ -175,7 +175,7 @@ def _print_definition(stack: Stack, log: QueryLog, as_json: bool) -> None:
     parts, all_parts = sampled_parts(stack, log.log_id, _SAMPLED_PARTS)
     rows = (row for part in parts for row in rows_of(part))
     columns = columns_of(rows, champion.serving.modalities)
-    location = f"s3://{stack.outputs['DataBucketName']}/{naming.log_key(log.log_id, 'parts/')}"
+    location = f"s3://{stack.outputs['DataBucketName']}/{naming.upload_key(log.log_id, 'parts/')}"
     definition = table_definition(table_name(log.log_id), columns, location)
     if as_json:
         print_json({"log_id": log.log_id, "ddl": definition, "parts_read": len(parts)})

@@ -15,11 +15,13 @@ from router_cli.console import CommandError
 from search_router.adapters.bedrock import BedrockDeployments
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
-from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
 from search_router.domain.lifecycle.runs import Run
+from search_router.domain.logs.query_logs import QueryLog
+from search_router.domain.logs.results import PartMarker
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -52,9 +54,10 @@ class Stack:
         return DynamoRunRepository(self.client("dynamodb"), self.outputs["StateTableName"])
 
     @cached_property
-    def ledger(self) -> DynamoQueryLogLedger:
+    def ledger(self) -> DynamoUploadLedger[QueryLog, PartMarker]:
         """The query log records."""
-        return DynamoQueryLogLedger(self.client("dynamodb"), self.outputs["StateTableName"])
+        table = self.outputs["StateTableName"]
+        return DynamoUploadLedger(self.client("dynamodb"), table, QUERY_LOGS)
 
     @cached_property
     def champions(self) -> DynamoChampionRepository:

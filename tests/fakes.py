@@ -5,13 +5,15 @@ and metadata are refused where S3 or Bedrock would refuse them. What happened ca
 plain attributes; faults are set on plain attributes too.
 """
 
+import hashlib
 import itertools
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from search_router import ports
 from search_router.domain import naming
@@ -34,14 +36,15 @@ from search_router.domain.lifecycle.distillation import (
 )
 from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
 from search_router.domain.lifecycle.runs import DeploymentStatus, JobStatus, Run
-from search_router.domain.logs.query_logs import (
-    LOG_PREDECESSORS,
-    Attempts,
-    LogState,
-    QueryLog,
-    SplitMessage,
+from search_router.domain.search.index import (
+    Candidate,
+    Collection,
+    EmbeddingPurpose,
+    IndexEntry,
+    ListQuery,
+    Vector,
 )
-from search_router.domain.logs.results import PartMarker
+from search_router.domain.search.segment_records import RecordWrite, SegmentRecord
 from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
 from search_router.domain.serving.decisions import (
     Decision,
@@ -50,12 +53,16 @@ from search_router.domain.serving.decisions import (
     cached_value,
     decision_from_cache,
 )
+from search_router.domain.splits.ledger import SplitMarker, UploadHead, UploadState
+from search_router.domain.splits.plan import Attempts, UploadSplit
 from search_router.domain.uploads import ObjectRef, Upload
 
 UPLOAD_BUCKET = "uploads"
 START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 MAX_METADATA_BYTES = 2_048  # S3: user-defined metadata, keys and values together
 
+HeadT = TypeVar("HeadT", bound=UploadHead)
+MarkerT = TypeVar("MarkerT", bound=SplitMarker)
 EventT = TypeVar("EventT", bound=RouterEvent)
 
 
@@ -106,7 +113,8 @@ class InMemoryUploads:
         del self._versions[source]
 
     def info(self, source: ObjectRef) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self._body(source)), self._metadata.get(source, {}))
+        body, ref = self._body(source), self._ref(source)
+        return ports.ObjectInfo(len(body), self._metadata.get(ref, {}), self._times[ref])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         wanted = self._body(source)[start:end]
@@ -118,8 +126,11 @@ class InMemoryUploads:
             if bucket == UPLOAD_BUCKET and key.startswith(prefix) and ref in self._versions:
                 yield Upload(ref, self._times[ref], len(self._versions[ref]))
 
+    def _ref(self, source: ObjectRef) -> ObjectRef:
+        return source if source.version_id else self._latest.get(source.key, source)
+
     def _body(self, source: ObjectRef) -> bytes:
-        ref = source if source.version_id else self._latest.get(source.key, source)
+        ref = self._ref(source)
         if source.bucket != UPLOAD_BUCKET or ref not in self._versions:
             raise NotFoundError(f"read the upload: no version {source.version_id}")
         return self._versions[ref]
@@ -158,7 +169,7 @@ class InMemoryObjects:
         return self.bodies[key]
 
     def info(self, key: str) -> ports.ObjectInfo:
-        return ports.ObjectInfo(len(self.get(key)), self.metadata[key])
+        return ports.ObjectInfo(len(self.get(key)), self.metadata[key], START)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for key in sorted(self.bodies):
@@ -305,68 +316,171 @@ class InMemoryChampions:
 
 
 @dataclass(slots=True)
-class InMemoryLedger:
+class InMemoryLedger(Generic[HeadT, MarkerT]):
     """Heads and markers; a marker and its count move together."""
 
     receives: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     answered: dict[tuple[str, int], int] = field(default_factory=dict)
-    _logs: dict[str, QueryLog] = field(default_factory=dict)
-    _markers: dict[tuple[str, int], str] = field(default_factory=dict)
+    _logs: dict[str, HeadT] = field(default_factory=dict)
+    _markers: dict[tuple[str, int], MarkerT] = field(default_factory=dict)
     listed: dict[str, None] = field(default_factory=dict)
 
-    def create(self, log: QueryLog) -> QueryLog:
-        if log.log_id not in self._logs:
-            self.listed[log.log_id] = None
-        return self._logs.setdefault(log.log_id, log)
+    def create(self, head: HeadT) -> HeadT:
+        if head.upload not in self._logs:
+            self.listed[head.upload] = None
+        return self._logs.setdefault(head.upload, head)
 
-    def get(self, log_id: str) -> QueryLog | None:
-        return self._logs.get(log_id)
+    def get(self, upload: str) -> HeadT | None:
+        return self._logs.get(upload)
 
-    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
-        log = self._logs.get(marker.log_id)
-        if log is None:
-            raise NotFoundError(f"query log {marker.log_id} is not in the ledger")
-        place = (marker.log_id, marker.split)
+    def record_part(self, marker: MarkerT, now: datetime) -> HeadT:
+        head = self._logs.get(marker.upload)
+        if head is None:
+            raise NotFoundError(f"upload {marker.upload} is not in the ledger")
+        place = (marker.upload, marker.split)
         if place not in self._markers:
-            self._markers[place] = marker.model_dump_json()
-            counted = {"parts": log.parts + 1, "updated_at": now}
-            self._logs[marker.log_id] = log.model_copy(update=counted)
-        return self._logs[marker.log_id]
+            self._markers[place] = marker.model_copy()
+            counted = {"parts": head.parts + 1, "updated_at": now}
+            self._logs[marker.upload] = head.model_copy(update=counted)
+        return self._logs[marker.upload]
 
-    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
-        place = (log_id, split)
+    def record_attempt(self, upload: str, split: int, receives: int) -> Attempts:
+        place = (upload, split)
         counted = self.receives.setdefault(place, set())
         counted.add(receives)
         return Attempts(len(counted), self.answered.get(place, 0))
 
-    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
-        place = (log_id, split)
+    def reset_attempts(self, upload: str, split: int, answered: int | None = None) -> None:
+        place = (upload, split)
         self.receives.pop(place, None)
         if answered is not None:
             self.answered[place] = answered
 
-    def markers(self, log_id: str) -> Iterator[PartMarker]:
+    def markers(self, upload: str) -> Iterator[MarkerT]:
         for place in sorted(self._markers):
-            if place[0] == log_id:
-                yield PartMarker.model_validate_json(self._markers[place])
+            if place[0] == upload:
+                yield self._markers[place]
 
-    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
-        stored = self._logs.get(log_id)
-        if stored is None or stored.state not in LOG_PREDECESSORS[state]:
+    def move(self, upload: str, state: UploadState, now: datetime, reason: str = "") -> bool:
+        stored = self._logs.get(upload)
+        if stored is None or stored.state not in state.predecessors:
             return False
         change = {"state": state, "reason": reason, "updated_at": now}
-        self._logs[log_id] = stored.model_copy(update=change)
+        self._logs[upload] = stored.model_copy(update=change)
         return True
 
-    def open(self) -> Iterator[QueryLog]:
-        yield from [self._logs[log_id] for log_id in sorted(self.listed)]
+    def open(self) -> Iterator[HeadT]:
+        yield from [self._logs[upload] for upload in sorted(self.listed)]
 
-    def close(self, log: QueryLog) -> None:
-        if self._logs[log.log_id].state is log.state:
-            self.listed.pop(log.log_id, None)
+    def close(self, head: HeadT) -> None:
+        if self._logs[head.upload].state is head.state:
+            self.listed.pop(head.upload, None)
 
-    def all(self) -> Iterator[QueryLog]:
-        yield from [self._logs[log_id] for log_id in sorted(self._logs)]
+    def all(self) -> Iterator[HeadT]:
+        yield from [self._logs[upload] for upload in sorted(self._logs)]
+
+
+@dataclass(slots=True)
+class InMemoryCollections:
+    """Collections by name."""
+
+    stored: dict[str, Collection] = field(default_factory=dict)
+
+    def create(self, collection: Collection) -> Collection:
+        return self.stored.setdefault(collection.name, collection)
+
+    def get(self, name: str) -> Collection | None:
+        return self.stored.get(name)
+
+    def all(self) -> Iterator[Collection]:
+        yield from [self.stored[name] for name in sorted(self.stored)]
+
+    def delete(self, name: str) -> None:
+        self.stored.pop(name, None)
+
+
+@dataclass(slots=True)
+class InMemoryRecords:
+    """Records by collection and segment id."""
+
+    stored: dict[tuple[str, str], SegmentRecord] = field(default_factory=dict)
+
+    def get_many(self, collection: str, segment_ids: Sequence[str]) -> Mapping[str, SegmentRecord]:
+        places = ((collection, one) for one in segment_ids)
+        return {place[1]: self.stored[place] for place in places if place in self.stored}
+
+    def put_many(self, collection: str, writes: Sequence[RecordWrite]) -> set[str]:
+        lost: set[str] = set()
+        for record, seen in writes:
+            before = self.stored.get((collection, record.segment_id))
+            if (before.order if before else None) == seen:
+                self.stored[collection, record.segment_id] = record
+            else:
+                lost.add(record.segment_id)
+        return lost
+
+    def sample(self, collection: str, limit: int) -> Sequence[SegmentRecord]:
+        return [record for record in self.all(collection) if record.segment][:limit]
+
+    def all(self, collection: str) -> Iterator[SegmentRecord]:
+        yield from [self.stored[place] for place in sorted(self.stored) if place[0] == collection]
+
+
+@dataclass(slots=True)
+class InMemoryIndex:
+    """Entries by collection and modality, then by segment id; counts the entries written."""
+
+    lists: dict[tuple[str, str], dict[str, IndexEntry]] = field(default_factory=dict)
+    written: int = 0
+
+    def create(self, collection: Collection) -> None:
+        for modality in collection.modalities:
+            self.lists.setdefault((collection.name, modality), {})
+
+    def put(self, collection: Collection, modality: str, entries: Sequence[IndexEntry]) -> None:
+        self.written += len(entries)
+        for entry in entries:
+            self._list(collection, modality)[entry.segment_id] = entry
+
+    def delete(self, collection: Collection, modality: str, segment_ids: Sequence[str]) -> None:
+        for segment_id in segment_ids:
+            self._list(collection, modality).pop(segment_id, None)
+
+    def search(self, collection: Collection, query: ListQuery) -> Sequence[Candidate]:
+        raise NotImplementedError("the index in memory is for indexing only")
+
+    def drop(self, collection: Collection) -> None:
+        for modality in collection.modalities:
+            self.lists.pop((collection.name, modality), None)
+
+    def _list(self, collection: Collection, modality: str) -> dict[str, IndexEntry]:
+        try:
+            return self.lists[collection.name, modality]
+        except KeyError:
+            raise NotFoundError("the list does not exist") from None
+
+
+@dataclass(slots=True)
+class FakeEmbedder:
+    """Embeds a text as numbers made of its hash; rejects texts with the word `unembeddable`."""
+
+    dimension: int = 4
+    asked: list[str] = field(default_factory=list)
+    failing: SearchRouterError | None = None
+
+    def embed(
+        self, texts: Sequence[str], purpose: EmbeddingPurpose
+    ) -> "Sequence[Vector | InvalidInputError]":
+        if self.failing is not None:
+            raise self.failing
+        self.asked += texts
+        return [self.vector(text) for text in texts]
+
+    def vector(self, text: str) -> "Vector | InvalidInputError":
+        if "unembeddable" in text:
+            return InvalidInputError("embed a text: ValidationException")
+        digest = hashlib.sha256(text.encode()).digest()
+        return array("f", [1 + byte for byte in digest[: self.dimension]])
 
 
 @dataclass(slots=True)
@@ -376,15 +490,15 @@ class InMemoryQueue:
     After `room` messages the queue is unreachable, which leaves a batch half sent.
     """
 
-    sent: list[SplitMessage] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
     postponed: list[tuple[str, int]] = field(default_factory=list)
     room: int | None = None
 
-    def send(self, messages: Iterable[SplitMessage]) -> None:
+    def send(self, messages: Iterable[UploadSplit]) -> None:
         for message in messages:
             if self.room is not None and len(self.sent) >= self.room:
                 raise UnavailableError("send splits: the queue is unreachable")
-            self.sent.append(SplitMessage.model_validate_json(message.model_dump_json()))
+            self.sent.append(type(message).model_validate_json(message.model_dump_json()))
 
     def set_visibility(self, receipt_handle: str, seconds: int) -> None:
         self.postponed.append((receipt_handle, seconds))
@@ -603,6 +717,10 @@ if TYPE_CHECKING:  # mypy compares every fake with its port
         _runs: ports.RunRepository = runs
         _champions: ports.ChampionRepository = InMemoryChampions(runs)
         _ledger: ports.QueryLogLedger = InMemoryLedger()
+        _collections: ports.CollectionRepository = InMemoryCollections()
+        _records: ports.SegmentRecords = InMemoryRecords()
+        _index: ports.SegmentIndex = InMemoryIndex()
+        _embedder: ports.Embedder = FakeEmbedder()
         _queue: ports.SplitQueue = InMemoryQueue()
         _events: ports.EventPublisher = InMemoryEvents()
         _models: ports.FoundationModels = InMemoryCustomizer()

@@ -16,10 +16,12 @@ from search_router.domain.lifecycle.runs import (
     TrainedLocalTier,
     TrainingJob,
 )
-from search_router.domain.logs.dialects import Dialect, LogFormat
-from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
+from search_router.domain.logs.dialects import Dialect
+from search_router.domain.logs.rows import LogRow, read_row
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import RejectedRow
 from search_router.domain.streams import Line
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
@@ -32,8 +34,8 @@ DEPLOYMENT = "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/cha
 STUDENT = "amazon.nova-micro-v1:0:128k"
 TEACHER = "amazon.nova-pro-v1:0"
 SYSTEM_PROMPT = default_system_prompt(MODALITIES, with_reasoning=False)
-JSONL = Dialect(format=LogFormat.JSONL, query_field="query")
-TEXT = Dialect(format=LogFormat.TEXT, query_field="query")
+JSONL = Dialect(format=RowFormat.JSONL, query_field="query")
+TEXT = Dialect(format=RowFormat.TEXT, query_field="query")
 
 
 def label(*weights: float, modalities: Modalities = MODALITIES) -> str:

@@ -15,10 +15,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from search_router import measurements
 from search_router.dependencies import dependencies
 from search_router.domain.errors import SearchRouterError
-from search_router.domain.logs.query_logs import read_message
+from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.splits.plan import read_split
 from search_router.observability import logger, measure, metrics, tracer
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.route_queries import retry_delay
+from search_router.use_cases.split_attempts import retry_delay
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -28,7 +29,7 @@ def record_handler(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Route one split; on an error, shorten its visibility timeout so that it is retried soon."""
     deps, receives = dependencies(), int(record.attributes.approximate_receive_count)
     try:
-        split = read_message(record.body)
+        split = read_split(SplitMessage, record.body)
         logger.append_keys(log_id=split.log_id, split=split.split)
         model = deps.batch_model(lambda_context.get_remaining_time_in_millis() / 1000)
         outcome = deps.route_queries(split, model, receives)

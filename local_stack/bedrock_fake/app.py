@@ -1,115 +1,26 @@
-"""The fake service: its resources, the dispatch of requests to them, and its HTTP endpoint."""
+"""The fake service: its resources and its HTTP endpoint."""
 
 import json
-import logging
-import threading
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
-
-from botocore.model import OperationModel
 
 from local_stack.bedrock_fake.aws import EventBridgePublisher, EventDelivery, Publish, S3Objects
 from local_stack.bedrock_fake.clock import Clock, SystemClock
-from local_stack.bedrock_fake.contract import (
-    ApiError,
-    BedrockError,
-    InvalidReplyError,
-    Operation,
-    Params,
-    UnimplementedError,
-    bedrock_router,
-    error_status,
-    read_request,
-    write_reply,
-)
+from local_stack.bedrock_fake.contract import SERVICES, Operation, Params
 from local_stack.bedrock_fake.converse import Conversations
 from local_stack.bedrock_fake.custom_models import CustomModels, Deployments
 from local_stack.bedrock_fake.customization_jobs import CustomizationJobs
+from local_stack.bedrock_fake.dispatcher import Dispatcher
+from local_stack.bedrock_fake.embeddings import Embeddings
 from local_stack.bedrock_fake.evaluation_jobs import EvaluationJobs
-from local_stack.bedrock_fake.faults import Fault, FaultPlan, FaultRule, can_return, raise_error
+from local_stack.bedrock_fake.faults import Fault
 from local_stack.bedrock_fake.foundation_models import FoundationModels
 from local_stack.bedrock_fake.resources import Account, ReadObject, WriteObject
 from local_stack.bedrock_fake.server import CallRecorder, HttpReply, LoopbackServer
 from local_stack.bedrock_fake.settings import FakeSettings, LiveSettings
 from local_stack.loopback import LoopbackClients
-
-logger = logging.getLogger(__name__)
-
-
-class Dispatcher:
-    """Routes, validates and answers requests, and counts them by operation and status.
-
-    `faults` returns the current fault rules and the seed of their draws.
-    """
-
-    def __init__(
-        self,
-        operations: Mapping[str, Operation],
-        faults: Callable[[], tuple[tuple[FaultRule, ...], int]] = lambda: ((), 0),
-    ) -> None:
-        self.operations = operations
-        self._faults = faults
-        self._plan = FaultPlan()
-        self._router = bedrock_router()
-        self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    @property
-    def calls(self) -> dict[str, int]:
-        """Number of requests by operation and HTTP status, e.g. `{"Converse 200": 3}`."""
-        with self._lock:
-            return dict(self._counts)
-
-    def fail_next(self, operation: str, fault: Fault, times: int) -> None:
-        """Make the next calls of an operation fail; ValueError if Bedrock has no such error."""
-        if not can_return(self._router.operation(operation), fault):
-            raise ValueError(f"{operation} has no fault {fault}")
-        self._plan.fail_next(operation, fault, times)
-
-    def answer(self, method: str, target: str, body: bytes) -> HttpReply:
-        """Return the reply to one HTTP request."""
-        found = self._router.find(method, urlsplit(target).path)
-        if found is None:
-            return _error_reply(404, ApiError("UnknownOperationException", "No such path."))
-        operation, labels = found
-        try:
-            reply = self._perform(operation, labels, target, body)
-        except InvalidReplyError as error:
-            logger.exception("invalid reply")
-            reply = _error_reply(500, ApiError("InternalServerException", str(error)))
-        with self._lock:
-            self._counts[f"{operation.name} {reply.status}"] += 1
-        return reply
-
-    def _perform(
-        self, operation: OperationModel, labels: Mapping[str, str], target: str, body: bytes
-    ) -> HttpReply:
-        rules, seed = self._faults()
-        fault = self._plan.fault_of(operation, target.encode() + body, rules, seed)
-        try:
-            raise_error(fault)
-            perform = self._find(operation.name)
-            params = read_request(operation, labels, target, body)
-            content = write_reply(operation, perform(params))
-            is_lost = fault is Fault.LOST_REPLY
-            return HttpReply(operation.http["responseCode"], content, is_lost=is_lost)
-        except UnimplementedError as error:
-            return _error_reply(501, error)
-        except BedrockError as error:
-            return _error_reply(error_status(operation, error.code), error)
-
-    def _find(self, name: str) -> Operation:
-        if name not in self.operations:
-            raise UnimplementedError(name)
-        return self.operations[name]
-
-
-def _error_reply(status: int, error: ApiError) -> HttpReply:
-    return HttpReply(status, json.dumps({"message": error.message}).encode(), error.code)
 
 
 class FakeBedrock:
@@ -166,13 +77,19 @@ class FakeBedrock:
             "StopEvaluationJob": self._evaluations.stop,
             "ListTagsForResource": account.tags.list_tags,
         }
+        runtime: dict[str, Operation] = {
+            "Converse": conversations.converse,
+            "InvokeModel": Embeddings(account, foundation_models).invoke,
+        }
         self._dispatcher = Dispatcher(
             {name: self._after_due_work(operation) for name, operation in control_plane.items()}
-            | {"Converse": conversations.converse},
+            | runtime,
             lambda: (self._live.current.fault_rules, self._live.current.seed),
         )
         self._record = (
-            CallRecorder(Path(settings.calls_file)).record if settings.calls_file else None
+            CallRecorder(Path(settings.calls_file), SERVICES).record
+            if settings.calls_file
+            else None
         )
         self._port = port
         self._server: LoopbackServer | None = None

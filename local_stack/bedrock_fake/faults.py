@@ -13,7 +13,7 @@ from enum import StrEnum
 from botocore.model import OperationModel
 
 from local_stack.bedrock_fake.clock import draw
-from local_stack.bedrock_fake.contract import BedrockError
+from local_stack.bedrock_fake.contract import ApiError
 
 _EVERY_OPERATION = "*"
 
@@ -32,15 +32,16 @@ class Fault(StrEnum):
     LOST_REPLY = "lost-reply"  # the operation succeeds, but its reply does not arrive
 
 
+# By service: Bedrock's code, then that of S3 Vectors where it differs.
 _CODES = {
-    Fault.THROTTLE: "ThrottlingException",
-    Fault.MODEL_TIMEOUT: "ModelTimeoutException",
-    Fault.MODEL_ERROR: "ModelErrorException",
-    Fault.INTERNAL: "InternalServerException",
-    Fault.UNAVAILABLE: "ServiceUnavailableException",
-    Fault.MODEL_UNKNOWN: "ValidationException",
-    Fault.MODEL_LOCKED: "ResourceNotFoundException",
-    Fault.MODEL_LEGACY: "ResourceNotFoundException",
+    Fault.THROTTLE: ("ThrottlingException", "TooManyRequestsException"),
+    Fault.MODEL_TIMEOUT: ("ModelTimeoutException", "RequestTimeoutException"),
+    Fault.MODEL_ERROR: ("ModelErrorException",),
+    Fault.INTERNAL: ("InternalServerException",),
+    Fault.UNAVAILABLE: ("ServiceUnavailableException",),
+    Fault.MODEL_UNKNOWN: ("ValidationException",),
+    Fault.MODEL_LOCKED: ("ResourceNotFoundException",),
+    Fault.MODEL_LEGACY: ("ResourceNotFoundException",),
 }
 # What Bedrock answers for models that it does not serve to this account.
 _MESSAGES = {
@@ -65,15 +66,19 @@ class FaultRule:
     rate: float
 
     def applies_to(self, operation: OperationModel) -> bool:
-        """Return whether the rule names this operation and Bedrock has the error for it."""
+        """Return whether the rule names this operation and its model lists the error."""
         named = self.operation in (_EVERY_OPERATION, operation.name)
         return named and can_return(operation, self.fault)
 
 
 def can_return(operation: OperationModel, fault: Fault) -> bool:
     """Return whether the service model lists the fault's error; a lost reply is always possible."""
-    code = _CODES.get(fault)
-    return code is None or any(shape.name == code for shape in operation.error_shapes)
+    return fault is Fault.LOST_REPLY or _code(operation, fault) is not None
+
+
+def _code(operation: OperationModel, fault: Fault) -> str | None:
+    listed = {shape.name for shape in operation.error_shapes}
+    return next((code for code in _CODES.get(fault, ()) if code in listed), None)
 
 
 def parse_faults(text: str) -> tuple[FaultRule, ...]:
@@ -127,8 +132,9 @@ class FaultPlan:
         return None
 
 
-def raise_error(fault: Fault | None) -> None:
-    """Raise the `BedrockError` of a fault; None and a lost reply raise nothing."""
-    if fault and (code := _CODES.get(fault)):
-        message = _MESSAGES.get(fault, "This fault is injected by the Bedrock fake.")
-        raise BedrockError(code, message)
+def raise_error(operation: OperationModel, fault: Fault | None) -> None:
+    """Raise the `ApiError` of a fault; None and a lost reply raise nothing."""
+    code = _code(operation, fault) if fault else None
+    if code:
+        message = _MESSAGES.get(fault, "This fault is injected by the fake.") if fault else ""
+        raise ApiError(code, message)

@@ -9,6 +9,7 @@ from local_stack.bedrock_fake.resources import Account
 from search_router.domain.lifecycle.distillation import STUDENTS
 
 NOVA_MICRO = "amazon.nova-micro-v1:0"
+NOVA_EMBEDDINGS = "amazon.nova-2-multimodal-embeddings-v1:0"
 _NOVA_RELEASE = datetime(2024, 12, 3, tzinfo=UTC)
 # Where Nova can be distilled and its students be deployed (AWS user guide, 2026-10).
 DISTILLATION_REGION = "us-east-1"
@@ -38,6 +39,7 @@ class FoundationModel:
     on_demand: bool = True
     profile_only: bool = False
     can_judge: bool = False
+    output: str = "TEXT"
 
     @property
     def students(self) -> frozenset[str]:
@@ -75,6 +77,12 @@ _CATALOGUE = (
     _by_profile("anthropic.claude-haiku-4-5-20251001-v1:0", "Claude Haiku 4.5", 2025, 10, 15),
     _by_profile("anthropic.claude-sonnet-4-5-20250929-v1:0", "Claude Sonnet 4.5", 2025, 9, 29),
     FoundationModel(
+        NOVA_EMBEDDINGS,
+        "Nova Multimodal Embeddings",
+        released=datetime(2025, 10, 28, tzinfo=UTC),
+        output="EMBEDDING",
+    ),
+    FoundationModel(
         "amazon.nova-premier-v1:0",
         "Nova Premier",
         released=datetime(2025, 4, 30, tzinfo=UTC),
@@ -96,8 +104,8 @@ class FoundationModels:
         form = _IDENTIFIER.fullmatch(identifier)
         return self._current(form["model_id"]) if form else None
 
-    def serving(self, identifier: str) -> FoundationModel:
-        """Return the model that answers Converse under this identifier.
+    def serving(self, identifier: str, output: str = "TEXT") -> FoundationModel:
+        """Return the model that answers under this identifier; it must have this output.
 
         Raises `BedrockError`: ValidationException for none, ResourceNotFoundException if retired.
         """
@@ -112,6 +120,8 @@ class FoundationModels:
             )
         if self._is_locked(model):
             raise not_found("Model use case details have not been submitted for this account.")
+        if model.output != output:
+            raise invalid("This action doesn't support the model that you provided. Try again.")
         if not model.on_demand or (model.profile_only and not form["profile"]):
             raise invalid(
                 f"Invocation of model ID {identifier} with on-demand throughput isn't supported. "
@@ -138,8 +148,8 @@ class FoundationModels:
             "modelName": model.name,
             "providerName": model.model_id.partition(".")[0].capitalize(),
             "inputModalities": ["TEXT"],
-            "outputModalities": ["TEXT"],
-            "responseStreamingSupported": True,
+            "outputModalities": [model.output],
+            "responseStreamingSupported": model.output == "TEXT",
             "customizationsSupported": [] if model.on_demand else ["FINE_TUNING", "DISTILLATION"],
             "inferenceTypesSupported": ["ON_DEMAND" if model.on_demand else "PROVISIONED"],
             "modelLifecycle": model.lifecycle(self._account.now()),

@@ -22,7 +22,7 @@ _TOKEN = "clientRequestToken"  # noqa: S105 - the parameter's name
 class Account:
     """One account in one region: its clock, settings, tags and ARNs."""
 
-    def __init__(self, settings: LiveSettings, clock: Clock) -> None:
+    def __init__(self, settings: LiveSettings[FakeSettings], clock: Clock) -> None:
         self._settings = settings
         self.clock = clock
         self.tags = Tags()

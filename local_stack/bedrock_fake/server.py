@@ -8,14 +8,14 @@ import socketserver
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local_stack.bedrock_fake.contract import bedrock_router
+from local_stack.bedrock_fake.contract import router_of
 
 _LOOPBACK = "127.0.0.1"
 _SHUTDOWN_POLL_SECONDS = 0.02
@@ -143,14 +143,14 @@ class CallRecorder:
     holds names and ARNs only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, services: Sequence[str]) -> None:
         self._path = path
-        self._router = bedrock_router()
+        self._router = router_of(services)
         self._seen: set[str] = set()
         self._lock = threading.Lock()
 
     def record(self, authorization: str, method: str, target: str, body: bytes) -> None:
-        """Record one request; requests that are not Bedrock operations are ignored."""
+        """Record one request; requests that are no operations are ignored."""
         found = self._router.find(method, urlsplit(target).path)
         if found is None:
             return

@@ -58,19 +58,19 @@ def champion_of(stack: Stack, log: QueryLog) -> Champion:
 def read_summary(stack: Stack, log_id: str) -> dict[str, Any]:
     """Return the summary of a routed log; raises CommandError if it is not finished."""
     routed_log(stack, log_id)
-    return _document(stack, naming.log_key(log_id, "summary.json"))
+    return _document(stack, naming.upload_key(log_id, "summary.json"))
 
 
 def read_parts(stack: Stack, log_id: str, doing: str) -> Iterator[bytes]:
     """Yield the bytes of every part in input order, checked against the manifest."""
-    parts = _document(stack, naming.log_key(log_id, "manifest.json"))["parts"]
+    parts = _document(stack, naming.upload_key(log_id, "manifest.json"))["parts"]
     for part in progress(doing, parts, len(parts)):
         yield _checked(stack, part)
 
 
 def sampled_parts(stack: Stack, log_id: str, most: int) -> tuple[list[bytes], int]:
     """Return at most `most` parts, spread evenly over the log, and the number of all parts."""
-    parts = _document(stack, naming.log_key(log_id, "manifest.json"))["parts"]
+    parts = _document(stack, naming.upload_key(log_id, "manifest.json"))["parts"]
     step = max(1, -(-len(parts) // most))
     return [_checked(stack, part) for part in parts[::step]], len(parts)
 
@@ -181,7 +181,9 @@ def unfinished(stack: Stack, log: QueryLog, now: datetime | None = None) -> LogP
     """Return how far a log is, and its expected end at the quota and at its pace so far."""
     now = now or datetime.now(UTC)
     total = total_stats(marker.stats for marker in stack.ledger.markers(log.log_id))
-    plan = LogPlan.model_validate_json(stack.objects.get(naming.log_key(log.log_id, "plan.json")))
+    plan = LogPlan.model_validate_json(
+        stack.objects.get(naming.upload_key(log.log_id, "plan.json"))
+    )
     left = log.splits - log.parts
     calls_left, at_pace = plan.rows, None
     if log.parts:

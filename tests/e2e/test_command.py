@@ -237,7 +237,7 @@ def test_redrive_sends_dead_letters_again_and_duplicates_nothing(
     # GIVEN dead letters: splits that are done, and a run that failed for good
     local = open_stack(argparse.Namespace(local=True))
     log_id = routed["jsonl.gz"]
-    plan = LogPlan.model_validate_json(local.objects.get(naming.log_key(log_id, "plan.json")))
+    plan = LogPlan.model_validate_json(local.objects.get(naming.upload_key(log_id, "plan.json")))
     sqs, dead = local.client("sqs"), local.outputs["SplitDeadLetterQueueUrl"]
     for message in split_messages(plan):
         sqs.send_message(QueueUrl=dead, MessageBody=message.model_dump_json())
@@ -265,7 +265,7 @@ def test_redrive_sends_dead_letters_again_and_duplicates_nothing(
 def written_parts(local: Stack, log_id: str) -> dict[str, tuple[str, str]]:
     """Return when each part was written, and what it holds."""
     listed = local.client("s3").list_objects_v2(
-        Bucket=local.outputs["DataBucketName"], Prefix=naming.log_key(log_id, "parts/")
+        Bucket=local.outputs["DataBucketName"], Prefix=naming.upload_key(log_id, "parts/")
     )
     return {part["Key"]: (str(part["LastModified"]), part["ETag"]) for part in listed["Contents"]}
 

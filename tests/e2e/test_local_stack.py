@@ -125,6 +125,7 @@ def test_a_handler_sees_the_layer_and_nothing_of_this_machine(stack: StackConnec
     assert environment["AWS_ENDPOINT_URL"] == stack.endpoint
     assert environment["AWS_ENDPOINT_URL_BEDROCK"] == stack.bedrock_endpoint
     assert environment["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] == stack.bedrock_endpoint
+    assert environment["AWS_ENDPOINT_URL_S3VECTORS"] == stack.vectors_endpoint
     assert environment["REQUESTS_PER_MINUTE"] == "60000"
     assert environment["IS_PROFILE"] == "yes"
     assert environment["POWERTOOLS_TRACE_DISABLED"] == "true"

@@ -57,7 +57,13 @@ class Owner:
     members: set[int]
 
     def nothing_runs(self) -> bool:
-        open_ports = map(is_open, (self.connection.endpoint, self.connection.bedrock_endpoint))
+        connection = self.connection
+        endpoints = (
+            connection.endpoint,
+            connection.bedrock_endpoint,
+            connection.vectors_endpoint,
+        )
+        open_ports = map(is_open, endpoints)
         return not self.members & processes().keys() and not any(open_ports)
 
 

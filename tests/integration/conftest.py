@@ -15,6 +15,7 @@ from moto import mock_aws
 from moto.core.config import DefaultConfig
 
 from local_stack.bedrock_fake import FakeBedrock, FakeSettings, StateChangeEvent
+from local_stack.s3_vectors_fake import FakeS3Vectors
 from search_router.dependencies import dependencies, new_client
 from tests.conftest import FakeLambdaContext
 from tests.fakes import VirtualClock
@@ -79,6 +80,14 @@ def bedrock(
     """Start a fake whose jobs read the data bucket, and point the handlers at it."""
     with _serving(world, clock, monkeypatch) as started:
         yield started
+
+
+@pytest.fixture
+def s3_vectors(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3Vectors]:
+    """Start a fake of S3 Vectors and point the handlers at it."""
+    with FakeS3Vectors() as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3VECTORS", fake.url)
+        yield fake
 
 
 @pytest.fixture
@@ -150,12 +159,12 @@ def _serving(
 def _reusing_clients() -> Callable[[str, str, Config], Any]:
     """Make each client of moto's services once, to save a good part of every test's time.
 
-    Bedrock's are made anew, as every test has a fake of its own.
+    Those of the fakes are made anew, as every test has a fake of its own.
     """
     made: dict[tuple[str, str, Config], Any] = {}
 
     def client(service: str, region: str, config: Config) -> Any:
-        if service.startswith("bedrock"):
+        if service.startswith(("bedrock", "s3vectors")):
             return new_client(service, region, config)
         if (service, region, config) not in made:
             made[service, region, config] = new_client(service, region, config)

@@ -263,7 +263,7 @@ LOG = (
 def results_of(stack: Stack, log: QueryLog) -> list[dict[str, Any]]:
     """Return the rows of all parts, in order."""
     found = stack.world.data_objects()
-    prefix = naming.log_key(log.log_id, "parts")
+    prefix = naming.upload_key(log.log_id, "parts")
     return [row for key in sorted(found) if key.startswith(prefix) for row in rows(found[key])]
 
 
@@ -278,12 +278,12 @@ def test_a_query_log_becomes_parts_a_manifest_and_a_summary(stack: Stack) -> Non
         ("QueryLogRouted", {"log_id": log.log_id}),
     ]
     objects = stack.world.data_objects()
-    summary = json.loads(objects[naming.log_key(log.log_id, "summary.json")])
+    summary = json.loads(objects[naming.upload_key(log.log_id, "summary.json")])
     assert summary["rows_in"] == summary["routed"] + summary["fallback"] + summary["rejected"]
     assert (summary["rows_in"], summary["routed"], summary["rejected"]) == (ROWS + 2, ROWS, 2)
     assert summary["champion_version"] == champion.version
     assert stack.world.messages() == []
-    manifest = json.loads(objects[naming.log_key(log.log_id, "manifest.json")])
+    manifest = json.loads(objects[naming.upload_key(log.log_id, "manifest.json")])
     assert sum(part["rows"] for part in manifest["parts"]) == ROWS
     assert sum(part["rejected"] for part in manifest["parts"]) == 2
     for split, part in enumerate(manifest["parts"]):

@@ -10,12 +10,13 @@ from botocore.exceptions import ClientError
 
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
-from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
+from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
 from search_router.domain.errors import AccessDeniedError, ContendedError, UnavailableError
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog
+from search_router.domain.logs.query_logs import LogState, QueryLog
 from search_router.domain.logs.results import PartMarker, PartStats
+from search_router.domain.splits.plan import Attempts
 from tests.aws_calls import AwsCalls, Fault, aws_calls
 from tests.fakes import START, VirtualClock
 from tests.integration.world import CACHE, STATE, World
@@ -182,7 +183,7 @@ def test_a_cache_that_may_not_be_read_is_an_error(caches: DynamoAnswerCaches) ->
 
 def test_state_is_always_read_consistently(world: World, calls: AwsCalls) -> None:
     runs = DynamoRunRepository(world.dynamodb, STATE)
-    ledger = DynamoQueryLogLedger(world.dynamodb, STATE)
+    ledger = DynamoUploadLedger(world.dynamodb, STATE, QUERY_LOGS)
     champions = DynamoChampionRepository(world.dynamodb, STATE)
 
     runs.get("run-0123456789ab")
@@ -215,7 +216,7 @@ def test_many_runs_are_read_page_by_page(world: World, calls: AwsCalls) -> None:
 def test_a_write_whose_reply_was_lost_is_repeated_without_harm(world: World) -> None:
     """Each write that must happen once, first with a lost reply, then as a retry makes it."""
     runs = DynamoRunRepository(world.dynamodb, STATE)
-    ledger = DynamoQueryLogLedger(world.dynamodb, STATE)
+    ledger = DynamoUploadLedger(world.dynamodb, STATE, QUERY_LOGS)
     run = a_run(RunState.EVALUATING, evaluation=an_evaluation())
     noted = run.updated(START, reason="noted")
     writes: list[tuple[Any, Any]] = [
@@ -262,8 +263,8 @@ class ContendedTable:
 def test_workers_that_meet_at_the_counter_try_again_at_once(world: World) -> None:
     pauses: list[float] = []
     table: Any = ContendedTable(world, refusals=3)
-    ledger = DynamoQueryLogLedger(table, STATE, pauses.append)
-    DynamoQueryLogLedger(world.dynamodb, STATE).create(LOG)
+    ledger = DynamoUploadLedger(table, STATE, QUERY_LOGS, pauses.append)
+    DynamoUploadLedger(world.dynamodb, STATE, QUERY_LOGS).create(LOG)
 
     assert ledger.record_part(MARKER, START).parts == 1
     assert len(pauses) == 3

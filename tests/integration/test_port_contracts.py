@@ -20,8 +20,8 @@ from search_router.adapters.bedrock import (
 )
 from search_router.adapters.dynamodb_cache import DynamoAnswerCaches
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
-from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
 from search_router.adapters.dynamodb_runs import DynamoRunRepository, DynamoSpendingLedger
+from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore, S3UploadStore
 from search_router.adapters.sqs import SqsSplitQueue
@@ -37,10 +37,11 @@ from search_router.domain.intake.selection import IntakeCounts
 from search_router.domain.lifecycle.budget import Purchase, Spending
 from search_router.domain.lifecycle.distillation import DistillationJob
 from search_router.domain.lifecycle.runs import Run, RunState
-from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.serving.champions import Champion, ChampionMove
 from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.splits.plan import Attempts
 from search_router.domain.uploads import ObjectRef
 from tests.aws_calls import aws_calls
 from tests.fakes import (
@@ -158,7 +159,7 @@ def _on_aws(world: World, published: Callable[[], list[tuple[str, dict[str, Any]
         runs=DynamoRunRepository(world.dynamodb, STATE),
         spending=DynamoSpendingLedger(world.dynamodb, STATE),
         champions=DynamoChampionRepository(world.dynamodb, STATE),
-        ledger=DynamoQueryLogLedger(world.dynamodb, STATE),
+        ledger=DynamoUploadLedger(world.dynamodb, STATE, QUERY_LOGS),
         queue=SqsSplitQueue(world.sqs, world.queue_url),
         sent=sent,
         events=EventBridgePublisher(boto3.client("events", REGION), "default", "a-stack"),
@@ -178,7 +179,8 @@ def test_an_object_is_read_back_with_its_size(port: Ports) -> None:
     port.objects.put("runs/r/manifest.json", "ünïcode\n".encode())
 
     assert port.objects.get("runs/r/manifest.json") == "ünïcode\n".encode()
-    assert port.objects.info("runs/r/manifest.json") == ports.ObjectInfo(10, {})
+    info = port.objects.info("runs/r/manifest.json")
+    assert (info.size, info.metadata) == (10, {})
 
 
 def test_putting_again_is_harmless(port: Ports) -> None:
@@ -197,7 +199,8 @@ def test_only_the_first_put_once_writes(port: Ports) -> None:
     # THEN it is told so, and bytes and metadata are the first ones
     assert not wrote
     assert port.objects.get(key) == b"theirs"
-    assert port.objects.info(key) == ports.ObjectInfo(6, {"identity": "abc", "rows": "6"})
+    info = port.objects.info(key)
+    assert (info.size, info.metadata) == (6, {"identity": "abc", "rows": "6"})
 
 
 def test_put_once_does_not_replace_what_was_put_otherwise(port: Ports) -> None:

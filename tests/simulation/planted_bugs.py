@@ -15,27 +15,28 @@ from search_router.adapters import dynamodb_cache, sqs
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.dynamodb_cache import DynamoAnswerCache
 from search_router.adapters.dynamodb_items import document_item, key
-from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+from search_router.adapters.dynamodb_uploads import DynamoUploadLedger
 from search_router.adapters.s3 import S3ObjectStore
 from search_router.domain import naming, queries
 from search_router.domain.errors import ConflictError, SearchRouterError
-from search_router.domain.logs import rows as log_rows
-from search_router.domain.logs.results import PartMarker, unpacked_stats
+from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving import cascade
+from search_router.domain.splits import rows as raw
+from search_router.domain.splits.ledger import unpacked
 from search_router.observability import logger
-from search_router.use_cases import log_planning, split_parts
+from search_router.use_cases import log_parts, split_parts, split_planning
+from search_router.use_cases.log_parts import LogParts
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import RouteQueries
-from search_router.use_cases.split_parts import SplitParts
 from tests.simulation import lambda_runtime
 
 Patch = Any
-_record_part = DynamoQueryLogLedger.record_part
+_record_part = DynamoUploadLedger.record_part
 _route_queries = RouteQueries.__call__
-_raw_rows_of = log_rows.raw_rows
-_raw_rows = log_rows.raw_rows_of_range
-_rows = SplitParts.rows
+_raw_rows_of = raw.raw_rows
+_raw_rows = raw.raw_rows_of_range
+_rows = LogParts.rows
 _put = S3ObjectStore.put
 _handle = lambda_runtime.handle
 _digest = queries.query_digest
@@ -65,12 +66,12 @@ def _lost_condition_as_error() -> Patch:
             raise ConflictError("somebody was first")
         return _record_part(self, marker, now)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
+    return mock.patch.object(DynamoUploadLedger, "record_part", record_part)
 
 
 def _random_key() -> Patch:
     def part_key(log: str, split: int) -> str:
-        return naming.log_key(log, "parts", f"part-{random.getrandbits(32):08x}.jsonl")
+        return naming.upload_key(log, "parts", f"part-{random.getrandbits(32):08x}.jsonl")
 
     return mock.patch.object(naming, "part_key", part_key)
 
@@ -91,7 +92,7 @@ def _mark_before_write() -> Patch:
                 rows=int(metadata["rows"]),
                 identity=metadata["identity"],
                 size=len(body),
-                stats=unpacked_stats(metadata["stats"]),
+                stats=unpacked(PartStats, metadata["stats"]),
             )
             self._ledger.record_part(marker, self._clock.now())
             return self._objects.put_once(key, body, metadata)
@@ -120,7 +121,7 @@ def _counter_without_marker() -> Patch:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
+    return mock.patch.object(DynamoUploadLedger, "record_part", record_part)
 
 
 def _counted_twice() -> Patch:
@@ -131,7 +132,7 @@ def _counted_twice() -> Patch:
         _count(self, marker)
         return self._head(marker.log_id)
 
-    return mock.patch.object(DynamoQueryLogLedger, "record_part", record_part)
+    return mock.patch.object(DynamoUploadLedger, "record_part", record_part)
 
 
 def _count(ledger: Any, marker: PartMarker) -> None:
@@ -174,16 +175,16 @@ def _cache_never_written() -> Patch:
 
 
 def _first_line_kept() -> Patch:
-    def raw_rows_of_range(chunks: Any, start: int, end: int) -> Any:
+    def raw_rows_of_range(chunks: Any, start: int, end: int, layout: Any) -> Any:
         joined = b"".join(chunks)
-        return _raw_rows([b"\n" + joined[1:]] if start else [joined], start, end)
+        return _raw_rows([b"\n" + joined[1:]] if start else [joined], start, end, layout)
 
     return mock.patch.object(split_parts, "raw_rows_of_range", raw_rows_of_range)
 
 
 def _last_line_cut_off() -> Patch:
-    def raw_rows_of_range(chunks: Any, start: int, end: int) -> Any:
-        return _raw_rows([b"".join(chunks)[: end - max(0, start - 1)]], start, end)
+    def raw_rows_of_range(chunks: Any, start: int, end: int, layout: Any) -> Any:
+        return _raw_rows([b"".join(chunks)[: end - max(0, start - 1)]], start, end, layout)
 
     return mock.patch.object(split_parts, "raw_rows_of_range", raw_rows_of_range)
 
@@ -199,7 +200,7 @@ def _second_member_forgotten() -> Patch:
     def gunzip(chunks: Any, max_bytes: int) -> Any:
         yield zlib.decompressobj(31).decompress(b"".join(chunks), max_bytes)
 
-    return mock.patch.object(log_planning, "gunzip", gunzip)
+    return mock.patch.object(split_planning, "gunzip", gunzip)
 
 
 def _copies_counted_from_zero() -> Patch:
@@ -222,7 +223,7 @@ def _query_logged() -> Patch:
         logger.info("row routed", query=query)
         return _normalised(query)
 
-    return mock.patch.object(split_parts, "normalised_query", normalised)
+    return mock.patch.object(log_parts, "normalised_query", normalised)
 
 
 def _rows_mixed_up() -> Patch:
@@ -233,7 +234,7 @@ def _rows_mixed_up() -> Patch:
         moved = (row._replace(query=text) for row, text in zip(good, texts, strict=True))
         return [next(moved) if isinstance(row, LogRow) else row for row in found]
 
-    return mock.patch.object(SplitParts, "rows", rows)
+    return mock.patch.object(LogParts, "rows", rows)
 
 
 PLANTED_BUGS: dict[str, Callable[[], Patch]] = {

@@ -24,8 +24,8 @@ from search_router import dependencies
 from search_router.dependencies import Dependencies
 from search_router.domain import naming
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.logs import query_logs
 from search_router.domain.queries import normalised_query
+from search_router.domain.splits import plan as split_plan
 from search_router.domain.uploads import ObjectRef
 from search_router.settings import Settings
 from tests.integration.world import ACCOUNT, ENVIRONMENT, REGION, UPLOADS
@@ -244,8 +244,8 @@ def _settings() -> Settings:
 def _small(split_bytes: int) -> Iterator[None]:
     """Scale down: what is large in production would only make every history long."""
     with (
-        mock.patch.object(query_logs, "MAX_SPLIT_BYTES", split_bytes),
-        mock.patch.object(query_logs, "MIN_SPLIT_BYTES", split_bytes),
+        mock.patch.object(split_plan, "MAX_SPLIT_BYTES", split_bytes),
+        mock.patch.object(split_plan, "MIN_SPLIT_BYTES", split_bytes),
     ):
         yield
 

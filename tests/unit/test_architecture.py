@@ -64,8 +64,10 @@ DOMAIN = {
     "intake": frozenset[str](),
     "local_tier": frozenset[str](),
     "serving": frozenset({"local_tier"}),
-    "logs": frozenset({"local_tier", "serving"}),
-    "lifecycle": frozenset({"intake", "local_tier", "serving", "logs"}),
+    "splits": frozenset[str](),
+    "logs": frozenset({"local_tier", "serving", "splits"}),
+    "search": frozenset({"local_tier", "serving", "splits"}),
+    "lifecycle": frozenset({"intake", "local_tier", "serving", "splits", "logs", "search"}),
 }
 READS_ENVIRONMENT = frozenset({"os.environ", "os.environb", "os.getenv"})
 MAKES_CLIENTS = frozenset(

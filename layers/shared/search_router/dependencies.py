@@ -43,10 +43,14 @@ if TYPE_CHECKING:
         BedrockEvaluationJobs,
         BedrockFoundationModels,
     )
-    from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+    from search_router.adapters.bedrock_embeddings import NovaEmbedder
     from search_router.adapters.dynamodb_runs import DynamoRunRepository, DynamoSpendingLedger
+    from search_router.adapters.dynamodb_uploads import DynamoUploadLedger
     from search_router.adapters.eventbridge import EventBridgePublisher
+    from search_router.adapters.s3_vectors import S3VectorsIndex
     from search_router.adapters.sqs import SqsSplitQueue
+    from search_router.domain.logs.query_logs import QueryLog
+    from search_router.domain.logs.results import PartMarker
     from search_router.use_cases.deploy_model import DeployModel, RunDeployments
     from search_router.use_cases.evaluate_model import EvaluateModel
     from search_router.use_cases.finish_query_log import FinishQueryLog
@@ -75,6 +79,8 @@ _PROMPT_RETRIES = Config(
     read_timeout=1,
     user_agent=_USER_AGENT,
 )
+# Vectors are long lists of numbers, which botocore would check one by one; the service does it.
+_VECTORS_PATIENTLY = _STANDARD_RETRIES.merge(Config(parameter_validation=False))
 
 
 def _without_retries(read_seconds: float) -> Config:
@@ -86,6 +92,10 @@ def _without_retries(read_seconds: float) -> Config:
         user_agent=_USER_AGENT,
         parameter_validation=False,  # Bedrock does it; 0.1 ms a call here
     )
+
+
+# For a search, which asks all lists at a time and names those that failed.
+_VECTORS_PROMPTLY = _without_retries(1).merge(Config(connect_timeout=1))
 
 
 class Dependencies:
@@ -131,11 +141,12 @@ class Dependencies:
         return StaleIfErrorChampion(prompt)
 
     @cached_property
-    def ledger(self) -> "DynamoQueryLogLedger":
+    def ledger(self) -> "DynamoUploadLedger[QueryLog, PartMarker]":
         """The owner of query logs."""
-        from search_router.adapters.dynamodb_query_logs import DynamoQueryLogLedger
+        from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
 
-        return DynamoQueryLogLedger(self._dynamodb, self.settings.state_table, self.clock.sleep)
+        table, sleep = self.settings.state_table, self.clock.sleep
+        return DynamoUploadLedger(self._dynamodb, table, QUERY_LOGS, sleep)
 
     @cached_property
     def caches(self) -> DynamoAnswerCaches:
@@ -202,6 +213,26 @@ class Dependencies:
         from search_router.adapters.bedrock import BedrockEvaluationJobs
 
         return BedrockEvaluationJobs(self._bedrock)
+
+    @cached_property
+    def segment_index(self) -> "S3VectorsIndex":
+        """The index of segments, for indexing."""
+        return self._segment_index(_VECTORS_PATIENTLY)
+
+    @cached_property
+    def api_segment_index(self) -> "S3VectorsIndex":
+        """The same index for a caller who waits."""
+        return self._segment_index(_VECTORS_PROMPTLY)
+
+    @cached_property
+    def embedder(self) -> "NovaEmbedder":
+        """The embedding model, for indexing."""
+        return self._embedder(_VECTORS_PATIENTLY)
+
+    @cached_property
+    def api_embedder(self) -> "NovaEmbedder":
+        """The same model for a caller who waits."""
+        return self._embedder(_VECTORS_PROMPTLY)
 
     @cached_property
     def shard_prompts(self) -> "ShardPrompts":
@@ -429,6 +460,18 @@ class Dependencies:
     def _caches(self, client: "DynamoDBClient") -> DynamoAnswerCaches:
         time_to_live = timedelta(days=self.settings.cache_ttl_days)
         return DynamoAnswerCaches(client, self.settings.cache_table, time_to_live, self.clock)
+
+    def _segment_index(self, config: Config) -> "S3VectorsIndex":
+        from search_router.adapters.s3_vectors import S3VectorsIndex
+
+        return S3VectorsIndex(self._client("s3vectors", config), self.settings.vector_bucket)
+
+    def _embedder(self, config: Config) -> "NovaEmbedder":
+        from search_router.adapters.bedrock_embeddings import IN_FLIGHT, NovaEmbedder
+
+        model, dimension = self.settings.embedding_model_id, self.settings.embedding_dimension
+        client = self._client("bedrock-runtime", config)
+        return NovaEmbedder(client, model, dimension, min(IN_FLIGHT, MAX_IN_FLIGHT))
 
     @cached_property
     def _bedrock(self) -> Any:

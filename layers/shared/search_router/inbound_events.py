@@ -8,7 +8,7 @@ from typing import Literal
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
 from pydantic import BaseModel, Field
 
-from search_router.domain.events import LogId, RunId, UploadMissed
+from search_router.domain.events import LogId, RunId, SegmentUploadId, UploadMissed
 from search_router.domain.uploads import ObjectRef
 
 
@@ -24,6 +24,11 @@ class UploadEvent(EventBridgeModel):
     def source_object(self) -> ObjectRef:
         """The created object version."""
         return self.detail.source
+
+    @property
+    def sequencer(self) -> str:
+        """S3's sequencer of the write; empty if track_runs published the event."""
+        return self.detail.object.sequencer
 
 
 class S3TestEvent(BaseModel):
@@ -51,10 +56,16 @@ class LogDetail(BaseModel):
     log_id: LogId
 
 
-class LogEvent(EventBridgeModel):
-    """QueryLogPartsComplete."""
+class SegmentsDetail(BaseModel):
+    """The only field of a segment event that handlers trust."""
 
-    detail: LogDetail
+    upload_id: SegmentUploadId
+
+
+class PartsCompleteEvent(EventBridgeModel):
+    """QueryLogPartsComplete or SegmentPartsComplete."""
+
+    detail: LogDetail | SegmentsDetail
 
 
 class JobDetail(BaseModel):

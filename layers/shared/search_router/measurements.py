@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # building these models would slow down cold starts
     from search_router.domain.lifecycle.runs import Run
     from search_router.domain.lifecycle.tracking import Tracking
     from search_router.domain.logs.results import PartStats
+    from search_router.domain.search.replies import SearchReply
     from search_router.domain.serving.local_tier import LocalTierStats
 
 LATENCY_VALUES = 50  # per split; EMF allows 100 values of a metric per line
@@ -54,6 +55,12 @@ class Metric(Enum):
     QUERIES_BY_TIER = ("QueriesByTier", Unit.COUNT, "Tier")
     QUERIES_UNANSWERED = ("QueriesUnanswered", Unit.COUNT)
     API_FALLBACK_SHARE = ("ApiFallbackShare", Unit.PERCENT)
+
+    SEARCHES = ("Searches", Unit.COUNT)
+    SEARCHES_FAILED = ("SearchesFailed", Unit.COUNT)
+    SEARCHES_DEGRADED = ("SearchesDegraded", Unit.COUNT)
+    SEARCH_WEIGHTS_LATE = ("SearchWeightsLate", Unit.COUNT)
+    SEARCH_LATENCY = ("SearchLatency", Unit.MILLISECONDS)
 
     LOCAL_ASKED = ("LocalAsked", Unit.COUNT)
     LOCAL_ABSTAINED = ("LocalAbstained", Unit.COUNT)
@@ -172,6 +179,21 @@ def tracking_metrics(tracking: Tracking) -> Iterator[Measurement]:
     yield Measurement(Metric.LOGS_STUCK, len(tracking.logs_stuck))
     yield Measurement(Metric.UPLOADS_MISSED, tracking.uploads_missed)
     yield Measurement(Metric.TRACKING_ERRORS, len(tracking.errors))
+
+
+def search_metrics(reply: SearchReply) -> Iterator[Measurement]:
+    """Measure one search that returned hits, or none because nothing matched."""
+    yield Measurement(Metric.SEARCHES, 1)
+    yield Measurement(Metric.SEARCHES_FAILED, 0)
+    yield Measurement(Metric.SEARCHES_DEGRADED, bool(reply["degraded"]))
+    yield Measurement(Metric.SEARCH_WEIGHTS_LATE, reply["late"])
+    yield Measurement(Metric.SEARCH_LATENCY, reply["timings"]["total_ms"])
+
+
+def no_hits_metrics() -> Iterator[Measurement]:
+    """Measure a search that failed."""
+    yield Measurement(Metric.SEARCHES, 1)
+    yield Measurement(Metric.SEARCHES_FAILED, 1)
 
 
 def local_tier_metrics(

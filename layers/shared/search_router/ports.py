@@ -6,15 +6,16 @@ PermanentError if a retry cannot help, TransientError otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from search_router.domain.serving.cascade import AnswerCache, Model
 
 if TYPE_CHECKING:  # building these models would slow down every cold start
+    from search_router.domain.errors import InvalidInputError
     from search_router.domain.events import RouterEvent
     from search_router.domain.lifecycle.budget import Spending
     from search_router.domain.lifecycle.distillation import (
@@ -25,10 +26,23 @@ if TYPE_CHECKING:  # building these models would slow down every cold start
     )
     from search_router.domain.lifecycle.judging import JudgeRequest, JudgeView
     from search_router.domain.lifecycle.runs import Run
-    from search_router.domain.logs.query_logs import Attempts, LogState, QueryLog, SplitMessage
+    from search_router.domain.logs.query_logs import QueryLog
     from search_router.domain.logs.results import PartMarker
+    from search_router.domain.search.index import (
+        Candidate,
+        Collection,
+        EmbeddingPurpose,
+        IndexEntry,
+        ListQuery,
+        Vector,
+    )
+    from search_router.domain.search.rankings import Ranking
+    from search_router.domain.search.segment_records import RecordWrite, SegmentRecord
+    from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
     from search_router.domain.serving.champions import Champion, ChampionMove, ServingModel
     from search_router.domain.serving.local_tier import LocalTier
+    from search_router.domain.splits.ledger import SplitMarker, UploadHead, UploadState
+    from search_router.domain.splits.plan import Attempts, UploadSplit
     from search_router.domain.uploads import ObjectRef, Upload
 
 __all__ = [
@@ -36,9 +50,11 @@ __all__ = [
     "AnswerCaches",
     "ChampionRepository",
     "Clock",
+    "CollectionRepository",
     "CurrentChampion",
     "Deployments",
     "DistillationJobs",
+    "Embedder",
     "EvaluationJobs",
     "EventPublisher",
     "FoundationModels",
@@ -47,19 +63,28 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "QueryLogLedger",
+    "Rankings",
     "RunRepository",
+    "SegmentIndex",
+    "SegmentRecords",
+    "SegmentUploadLedger",
     "SpendingLedger",
     "SplitQueue",
+    "UploadLedger",
     "UploadStore",
 ]
+
+HeadT = TypeVar("HeadT", bound="UploadHead")
+MarkerT = TypeVar("MarkerT", bound="SplitMarker")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """The size of an object in bytes, and its metadata."""
+    """The size of an object in bytes, its metadata, and when it was written."""
 
     size: int
     metadata: Mapping[str, str]
+    modified: datetime
 
 
 class Clock(Protocol):
@@ -179,44 +204,48 @@ class ChampionRepository(CurrentChampion, Protocol):
         """
 
 
-class QueryLogLedger(Protocol):
-    """The owner of query logs: a head per log, a marker per part."""
+class UploadLedger(Protocol[HeadT, MarkerT]):
+    """The owner of uploads that are cut into splits: a head per upload, a marker per part."""
 
-    def create(self, log: QueryLog) -> QueryLog:
-        """Store a new log, or return the one already stored under its id."""
+    def create(self, head: HeadT) -> HeadT:
+        """Store a new upload, or return the one already stored under its id."""
 
-    def get(self, log_id: str) -> QueryLog | None:
-        """Read a log's head as it is now."""
+    def get(self, upload: str) -> HeadT | None:
+        """Read an upload's head as it is now."""
 
-    def record_part(self, marker: PartMarker, now: datetime) -> QueryLog:
+    def record_part(self, marker: MarkerT, now: datetime) -> HeadT:
         """Store a part's marker and count it, once, in one transaction; return the head."""
 
-    def record_attempt(self, log_id: str, split: int, receives: int) -> Attempts:
+    def record_attempt(self, upload: str, split: int, receives: int) -> Attempts:
         """Count an attempt at a split by its number of receives; repeating it changes nothing."""
 
-    def reset_attempts(self, log_id: str, split: int, answered: int | None = None) -> None:
-        """Reset a split's count; `answered` queries are the next check's baseline."""
+    def reset_attempts(self, upload: str, split: int, answered: int | None = None) -> None:
+        """Reset a split's count; `answered` rows are the next check's baseline."""
 
-    def markers(self, log_id: str) -> Iterator[PartMarker]:
-        """Yield the markers of a log, by split."""
+    def markers(self, upload: str) -> Iterator[MarkerT]:
+        """Yield the markers of an upload, by split."""
 
-    def move(self, log_id: str, state: LogState, now: datetime, reason: str = "") -> bool:
-        """Move a log to a state; return False if it has reached that state already."""
+    def move(self, upload: str, state: UploadState, now: datetime, reason: str = "") -> bool:
+        """Move an upload to a state; return False if it has reached that state already."""
 
-    def all(self) -> Iterator[QueryLog]:
-        """Yield every log."""
+    def all(self) -> Iterator[HeadT]:
+        """Yield every upload."""
 
-    def open(self) -> Iterator[QueryLog]:
-        """Yield the logs on the worklist, which are not closed."""
+    def open(self) -> Iterator[HeadT]:
+        """Yield the uploads on the worklist, which are not closed."""
 
-    def close(self, log: QueryLog) -> None:
-        """Remove a closed log from the worklist, unless its state has changed."""
+    def close(self, head: HeadT) -> None:
+        """Remove a closed upload from the worklist, unless its state has changed."""
+
+
+QueryLogLedger: TypeAlias = "UploadLedger[QueryLog, PartMarker]"
+SegmentUploadLedger: TypeAlias = "UploadLedger[SegmentUpload, SegmentMarker]"
 
 
 class SplitQueue(Protocol):
     """The queue of splits."""
 
-    def send(self, messages: Iterable[SplitMessage]) -> None:
+    def send(self, messages: Iterable[UploadSplit]) -> None:
         """Send all messages; retries those that a batch rejected."""
 
     def set_visibility(self, receipt_handle: str, seconds: int) -> None:
@@ -295,3 +324,79 @@ class AnswerCaches(Protocol):
 
     def of(self, champion_version: int, owner: str) -> AnswerCache:
         """Return one version's cache; entries of `owner` count as model calls, not cache hits."""
+
+
+class CollectionRepository(Protocol):
+    """The collections."""
+
+    def create(self, collection: Collection) -> Collection:
+        """Store a new collection, or return the one already stored under its name."""
+
+    def get(self, name: str) -> Collection | None:
+        """Read a collection."""
+
+    def all(self) -> Iterator[Collection]:
+        """Yield every collection, by name."""
+
+    def delete(self, name: str) -> None:
+        """Delete a collection's entry; its index and records are deleted separately."""
+
+
+class SegmentRecords(Protocol):
+    """The records of segments, from which the index can be rebuilt."""
+
+    def get_many(self, collection: str, segment_ids: Sequence[str]) -> Mapping[str, SegmentRecord]:
+        """Read records consistently, by segment id; those that do not exist are left out."""
+
+    def put_many(self, collection: str, writes: Sequence[RecordWrite]) -> Set[str]:
+        """Write records; return the ids of those that were not written, because others were first.
+
+        At most 100 records, each of another segment.
+        """
+
+    def sample(self, collection: str, limit: int) -> Sequence[SegmentRecord]:
+        """Return about `limit` records of segments that are not deleted, from all shards."""
+
+    def all(self, collection: str) -> Iterator[SegmentRecord]:
+        """Yield every record, deletions included."""
+
+
+class Rankings(Protocol):
+    """How each collection is searched."""
+
+    def of(self, collection: str) -> Ranking | None:
+        """Return a collection with its profile and calibration; None if it does not exist."""
+
+
+class SegmentIndex(Protocol):
+    """The index of segments, one list per collection and modality."""
+
+    def create(self, collection: Collection) -> None:
+        """Create the lists that do not exist yet."""
+
+    def put(self, collection: Collection, modality: str, entries: Sequence[IndexEntry]) -> None:
+        """Write entries; one of the same segment is replaced."""
+
+    def delete(self, collection: Collection, modality: str, segment_ids: Sequence[str]) -> None:
+        """Delete entries; those that do not exist are ignored."""
+
+    def search(self, collection: Collection, query: ListQuery) -> Sequence[Candidate]:
+        """Return the hits of one list that meet all filters, best first by the engine's order.
+
+        Raises NotFoundError if the list does not exist.
+        """
+
+    def drop(self, collection: Collection) -> None:
+        """Delete the collection's lists."""
+
+
+class Embedder(Protocol):
+    """The embedding model."""
+
+    def embed(
+        self, texts: Sequence[str], purpose: EmbeddingPurpose
+    ) -> Sequence[Vector | InvalidInputError]:
+        """Return each text's vector, or the error of a text that the model rejected.
+
+        Raises ThrottledError, UnavailableError, NotFoundError or OperatorError for all of them.
+        """

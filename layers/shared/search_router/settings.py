@@ -61,6 +61,9 @@ class Settings(BaseModel):
     budget_usd_per_30_days: Annotated[float, Field(ge=0)]
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]
+    vector_bucket: str = ""
+    embedding_model_id: str = "amazon.nova-2-multimodal-embeddings-v1:0"
+    embedding_dimension: Annotated[int, Field(ge=1, le=4_096)] = 256
 
     @property
     def tags(self) -> Tags:

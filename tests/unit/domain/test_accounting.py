@@ -18,17 +18,17 @@ from search_router.domain.lifecycle.judging import (
     read_grades,
 )
 from search_router.domain.lifecycle.teacher import teacher_prompt
-from search_router.domain.logs.query_logs import plan_splits
 from search_router.domain.logs.results import (
     PartBuilder,
     PartStats,
     bucket_latency,
     latency_bucket,
 )
+from search_router.domain.splits.plan import plan_splits
 from search_router.domain.streams import gunzip
 from search_router.domain.weights import Weights
 from search_router.measurements import LATENCY_VALUES
-from search_router.use_cases.split_parts import MAX_ABSTAINED
+from search_router.use_cases.log_parts import MAX_ABSTAINED
 from tests.records import MODALITIES
 
 

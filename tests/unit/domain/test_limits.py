@@ -25,8 +25,10 @@ from search_router.domain.lifecycle.distillation import (
 from search_router.domain.lifecycle.judging import dataset
 from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.tracking import expiry_reason, is_overdue
-from search_router.domain.logs.dialects import Dialect, LogFormat
-from search_router.domain.logs.rows import LogRow, RejectedRow, read_row
+from search_router.domain.logs.dialects import Dialect
+from search_router.domain.logs.rows import LogRow, read_row
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import RejectedRow
 from search_router.domain.streams import Line, lines_at, split_lines
 from search_router.domain.weights import normalise
 from search_router.settings import read_settings
@@ -197,7 +199,7 @@ def test_a_line_of_exactly_the_limit_is_found_at_its_offset(end: bytes) -> None:
 
 
 def test_a_query_of_a_log_has_at_most_4000_bytes() -> None:
-    dialect = Dialect(format=LogFormat.TEXT, query_field="query")
+    dialect = Dialect(format=RowFormat.TEXT, query_field="query")
 
     for query, fits in (("é" * 2_000, True), ("é" * 2_000 + "x", False)):
         data = query.encode("utf-8")

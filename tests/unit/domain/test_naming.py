@@ -48,7 +48,7 @@ def test_every_key_fits_bedrocks_s3_uri_whatever_was_uploaded(
         naming.shard_key(run, index),
         naming.part_key(log, index),
         naming.rejected_part_key(log, index),
-        naming.log_key(log, "parts/"),
+        naming.upload_key(log, "parts/"),
     ]
 
     for made in keys:

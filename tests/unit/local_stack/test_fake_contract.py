@@ -8,8 +8,8 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from local_stack.bedrock_fake.app import Dispatcher
 from local_stack.bedrock_fake.contract import SERVICES, BedrockError, Router, list_violations
+from local_stack.bedrock_fake.dispatcher import Dispatcher
 
 _MODELS = {
     service: ServiceModel(Loader().load_service_model(service, "service-2")) for service in SERVICES

@@ -44,6 +44,7 @@ def stack(tmp_path: Path, *, port: int = 1, pid: int | None = None) -> StackConn
     return StackConnection(
         endpoint=f"http://127.0.0.1:{port}",
         bedrock_endpoint="http://127.0.0.1:9",
+        vectors_endpoint="http://127.0.0.1:8",
         outputs={"UploadBucketName": "uploads"},
         pid=os.getpid() if pid is None else pid,
         folder=tmp_path,

@@ -28,7 +28,7 @@ def complete(serving_world: World) -> World:
 
 
 def log_id(world: World) -> str:
-    return world.queue.sent[0].log_id
+    return str(world.queue.sent[0].log_id)
 
 
 def test_a_complete_log_is_summed_up_and_closed(complete: World) -> None:
@@ -113,7 +113,7 @@ def test_a_repeated_event_changes_nothing(complete: World) -> None:
     complete.finish(log_id(complete))
     writes = dict(complete.objects.writes)
 
-    assert ignored(complete.finish(log_id(complete))) == "the log is ROUTED with 2 of 2 parts"
+    assert ignored(complete.finish(log_id(complete))) == "the upload is ROUTED with 2 of 2 parts"
     assert complete.objects.writes == writes
     assert len(complete.events.published) == 1
 
@@ -123,15 +123,15 @@ def test_an_early_or_forged_event_closes_nothing(serving_world: World) -> None:
     world.split_log(BODY)
     world.route(world.queue.sent[1])
 
-    assert ignored(world.finish(log_id(world))) == "the log is ROUTING with 1 of 2 parts"
-    assert ignored(world.finish("log-000000000000")) == "the log does not exist"
+    assert ignored(world.finish(log_id(world))) == "the upload is ROUTING with 1 of 2 parts"
+    assert ignored(world.finish("log-000000000000")) == "the upload is not in the ledger"
     assert world.events.published == []
 
 
 def test_a_failed_log_is_not_closed(world: World) -> None:
     log = world.split_log(BODY)
 
-    assert ignored(world.finish(log.log_id)) == "the log is FAILED with 0 of 0 parts"
+    assert ignored(world.finish(log.log_id)) == "the upload is FAILED with 0 of 0 parts"
 
 
 def lose_a_part(world: World) -> None:
@@ -158,7 +158,7 @@ def lose_a_marker(world: World) -> None:
 def break_a_marker(world: World) -> None:
     [first, _] = world.ledger.markers(log_id(world))
     broken = first.model_copy(update={"stats": first.stats.model_copy(update={"routed": 1})})
-    world.ledger._markers[(log_id(world), 0)] = broken.model_dump_json()
+    world.ledger._markers[(log_id(world), 0)] = broken
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.logs.results import PartStats
 from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.local_tier import LocalTierMode
-from search_router.use_cases.split_parts import MAX_ABSTAINED
+from search_router.use_cases.log_parts import MAX_ABSTAINED
 from tests.fakes import FakeModel, always
 from tests.records import (
     MODALITIES,

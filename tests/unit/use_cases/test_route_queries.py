@@ -21,13 +21,15 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.dialects import MAX_ROW_BYTES
-from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage, read_message
-from search_router.domain.logs.results import PartStats
+from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelAnswer, ModelReply
-from search_router.use_cases import split_parts
-from search_router.use_cases.route_queries import MAX_SPLIT_ATTEMPTS, OnPermanentError, retry_delay
+from search_router.domain.splits.formats import MAX_ROW_BYTES
+from search_router.domain.splits.plan import Attempts, read_split
+from search_router.use_cases import log_parts
+from search_router.use_cases.route_queries import OnPermanentError
+from search_router.use_cases.split_attempts import MAX_SPLIT_ATTEMPTS, retry_delay
 from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
 from tests.unit.use_cases.world import AUDIO, VISUAL, World, ignored, routed, student, unreachable
@@ -44,6 +46,7 @@ LARGE = jsonl([{"query": f"query {n % 2_000:05d}"} for n in range(3_000)])
 def the_message(world: World, body: bytes = SMALL) -> SplitMessage:
     world.split_log(body)
     [message] = world.queue.sent
+    assert isinstance(message, SplitMessage)
     return message
 
 
@@ -348,7 +351,7 @@ def test_a_missing_or_failed_log_is_ignored(serving_world: World) -> None:
     world.ledger.move(message.log_id, LogState.FAILED, world.clock.now(), "deleted")
 
     for left_alone in (stranger, message):
-        assert ignored(world.route(left_alone)) == "the log does not exist or has failed"
+        assert ignored(world.route(left_alone)) == "the upload is not in the ledger or has failed"
     assert world.model.asked == []
 
 
@@ -519,7 +522,9 @@ def test_an_attempt_is_counted_once_however_often_its_count_is_sent(
     message = the_message(world)
     count = InMemoryLedger.record_attempt
 
-    def lost(ledger: InMemoryLedger, log_id: str, split: int, receives: int) -> Attempts:
+    def lost(
+        ledger: InMemoryLedger[QueryLog, PartMarker], log_id: str, split: int, receives: int
+    ) -> Attempts:
         for _ in range(MAX_SPLIT_ATTEMPTS):
             count(ledger, log_id, split, receives)
         raise UnavailableError("no reply")
@@ -627,7 +632,7 @@ def test_a_split_that_even_measuring_kills_is_given_up_in_the_end(
 
     world = serving_world
     message = the_message(world)
-    monkeypatch.setattr(split_parts, "read_row", deadly)
+    monkeypatch.setattr(log_parts, "read_row", deadly)
     for receives in range(1, 2 * MAX_SPLIT_ATTEMPTS + 2):
         with pytest.raises(MemoryError):
             world.route(message, receives=receives)
@@ -697,10 +702,10 @@ def test_a_malformed_message_is_retried_at_once() -> None:
     with pytest.raises(
         MalformedMessageError, match=r"not a split message\. Invalid fields: split"
     ) as caught:
-        read_message('{"log_id": "log-0123456789ab", "secret": "dogs"}')
+        read_split(SplitMessage, '{"log_id": "log-0123456789ab", "secret": "dogs"}')
     assert "dogs" not in str(caught.value)
     with pytest.raises(MalformedMessageError):
-        read_message("dogs")
+        read_split(SplitMessage, "dogs")
 
     assert 50 * retry_delay(30, caught.value) < 15 * 60
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from search_router.domain.errors import UnavailableError
-from search_router.domain.logs.dialects import LogFormat
 from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, SplitMessage
+from search_router.domain.splits.formats import RowFormat
 from search_router.domain.uploads import ObjectRef
 from search_router.use_cases import log_planning
 from search_router.use_cases.log_planning import SplitRules
@@ -56,7 +56,7 @@ def test_a_large_log_is_cut_for_both_workers_without_being_read(serving_world: W
 def test_a_text_log_needs_no_field(serving_world: World) -> None:
     serving_world.split_log(b"dogs barking\nred cars\n", "query-logs/searches.txt")
 
-    assert serving_world.queue.sent[0].dialect.format is LogFormat.TEXT
+    assert serving_world.queue.sent[0].dialect.format is RowFormat.TEXT
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_repeated_event_sends_nothing_twice(serving_world: World) -> None:
     source = world.uploads.upload("query-logs/a.jsonl", LARGE)
     world.split(source)
 
-    assert ignored(world.split(source)) == "the log is ROUTING already"
+    assert ignored(world.split(source)) == "the upload is ROUTING already"
     assert len(world.queue.sent) == 2
 
 
@@ -312,7 +312,7 @@ def test_a_failed_log_stays_failed_until_it_is_uploaded_again(world: World) -> N
     world.split(source)
     world.champions.install(a_champion())
 
-    assert ignored(world.split(source)) == "the log is FAILED already"
+    assert ignored(world.split(source)) == "the upload is FAILED already"
     assert world.split_log(SMALL, "query-logs/a.jsonl").state is LogState.ROUTING
 
 

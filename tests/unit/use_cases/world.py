@@ -13,7 +13,7 @@ from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.logs.query_logs import QueryLog, SplitMessage
-from search_router.domain.logs.results import PartStats
+from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
@@ -106,7 +106,7 @@ class World:
     route_queries: RouteQueries = field(init=False)
     finish_query_log: FinishQueryLog = field(init=False)
     route_query: RouteQuery = field(init=False)
-    ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
+    ledger: InMemoryLedger[QueryLog, PartMarker] = field(default_factory=InMemoryLedger)
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
     customizer: InMemoryCustomizer = field(default_factory=InMemoryCustomizer)

@@ -12,6 +12,10 @@
     LOGS               <log-id>      a query log's head, with its number of parts
     LOG#<log-id>       PART#00000000 one part's marker
     ATTEMPTS#<log-id>  SPLIT#00000000 receives of a split that ended without an error
+    COLLECTIONS        <name>        a collection of segments
+    SEGMENTS           <upload-id>   the head of an upload of segments
+    SEGMENTS#<upload-id> PART#00000000 one part's marker
+    OPEN#SEGMENTS      <upload-id>   an upload of segments on the schedule's worklist
 
 Attributes that conditions use are native; the rest is one JSON document, because DynamoDB's numbers
 are not floats.

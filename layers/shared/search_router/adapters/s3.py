@@ -32,7 +32,7 @@ class S3UploadStore:
         """Return size and metadata of one version."""
         with aws_errors("read the upload's size"):
             head = self._client.head_object(**_address(source))
-        return ObjectInfo(head["ContentLength"], head["Metadata"])
+        return ObjectInfo(head["ContentLength"], head["Metadata"], head["LastModified"])
 
     def read(self, source: ObjectRef, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Stream the bytes in [start, end); resumes an interrupted body."""
@@ -136,7 +136,7 @@ class S3ObjectStore:
         """Return size and metadata."""
         with aws_errors("read an object's metadata"):
             head = self._client.head_object(Bucket=self._bucket, Key=key)
-        return ObjectInfo(head["ContentLength"], head["Metadata"])
+        return ObjectInfo(head["ContentLength"], head["Metadata"], head["LastModified"])
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield key and size of the objects under a prefix, page by page."""

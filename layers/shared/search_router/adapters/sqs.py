@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.clock import rounds
 from search_router.domain.errors import UnavailableError
-from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.splits.plan import UploadSplit
 from search_router.domain.streams import batched
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SqsSplitQueue:
         self._queue_url = queue_url
         self._sleep = sleep
 
-    def send(self, messages: Iterable[SplitMessage]) -> None:
+    def send(self, messages: Iterable[UploadSplit]) -> None:
         """Send all messages; retries those that a batch rejected, at most four times."""
         for batch in batched(messages, BATCH_ENTRIES):
             remaining = batch
@@ -51,7 +51,7 @@ class SqsSplitQueue:
                 VisibilityTimeout=min(seconds, MAX_VISIBILITY_SECONDS),
             )
 
-    def _send_batch(self, batch: list[SplitMessage]) -> list[SplitMessage]:
+    def _send_batch(self, batch: list[UploadSplit]) -> list[UploadSplit]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(index), "MessageBody": message.model_dump_json()}
             for index, message in enumerate(batch)

@@ -14,6 +14,7 @@ from search_router.domain.uploads import ObjectRef
 SOURCE = "search-router"
 
 RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
+SegmentUploadId = Annotated[str, Field(pattern=r"^seg-[0-9a-f]{12}$")]
 LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12}$")]
 
 
@@ -75,6 +76,21 @@ class QueryLogPartsComplete(RouterEvent):
     log_id: LogId
 
 
+class SegmentPartsComplete(RouterEvent):
+    """Every split of an upload of segments is recorded in the ledger."""
+
+    detail_type = "SegmentPartsComplete"
+    upload_id: SegmentUploadId
+
+
+class SegmentsIndexed(RouterEvent):
+    """An upload of segments can be searched; its manifest and summary are written."""
+
+    detail_type = "SegmentsIndexed"
+    upload_id: SegmentUploadId
+    collection: str
+
+
 class _Bucket(Record):
     name: str
 
@@ -84,6 +100,7 @@ class _Object(Record):
 
     key: str
     version_id: str | None = Field(alias="version-id", default=None)
+    sequencer: str = ""
 
 
 class UploadMissed(RouterEvent):

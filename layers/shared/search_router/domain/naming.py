@@ -16,6 +16,7 @@ _MAX_KEY_LENGTH = 900
 _MAX_NAME_LENGTH = 63
 
 NAME_PREFIX = "search-router"
+_SEGMENTS_ID = "seg-"
 
 
 def run_id(bucket: str, key: str, version_id: str | None) -> str:
@@ -26,6 +27,11 @@ def run_id(bucket: str, key: str, version_id: str | None) -> str:
 def log_id(bucket: str, key: str, version_id: str | None) -> str:
     """Return the log id of an object version."""
     return f"log-{_digest(bucket, key, version_id or '')[:12]}"
+
+
+def segments_id(bucket: str, key: str, version_id: str | None) -> str:
+    """Return the upload id of an object version that holds segments."""
+    return f"{_SEGMENTS_ID}{_digest(bucket, key, version_id or '')[:12]}"
 
 
 def training_identity(
@@ -69,37 +75,46 @@ def shard_key(run: str, index: int) -> str:
     return run_key(run, "shards", f"shard-{index:05d}.jsonl")
 
 
-def log_key(log: str, *parts: str) -> str:
-    """Return the key of an object of a query log."""
-    return _checked_key("logs", log, *parts)
+def upload_key(upload: str, *parts: str) -> str:
+    """Return the key of an object of a query log or of an upload of segments."""
+    return _checked_key(_root(upload), upload, *parts)
 
 
-def split_copy_key(log: str, start: int, end: int) -> str:
+def split_copy_key(upload: str, start: int, end: int) -> str:
     """Return the key of a split's unpacked text, from start and end offset.
 
-    All copies share a prefix, for which template.yaml has an expiration rule.
+    All copies share two prefixes, for which template.yaml has expiration rules.
     """
-    return log_key("copies", log, f"{start:012d}-{end:012d}")
+    return _checked_key(_root(upload), "copies", upload, f"{start:012d}-{end:012d}")
 
 
-def part_key(log: str, split: int) -> str:
+def part_key(upload: str, split: int) -> str:
     """Return the key of a split's results; fixed, so that a retry finds its own part."""
-    return log_key(log, "parts", f"part-{split:05d}.jsonl")
+    return upload_key(upload, "parts", f"part-{split:05d}.jsonl")
 
 
-def rejected_part_key(log: str, split: int) -> str:
+def rejected_part_key(upload: str, split: int) -> str:
     """Return the key of a split's rejected rows."""
-    return log_key(log, "rejected", f"part-{split:05d}.jsonl")
+    return upload_key(upload, "rejected", f"part-{split:05d}.jsonl")
 
 
 def abstained_part_key(log: str, split: int) -> str:
     """Return the key of the queries of a split on which the local tier abstained."""
-    return log_key(log, "abstained", f"part-{split:05d}.jsonl")
+    return upload_key(log, "abstained", f"part-{split:05d}.jsonl")
+
+
+def _root(upload: str) -> str:
+    return "segments" if upload.startswith(_SEGMENTS_ID) else "logs"
 
 
 def local_model_key(version: str) -> str:
     """Return the key of a local model's artifact; the version is a hash of its content."""
     return _checked_key("models", "local", version)
+
+
+def calibration_key(collection: str) -> str:
+    """Return the key of a collection's calibration."""
+    return _checked_key("collections", collection, "calibration.json")
 
 
 def s3_uri(bucket: str, key: str) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
+SEGMENTS_PREFIX = "segments/"
 PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
 ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset, for the local tier only
 QUERY_FIELD_METADATA = "query-field"  # x-amz-meta-query-field names the field that holds the query

@@ -1,22 +1,19 @@
 """Route one split of a query log: write its part once, record it in the ledger once."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from search_router.domain.errors import (
-    MalformedMessageError,
     ModelUnusableError,
     NotFoundError,
     OperatorError,
-    TransientError,
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.query_logs import Attempts, LogState, SplitMessage
+from search_router.domain.logs.query_logs import SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
-from search_router.domain.logs.rows import LogRow, RejectedRow
+from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving.cascade import (
     AnswerCache,
     Model,
@@ -26,6 +23,7 @@ from search_router.domain.serving.cascade import (
     route,
 )
 from search_router.domain.serving.champions import Champion, required_champion
+from search_router.domain.splits.rows import RejectedRow
 from search_router.ports import (
     AnswerCaches,
     ChampionRepository,
@@ -36,13 +34,9 @@ from search_router.ports import (
     QueryLogLedger,
     UploadStore,
 )
+from search_router.use_cases.log_parts import LogParts
 from search_router.use_cases.outcomes import Ignored
-from search_router.use_cases.split_parts import SplitParts
-
-MAX_SPLIT_ATTEMPTS = 5  # consecutive retries that ended without reporting an error
-_FIRST_RETRY_DELAY = 30
-_MAX_RETRY_DELAY = 900
-_MALFORMED_RETRY_DELAY = 1
+from search_router.use_cases.split_attempts import SplitAttempts, SplitWork, rows_unless_gone
 
 
 class OnPermanentError(StrEnum):
@@ -72,83 +66,27 @@ class RouteQueries:
         """Route one split, received `receives` times including this one; return its statistics.
 
         Raises TransientError when some queries could not be asked, and OperatorError when the model
-        cannot be asked at all; the answers received by then are cached. A split is given up, and
-        its rows rejected, when its attempts keep ending without such an error and make no progress.
+        cannot be asked at all; the answers received by then are cached.
         """
-        log = self.ledger.get(message.log_id)
-        if log is None or log.state is LogState.FAILED:
-            return Ignored("the log does not exist or has failed")
-        parts = SplitParts(message, self.uploads, self.objects, interrupted=receives - 1)
-        try:
-            marker = self._part(_Attempt(message, model, receives, parts))
-        except _UploadGoneError as error:
-            if not self.ledger.move(log.log_id, LogState.FAILED, self.clock.now(), str(error)):
-                raise UnavailableError("the log was closed by another worker") from None
-            return Ignored("the upload was deleted")
-        log = self.ledger.record_part(marker, self.clock.now())
-        if log.is_complete:
-            self.events.publish(QueryLogPartsComplete(log_id=log.log_id))
-        return marker.stats
+        parts = LogParts(message, self.uploads, self.objects, interrupted=receives - 1)
+        attempt = _Attempt(message, model, parts)
+        work = SplitWork(
+            message,
+            receives,
+            parts,
+            process=lambda: self._route(attempt),
+            progress=lambda: self._answered(attempt),
+            complete=QueryLogPartsComplete(log_id=message.log_id),
+        )
+        marker = SplitAttempts(self.ledger, self.events, self.clock)(work)
+        return marker if isinstance(marker, Ignored) else marker.stats
 
-    def _part(self, attempt: "_Attempt") -> PartMarker:
-        """Return the split's part, written by this attempt or an earlier one."""
-        stored = attempt.parts.stored()
-        if stored is None:
-            return self._route(attempt) if attempt.receives == 1 else self._retry(attempt)
-        attempt.parts.check(stored)
-        if attempt.receives > MAX_SPLIT_ATTEMPTS:
-            attempt.parts.rewrite_rejections(stored)
-        return stored.marker
-
-    def _retry(self, attempt: "_Attempt") -> PartMarker:
-        """Route the split unless too many attempts have ended without reporting an error.
-
-        An attempt is recorded when it begins, and the record is reset when it reports an error.
-        """
-        message = attempt.message
-        try:
-            # Inside the block: if only its reply is lost, an attempt was recorded.
-            attempts = self.ledger.record_attempt(message.log_id, message.split, attempt.receives)
-            if attempts.made > 2 * MAX_SPLIT_ATTEMPTS:
-                return self._give_up(attempt, attempts)
-            if attempts.made <= MAX_SPLIT_ATTEMPTS or self._has_progressed(attempt, attempts):
-                return self._route(attempt)
-            return self._route_or_give_up(attempt, attempts)
-        except (TransientError, OperatorError):
-            with suppress(TransientError, OperatorError):
-                self.ledger.reset_attempts(message.log_id, message.split)
-            raise
-
-    def _route_or_give_up(self, attempt: "_Attempt", attempts: Attempts) -> PartMarker:
-        """Route the split; give it up if that ends in an unexpected error.
-
-        This distinguishes a split that cannot be routed from one whose workers were interrupted. A
-        split that kills the process is given up unread, after further attempts.
-        """
-        try:
-            return self._route(attempt)
-        except (TransientError, OperatorError, _UploadGoneError):
-            raise
-        except Exception:  # noqa: BLE001 - a bug; the handler logged it in the attempts before
-            return self._give_up(attempt, attempts)
-
-    def _give_up(self, attempt: "_Attempt", attempts: Attempts) -> PartMarker:
-        return attempt.parts.give_up(f"no progress in {attempts.made - 1} attempts at its split")
-
-    def _has_progressed(self, attempt: "_Attempt", attempts: Attempts) -> bool:
-        """Return whether more queries are answered than at the last check; if so, reset the count.
-
-        This reads the split, so it counts as part of the attempt.
-        """
-        message = attempt.message
+    def _answered(self, attempt: "_Attempt") -> int:
+        """Return how many of the split's queries are answered."""
         champion = self._champion(attempt)
         queries = distinct_queries(_queries(_rows(attempt)))
         cache = self._cache(attempt, champion)
-        answered = len(route(queries, champion.serving, NoModel(), cache).decisions)
-        if answered <= attempts.answered:
-            return False
-        self.ledger.reset_attempts(message.log_id, message.split, answered)
-        return True
+        return len(route(queries, champion.serving, NoModel(), cache).decisions)
 
     def _route(self, attempt: "_Attempt") -> PartMarker:
         champion = self._champion(attempt)
@@ -178,34 +116,16 @@ class RouteQueries:
         return self.caches.of(champion.version, owner)
 
 
-def retry_delay(receive_count: int, problem: Exception | None = None) -> int:
-    """Return the seconds after which SQS delivers an unfinished split again: 30, 60, … 900.
-
-    A malformed message is retried at once, so that it reaches the dead-letter queue soon.
-    """
-    if isinstance(problem, MalformedMessageError):
-        return _MALFORMED_RETRY_DELAY
-    return min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY << min(receive_count - 1, 10))
-
-
 class _Attempt(NamedTuple):
     """One delivery of a split to a worker."""
 
     message: SplitMessage
     model: Model
-    receives: int
-    parts: SplitParts
-
-
-class _UploadGoneError(Exception):
-    """The uploaded log was deleted while it was routed."""
+    parts: LogParts
 
 
 def _rows(attempt: _Attempt) -> list[LogRow | RejectedRow]:
-    try:
-        return attempt.parts.rows()
-    except NotFoundError as error:
-        raise _UploadGoneError(str(error)) from error
+    return rows_unless_gone(attempt.parts.rows)
 
 
 def _queries(rows: list[LogRow | RejectedRow]) -> list[str]:

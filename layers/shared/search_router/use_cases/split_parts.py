@@ -4,54 +4,43 @@ The part is written once; a worker that finds it stored uses its statistics inst
 rejected rows beside it depend only on the split and on whether it was given up.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from search_router.domain import naming
 from search_router.domain.errors import ConflictError, NotFoundError
-from search_router.domain.logs.dialects import MAX_ROW_BYTES
-from search_router.domain.logs.query_logs import Layout, SplitMessage
-from search_router.domain.logs.results import (
-    PartBuilder,
-    PartMarker,
-    packed_stats,
-    rows_identity,
-    unpacked_stats,
-)
-from search_router.domain.logs.rows import (
-    LogRow,
+from search_router.domain.splits.ledger import SplitMarker, packed
+from search_router.domain.splits.plan import Layout, UploadSplit
+from search_router.domain.splits.rows import (
     RejectedRow,
     raw_rows,
     raw_rows_of_range,
-    read_row,
     rejected_row,
     rejected_unread,
 )
-from search_router.domain.queries import normalised_query
-from search_router.domain.serving.cascade import Routing
 from search_router.domain.streams import Line
-from search_router.domain.weights import Modalities
-from search_router.ports import ObjectStore, UploadStore
+from search_router.ports import ObjectInfo, ObjectStore, UploadStore
 
-MAX_ABSTAINED = 500  # queries stored per split; they are in hash order, so a random sample
-_STATS = "stats"
-_UNROUTED = "unrouted"
+STATS = "stats"
+_GIVEN_UP = "given-up"
 
-
-class StoredPart(NamedTuple):
-    """A part as its object describes it; `unrouted` is the reason if the split was given up."""
-
-    marker: PartMarker
-    unrouted: str
+MarkerT = TypeVar("MarkerT", bound=SplitMarker)
 
 
-class SplitParts:
+class StoredPart(NamedTuple, Generic[MarkerT]):
+    """A part as its object describes it; `given_up` is the reason if the split was given up."""
+
+    marker: MarkerT
+    given_up: str
+
+
+class SplitParts(ABC, Generic[MarkerT]):
     """Reads one split and writes its part; `interrupted` deliveries before are recorded in it."""
 
     def __init__(
         self,
-        message: SplitMessage,
+        message: UploadSplit,
         uploads: UploadStore,
         objects: ObjectStore,
         interrupted: int = 0,
@@ -60,19 +49,30 @@ class SplitParts:
         self._interrupted = interrupted
         self._uploads = uploads
         self._objects = objects
-        self._key = naming.part_key(message.log_id, message.split)
+        self._key = naming.part_key(message.upload, message.split)
         self._source = {
-            "log": message.log_id,
+            "upload": message.upload,
             "version": message.version_id or "",
             "range": f"{message.start}-{message.end}",
         }
 
-    def rows(self) -> list[LogRow | RejectedRow]:
-        """Read the split's rows; raises NotFoundError if the upload was deleted."""
-        read = (read_row(line, self._message.dialect) for line in self._lines())
-        return [row for row in read if row is not None]
+    @abstractmethod
+    def rejections(self) -> Iterable[RejectedRow]:
+        """Read the split and return its invalid rows."""
 
-    def stored(self) -> StoredPart | None:
+    @abstractmethod
+    def given_up(self, rejected: int) -> MarkerT:
+        """Return the marker of an empty part whose rows are all rejected."""
+
+    @abstractmethod
+    def _marker(self, found: ObjectInfo) -> MarkerT:
+        """Return the marker of a stored part."""
+
+    @abstractmethod
+    def _identity(self) -> tuple[str, int]:
+        """Read the split and return the identity and the number of rows of its part."""
+
+    def stored(self) -> StoredPart[MarkerT] | None:
         """Return the part that an attempt has written, if any.
 
         Raises ConflictError if the part was cut from another range or version.
@@ -81,127 +81,82 @@ class SplitParts:
             found = self._objects.info(self._key)
         except NotFoundError:
             return None
-        metadata = found.metadata
-        if any(metadata.get(name) != text for name, text in self._source.items()):
+        if any(found.metadata.get(name) != text for name, text in self._source.items()):
             raise self._other_rows()
-        marker = PartMarker(
-            log_id=self._message.log_id,
-            split=self._message.split,
-            rows=int(metadata["rows"]),
-            identity=metadata["identity"],
-            size=found.size,
-            stats=unpacked_stats(metadata[_STATS]),
-        )
-        return StoredPart(marker, metadata.get(_UNROUTED, ""))
+        return StoredPart(self._marker(found), found.metadata.get(_GIVEN_UP, ""))
 
-    def write(
-        self,
-        rows: list[LogRow | RejectedRow],
-        routing: Routing,
-        modalities: Modalities,
-    ) -> PartMarker:
-        """Write the rejected rows and the part; a part that is stored already wins."""
-        part = PartBuilder(self._message.log_id, modalities, self._interrupted, routing.local)
-        for row in rows:
-            if isinstance(row, RejectedRow):
-                part.reject()
-            else:
-                key = normalised_query(row.query)
-                part.add(row, key, routing.decisions[key])
-        self._put_rejections(row for row in rows if isinstance(row, RejectedRow))
-        self._put_abstained(routing.local.abstained)
-        return self._write_once(part, unrouted="")
-
-    def give_up(self, reason: str) -> PartMarker:
+    def give_up(self, reason: str) -> MarkerT:
         """Reject every row of the split unread and write an empty part."""
-        part = PartBuilder(self._message.log_id, (), self._interrupted)
         rejections = list(self._unread(reason))
-        for _ in rejections:
-            part.reject()
-        self._put_rejections(rejections)
-        return self._write_once(part, unrouted=reason)
+        self.put_rejections(rejections)
+        return self.write_once(self.given_up(len(rejections)), b"", given_up=reason)
 
-    def check(self, stored: StoredPart) -> None:
+    def check(self, stored: StoredPart[MarkerT]) -> None:
         """Compare a stored part's rows with the split's; raises ConflictError if they differ."""
         try:
-            rows = [row for row in self.rows() if isinstance(row, LogRow)]
+            ours = self._identity()
         except NotFoundError:
             return  # the upload was deleted: there is nothing to compare with
-        ours = (
-            ("", 0) if stored.unrouted else (rows_identity(self._message.log_id, rows), len(rows))
-        )
-        theirs = ("" if stored.unrouted else stored.marker.identity, stored.marker.rows)
-        if ours != theirs:
+        if stored.given_up:
+            ours = (stored.marker.identity, 0)
+        if ours != (stored.marker.identity, stored.marker.rows):
             raise self._other_rows()
 
-    def rewrite_rejections(self, stored: StoredPart) -> None:
+    def rewrite_rejections(self, stored: StoredPart[MarkerT]) -> None:
         """Write the rejected rows that belong to a stored part.
 
         If one attempt gave the split up and another did not, either may have written its rejected
         rows last.
         """
-        if stored.unrouted:
-            self._put_rejections(self._unread(stored.unrouted))
-        else:
-            self._put_rejections(row for row in self.rows() if isinstance(row, RejectedRow))
+        self.put_rejections(self._unread(stored.given_up) if stored.given_up else self.rejections())
 
-    def _lines(self) -> Iterator[Line]:
-        message = self._message
-        start, end, dialect = message.start, message.end, message.dialect
-        if message.layout is Layout.COPY:
-            copy = self._objects.get(naming.split_copy_key(message.log_id, start, end))
-            return raw_rows([copy], start, dialect)
-        if message.layout is Layout.ROWS:
-            return raw_rows(self._uploads.read(message.source, start, end), start, dialect)
-        # From the byte before the range to the end of the range's last line.
-        first, last = max(0, start - 1), end + MAX_ROW_BYTES + 1
-        return raw_rows_of_range(self._uploads.read(message.source, first, last), start, end)
-
-    def _unread(self, reason: str) -> Iterator[RejectedRow]:
-        for line in self._lines():
-            row = rejected_unread(line, self._message.dialect, reason)
-            if row is not None:
-                yield row
-
-    def _put_rejections(self, rows: Iterable[RejectedRow]) -> None:
-        key = naming.rejected_part_key(self._message.log_id, self._message.split)
+    def put_rejections(self, rows: Iterable[RejectedRow]) -> None:
+        """Write the rejected rows of the split."""
+        key = naming.rejected_part_key(self._message.upload, self._message.split)
         self._objects.put(key, b"".join(map(rejected_row, rows)))
 
-    def _put_abstained(self, queries: Sequence[str]) -> None:
-        """Write the queries that the local model abstained on: labels of these help it most.
-
-        A later attempt may find more of them cached and write fewer.
-        """
-        if not queries:
-            return
-        key = naming.abstained_part_key(self._message.log_id, self._message.split)
-        lines = (
-            json.dumps({"query": query}, ensure_ascii=False) for query in queries[:MAX_ABSTAINED]
-        )
-        self._objects.put(key, "".join(f"{line}\n" for line in lines).encode("utf-8"))
-
-    def _write_once(self, part: PartBuilder, unrouted: str) -> PartMarker:
+    def write_once(self, ours: MarkerT, body: bytes, given_up: str = "") -> MarkerT:
         """Write the part, or return the marker of the one that another attempt wrote first."""
-        ours = part.marker(self._message.split)
         metadata = {
             **self._source,
             "rows": str(ours.rows),
             "identity": ours.identity,
-            _STATS: packed_stats(ours.stats),
+            STATS: packed(ours.stats),
         }
-        if unrouted:
-            metadata[_UNROUTED] = unrouted
-        if self._objects.put_once(self._key, part.body(), metadata):
+        if given_up:
+            metadata[_GIVEN_UP] = given_up
+        if self._objects.put_once(self._key, body, metadata):
             return ours
         theirs = self.stored()
         if theirs is None:
             raise self._other_rows()
-        if theirs.unrouted != unrouted:
+        if theirs.given_up != given_up:
             self.rewrite_rejections(theirs)
         elif (theirs.marker.identity, theirs.marker.rows) != (ours.identity, ours.rows):
             raise self._other_rows()
         return theirs.marker
 
+    def lines(self) -> Iterator[Line]:
+        """Yield the split's lines; raises NotFoundError if the upload was deleted."""
+        message, layout = self._message, self._message.row_layout
+        start, end = message.start, message.end
+        if message.layout is Layout.COPY:
+            copy = self._objects.get(naming.split_copy_key(message.upload, start, end))
+            return raw_rows([copy], start, layout)
+        if message.layout is Layout.ROWS:
+            return raw_rows(self._uploads.read(message.source, start, end), start, layout)
+        # From the byte before the range to the end of the range's last line.
+        first, last = max(0, start - 1), end + layout.max_row_bytes + 1
+        return raw_rows_of_range(
+            self._uploads.read(message.source, first, last), start, end, layout
+        )
+
+    def _unread(self, reason: str) -> Iterator[RejectedRow]:
+        for line in self.lines():
+            row = rejected_unread(line, self._message.row_layout, reason)
+            if row is not None:
+                yield row
+
     def _other_rows(self) -> ConflictError:
         message = self._message
-        return ConflictError(f"split {message.split} of {message.log_id} holds other rows")
+        return ConflictError(f"split {message.split} of {message.upload} holds other rows")

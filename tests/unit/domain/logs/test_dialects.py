@@ -5,13 +5,13 @@ import pytest
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.dialects import (
     Dialect,
-    LogFormat,
     fields_of,
     find_dialect,
     log_format,
     no_query_field,
     value_at,
 )
+from search_router.domain.splits.formats import RowFormat
 
 BOM = b"\xef\xbb\xbf"
 
@@ -19,27 +19,27 @@ BOM = b"\xef\xbb\xbf"
 @pytest.mark.parametrize(
     ("key", "sample", "found"),
     [
-        ("a.txt", b'{"query": "dogs"}', (LogFormat.TEXT, "query")),
-        ("a.jsonl", b'{"query": "dogs"}\n', (LogFormat.JSONL, "query")),
-        ("a.jsonl", b'{"ts": 1, "q": "dogs"}', (LogFormat.JSONL, "q")),
-        ("a.jsonl", b'{"q": "x", "query": "y"}', (LogFormat.JSONL, "query")),
-        ("a.jsonl", b'{"query": 7, "user_query": "y"}', (LogFormat.JSONL, "user_query")),
-        ("a.jsonl", BOM + b'{"search_query": "x"}\r\n', (LogFormat.JSONL, "search_query")),
-        ("a.jsonl", b'\n \nbroken\n[]\n{"url_query":"x"}', (LogFormat.JSONL, "url_query")),
-        ("a.jsonl", b'{"query": "x"}\n{"query": "cut of', (LogFormat.JSONL, "query")),
-        ("a.jsonl.gz", b'{"Query": "dogs"}\n', (LogFormat.JSONL, "Query")),
-        ("a.jsonl", b'{"a": {"q": "x"}, "b": {"query": "y"}}', (LogFormat.JSONL, "a.q")),
-        ("a.jsonl", b'{"request": {"query": "x"}, "q": "y"}', (LogFormat.JSONL, "q")),
+        ("a.txt", b'{"query": "dogs"}', (RowFormat.TEXT, "query")),
+        ("a.jsonl", b'{"query": "dogs"}\n', (RowFormat.JSONL, "query")),
+        ("a.jsonl", b'{"ts": 1, "q": "dogs"}', (RowFormat.JSONL, "q")),
+        ("a.jsonl", b'{"q": "x", "query": "y"}', (RowFormat.JSONL, "query")),
+        ("a.jsonl", b'{"query": 7, "user_query": "y"}', (RowFormat.JSONL, "user_query")),
+        ("a.jsonl", BOM + b'{"search_query": "x"}\r\n', (RowFormat.JSONL, "search_query")),
+        ("a.jsonl", b'\n \nbroken\n[]\n{"url_query":"x"}', (RowFormat.JSONL, "url_query")),
+        ("a.jsonl", b'{"query": "x"}\n{"query": "cut of', (RowFormat.JSONL, "query")),
+        ("a.jsonl.gz", b'{"Query": "dogs"}\n', (RowFormat.JSONL, "Query")),
+        ("a.jsonl", b'{"a": {"q": "x"}, "b": {"query": "y"}}', (RowFormat.JSONL, "a.q")),
+        ("a.jsonl", b'{"request": {"query": "x"}, "q": "y"}', (RowFormat.JSONL, "q")),
         (
             "a.jsonl",
             b'{"request": {"body": {"query": "x"}}}',
-            (LogFormat.JSONL, "request.body.query"),
+            (RowFormat.JSONL, "request.body.query"),
         ),
-        ("a.jsonl", b"{" + b"x" * 70_000 + b'}\n{"q": "x"}\n', (LogFormat.JSONL, "q")),
+        ("a.jsonl", b"{" + b"x" * 70_000 + b'}\n{"q": "x"}\n', (RowFormat.JSONL, "q")),
     ],
 )
 def test_the_dialect_is_found_from_the_key_and_the_first_rows(
-    key: str, sample: bytes, found: tuple[LogFormat, str]
+    key: str, sample: bytes, found: tuple[RowFormat, str]
 ) -> None:
     expected = Dialect(format=found[0], query_field=found[1])
 
@@ -141,7 +141,7 @@ def test_other_suffixes_are_rejected() -> None:
 def test_quotes_in_a_tsv_are_text_unless_a_csv_writer_made_them(
     text: str, fields: list[str]
 ) -> None:
-    dialect = Dialect(format=LogFormat.TSV, query_field="query")
+    dialect = Dialect(format=RowFormat.TSV, query_field="query")
 
     assert fields_of(text, dialect) == fields
 

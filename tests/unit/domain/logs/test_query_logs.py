@@ -6,21 +6,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.logs import query_logs
-from search_router.domain.logs.dialects import MAX_ROW_BYTES
 from search_router.domain.logs.query_logs import (
-    LOG_PREDECESSORS,
-    MAX_SPLIT_BYTES,
-    MIN_SPLIT_BYTES,
-    Layout,
     LogPlan,
     LogState,
     QueryLog,
     SplitMessage,
-    mean_row_bytes,
-    plan_splits,
     split_messages,
     split_rows,
+)
+from search_router.domain.splits.formats import MAX_ROW_BYTES
+from search_router.domain.splits.plan import (
+    MAX_SPLIT_BYTES,
+    MIN_SPLIT_BYTES,
+    SAMPLE_BYTES,
+    Layout,
+    mean_row_bytes,
+    plan_splits,
 )
 from tests.fakes import START
 from tests.records import JSONL
@@ -127,7 +128,7 @@ def a_plan(**changes: object) -> LogPlan:
 
 
 def test_a_log_only_moves_forward_and_its_end_is_the_end() -> None:
-    moves = {(before, after) for after, all_of in LOG_PREDECESSORS.items() for before in all_of}
+    moves = {(before, after) for after in LogState for before in after.predecessors}
 
     assert moves == {
         (LogState.PLANNED, LogState.ROUTING),
@@ -153,4 +154,4 @@ def test_a_message_that_older_code_sent_is_a_byte_range() -> None:
 
 
 def test_a_row_may_be_as_long_as_a_sample_at_least() -> None:
-    assert query_logs.SAMPLE_BYTES >= MAX_ROW_BYTES
+    assert SAMPLE_BYTES >= MAX_ROW_BYTES

@@ -18,14 +18,13 @@ from search_router.domain.logs.results import (
     latency_bucket,
     latency_sample,
     latency_summary,
-    packed_stats,
     result_line,
     total_stats,
-    unpacked_stats,
 )
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.decisions import Decision, Status, Tier
+from search_router.domain.splits.ledger import packed, unpacked
 from search_router.domain.weights import Modalities, normalise
 from tests.records import MODALITIES, PRIOR, SIXTEEN, a_decision
 
@@ -292,11 +291,11 @@ def test_statistics_fit_into_s3_metadata_at_their_worst(modalities: Modalities) 
         weights={name: flat(10) for name in modalities},
     )
 
-    packed = packed_stats(stats)
+    text = packed(stats)
 
-    assert packed.isascii()
-    assert len(packed) <= 2_048 - 250, "the other metadata take less than 250 bytes"
-    assert unpacked_stats(packed) == stats
+    assert text.isascii()
+    assert len(text) <= 2_048 - 250, "the other metadata take less than 250 bytes"
+    assert unpacked(PartStats, text) == stats
 
 
 @given(st.integers(1, 10**6))

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.logs import rows as log_rows
-from search_router.domain.logs.dialects import Dialect, LogFormat
-from search_router.domain.logs.rows import (
-    LogRow,
+from search_router.domain.logs.dialects import Dialect
+from search_router.domain.logs.rows import LogRow, read_row
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import (
     RejectedRow,
     raw_rows,
     raw_rows_of_range,
-    read_row,
     rejected_row,
     rejected_unread,
 )
@@ -45,11 +44,12 @@ BODIES = st.tuples(st.sampled_from([b"", BOM]), st.lists(st.sampled_from(PIECES)
 def rows_of(body: bytes, cuts: list[int], dialect: Dialect) -> list[LogRow | RejectedRow]:
     """Read a body split by split, each with only the bytes that a worker fetches."""
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
+    limited = dialect.model_copy(update={"max_row_bytes": ROW_LIMIT})
     rows: list[LogRow | RejectedRow] = []
     for start, end in pairwise(places):
         fetched = body[max(0, start - 1) : end + ROW_LIMIT + 1]
         chunks = [fetched[place : place + 7] for place in range(0, len(fetched), 7)]
-        rows.extend(rows_in(raw_rows_of_range(chunks, start, end), dialect))
+        rows.extend(rows_in(raw_rows_of_range(chunks, start, end, limited), limited))
     return rows
 
 
@@ -60,18 +60,12 @@ def rows_of(body: bytes, cuts: list[int], dialect: Dialect) -> list[LogRow | Rej
 @example(b"\xc3\xa9\xc3\xa9\n\xc3\xa9", [1, 2, 3, 4, 5, 6], TEXT)
 @example(BOM + b"dogs\n", [1, 2, 3, 4, 7], TEXT)
 def test_every_row_is_in_exactly_one_split(body: bytes, cuts: list[int], dialect: Dialect) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-
-        assert rows_of(body, cuts, dialect) == rows_of(body, [], dialect)
+    assert rows_of(body, cuts, dialect) == rows_of(body, [], dialect)
 
 
 def test_every_single_byte_may_be_a_split_of_its_own() -> None:
     body = BOM + b'{"query":"a"}\r\n\r\n\n{"query":"\xc3\xa9"}\nbroken\n{"query":"b"}'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-
-        rows = rows_of(body, list(range(len(body))), JSONL)
+    rows = rows_of(body, list(range(len(body))), JSONL)
 
     assert [row.byte_offset for row in rows] == [0, 21, 36, 43]
     assert [row.query for row in rows if isinstance(row, LogRow)] == ["a", "é", "b"]
@@ -107,8 +101,8 @@ def test_a_row_without_a_usable_query_is_rejected_with_its_text_but_no_quote(
     assert json.loads(rejected_row(row)) == row._asdict()
 
 
-CSV = Dialect(format=LogFormat.CSV, query_field="query", columns=("query", "ts"), quoted=True)
-TSV = Dialect(format=LogFormat.TSV, query_field="query", columns=("query", "ts"))
+CSV = Dialect(format=RowFormat.CSV, query_field="query", columns=("query", "ts"), quoted=True)
+TSV = Dialect(format=RowFormat.TSV, query_field="query", columns=("query", "ts"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ DEPLOYMENT_LISTED = timedelta(minutes=15)  # a new deployment is visible by then
 RECENT = timedelta(minutes=15)  # three ticks: two lost ticks hide no failure
 _RETRYING = timedelta(minutes=20)
 _DAY = timedelta(days=1)
-_UNFINISHED = frozenset({LogState.PLANNED, LogState.ROUTING})
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ class Tracking:
 
 def is_unfinished(log: QueryLog) -> bool:
     """Whether a log still has queries to route or results to merge."""
-    return log.state in _UNFINISHED
+    return log.state.is_unfinished
 
 
 def is_due(waited: timedelta, patience: timedelta) -> bool:

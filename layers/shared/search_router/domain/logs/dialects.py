@@ -13,62 +13,39 @@ are all quoted is read as CSV with tabs.
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.logs.quoted_rows import join_quoted
+from search_router.domain.splits.formats import MAX_ROW_BYTES, RowFormat, RowLayout
+from search_router.domain.splits.quoted_rows import join_quoted
 from search_router.domain.streams import BOM, Line, split_lines
 
-MAX_ROW_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # every message holds it, and ten must fit into an SQS batch
 MAX_FIELD_DEPTH = 4
 QUERY_FIELDS = ("query", "q", "user_query", "search_query", "url_query")
 _QUOTED_BY_WRITER = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 
 
-class LogFormat(StrEnum):
-    """The format of a log's rows."""
-
-    JSONL = "jsonl"
-    TEXT = "text"
-    CSV = "csv"
-    TSV = "tsv"
-
-
 _BY_SUFFIX = {
-    ".jsonl": LogFormat.JSONL,
-    ".txt": LogFormat.TEXT,
-    ".csv": LogFormat.CSV,
-    ".tsv": LogFormat.TSV,
+    ".jsonl": RowFormat.JSONL,
+    ".txt": RowFormat.TEXT,
+    ".csv": RowFormat.CSV,
+    ".tsv": RowFormat.TSV,
 }
-_DELIMITERS = {LogFormat.CSV: ",", LogFormat.TSV: "\t"}
 
 
-class Dialect(BaseModel):
+class Dialect(RowLayout):
     """How to read a log's rows.
 
     `query_field` is a column's name or, in JSON, a path such as `request.query`. `columns` are the
-    header's names, and rows start at byte `header_end`. A row of a `quoted` log may span lines.
+    header's names.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format: LogFormat
     query_field: str
     columns: tuple[str, ...] = ()
-    header_end: int = 0
-    quoted: bool = False
-
-    @property
-    def delimiter(self) -> str:
-        """The separator of fields in a CSV or TSV."""
-        return _DELIMITERS[self.format]
 
 
-def log_format(key: str) -> LogFormat:
+def log_format(key: str) -> RowFormat:
     """Return the format by a key's suffix; raises InvalidInputError."""
     name = key.removesuffix(".gz")
     for suffix, found in _BY_SUFFIX.items():
@@ -85,9 +62,9 @@ def find_dialect(key: str, sample: bytes, *, whole: bool, wanted: str = "") -> D
     """
     found = log_format(key)
     lines = split_lines([sample], MAX_ROW_BYTES)
-    if found is LogFormat.TEXT:
+    if found is RowFormat.TEXT:
         return Dialect(format=found, query_field="query") if _rows(lines) else None
-    if found is LogFormat.JSONL:
+    if found is RowFormat.JSONL:
         field = next(filter(None, (_json_field(line, wanted) for line in _rows(lines))), None)
         return Dialect(format=found, query_field=field) if field else None
     return _with_header(found, sample, whole, wanted)
@@ -127,15 +104,15 @@ def _fields(text: str, delimiter: str, *, quoted: bool) -> list[str]:
         raise InvalidInputError(f"not CSV: {error}") from None
 
 
-def _with_header(found: LogFormat, sample: bytes, whole: bool, wanted: str) -> Dialect | None:
-    delimiter, quoted = _DELIMITERS[found], True
+def _with_header(found: RowFormat, sample: bytes, whole: bool, wanted: str) -> Dialect | None:
+    delimiter, quoted = RowLayout(format=found).delimiter, True
     lines = split_lines([sample], MAX_ROW_BYTES)
     rows = _rows(join_quoted(lines, delimiter.encode(), MAX_ROW_BYTES))
     if not rows or (rows[0].offset + MAX_HEADER_BYTES > len(sample) and not whole):
         return None  # the header may continue after the sample
     header = rows[0]
     text = _header_text(header)
-    if found is LogFormat.TSV:
+    if found is RowFormat.TSV:
         names = text.split(delimiter)
         quoted = all(len(name) > 1 and name[0] == name[-1] == '"' for name in names)
     columns = tuple(_fields(text, delimiter, quoted=quoted))

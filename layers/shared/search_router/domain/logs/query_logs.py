@@ -1,67 +1,26 @@
-"""A query log: the plan that cuts it into splits, the splits' messages, and the log's state.
+"""A query log: its plan, its splits' messages, and its state."""
 
-Splits are Hadoop-style input splits. A log of plain lines is cut at any byte, so its plan needs one
-HEAD and one small read. A gzipped or quoted log is read once and cut between rows.
-"""
-
-import math
 from collections.abc import Iterator
-from datetime import datetime
-from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
+from pydantic import computed_field
 
-from search_router.domain.errors import MalformedMessageError
-from search_router.domain.logs.dialects import MAX_ROW_BYTES, Dialect
-from search_router.domain.uploads import ObjectRef
+from search_router.domain.logs.dialects import Dialect
+from search_router.domain.splits.ledger import UploadHead, UploadState
+from search_router.domain.splits.plan import SplitPlan, UploadSplit
 
-SAMPLE_BYTES = 64 * 1024
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024  # the longest search for a row with a query
-MAX_SPLIT_BYTES = 2 * 1024 * 1024
-MIN_SPLIT_BYTES = 64 * 1024
 WORKER_MINUTES = 15  # the longest a Lambda function may run
 SHARE_OF_RUN = 0.5  # the rest is left for retries and slow answers
-_USUAL_ROW_BYTES = 100.0  # if the sample holds no row
 
 
-class Layout(StrEnum):
-    """Where a split's bytes are stored, and whether they are cut between rows."""
-
-    RANGE = "range"  # in the upload, cut at any byte
-    ROWS = "rows"  # in the upload, cut between rows
-    COPY = "copy"  # unpacked in the data bucket, cut between rows
-
-
-class LogPlan(BaseModel):
-    """How one log is cut into splits; stored once as `plan.json`.
-
-    `size` is the upload's in bytes; offsets are in the unpacked text. A log cut between rows has
-    the end offsets of its splits in `cuts`, and its rows are counted; otherwise `rows` is estimated
-    from the sample.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class LogPlan(SplitPlan):
+    """How one log is cut into splits, and how to read its rows."""
 
     log_id: str
-    bucket: str
-    key: str
-    version_id: str | None
-    size: int
     dialect: Dialect
     champion_version: int
-    split_bytes: int
-    splits: int
-    layout: Layout = Layout.RANGE
-    cuts: tuple[int, ...] = ()
-    rows: int = 0
-    rows_are_counted: bool = False
     requests_per_minute: float = 0.0
-
-    @property
-    def source(self) -> ObjectRef:
-        """The uploaded object."""
-        return ObjectRef(self.bucket, self.key, self.version_id)
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
     @property
@@ -70,29 +29,25 @@ class LogPlan(BaseModel):
         return hours_to_ask(self.rows, self.requests_per_minute)
 
 
-class SplitMessage(BaseModel):
+class SplitMessage(UploadSplit):
     """The SQS message for one split: where to read it and with which champion; no query text."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     log_id: str
-    split: int
-    start: int
-    end: int
-    bucket: str
-    key: str
-    version_id: str | None
     dialect: Dialect
     champion_version: int
-    layout: Layout = Layout.RANGE
 
     @property
-    def source(self) -> ObjectRef:
-        """The uploaded object."""
-        return ObjectRef(self.bucket, self.key, self.version_id)
+    def upload(self) -> str:
+        """The id of the log."""
+        return self.log_id
+
+    @property
+    def row_layout(self) -> Dialect:
+        """How to find the split's rows."""
+        return self.dialect
 
 
-class LogState(StrEnum):
+class LogState(UploadState):
     """The state of a query log; PLANNED until every split is in the queue."""
 
     PLANNED = "PLANNED"
@@ -101,40 +56,24 @@ class LogState(StrEnum):
     FAILED = "FAILED"
 
 
-LOG_PREDECESSORS: dict[LogState, frozenset[LogState]] = {
-    LogState.PLANNED: frozenset(),
-    LogState.ROUTING: frozenset({LogState.PLANNED}),
-    LogState.ROUTED: frozenset({LogState.PLANNED, LogState.ROUTING}),
-    LogState.FAILED: frozenset({LogState.PLANNED, LogState.ROUTING}),
-}
+class QueryLog(UploadHead):
+    """The ledger's head of a log; `rows` and `hours_if_distinct` are the plan's."""
 
-
-class QueryLog(BaseModel):
-    """The ledger's head of a log: its state, its `splits`, and how many have their `parts`.
-
-    `rows` and `hours_if_distinct` are the plan's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    id_name: ClassVar[str] = "log_id"
+    planned: ClassVar[UploadState] = LogState.PLANNED
+    in_work: ClassVar[UploadState] = LogState.ROUTING
+    done: ClassVar[UploadState] = LogState.ROUTED
+    failed: ClassVar[UploadState] = LogState.FAILED
 
     log_id: str
     state: LogState
-    reason: str = ""
-    source_bucket: str
-    source_key: str
-    source_version: str | None
-    splits: int
-    parts: int = 0
     champion_version: int = 0
-    rows: int = 0
     hours_if_distinct: float = 0.0
-    created_at: datetime
-    updated_at: datetime
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every split has its part in the ledger."""
-        return self.parts >= self.splits
+    def upload(self) -> str:
+        """The id of the log."""
+        return self.log_id
 
     @property
     def outlook(self) -> str:
@@ -143,16 +82,6 @@ class QueryLog(BaseModel):
             f"{self.rows:,} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours at "
             "the batch share of the quota if no query repeats and none is cached"
         )
-
-
-class Attempts(NamedTuple):
-    """Retries of one split that ended without reporting an error.
-
-    `answered` is the number of its queries that were answered at the last check for progress.
-    """
-
-    made: int
-    answered: int
 
 
 def hours_to_ask(queries: int, requests_per_minute: float) -> float:
@@ -168,29 +97,9 @@ def split_rows(requests_per_minute: float, workers: int) -> int:
     return max(1, int(SHARE_OF_RUN * WORKER_MINUTES * requests_per_minute / workers))
 
 
-def mean_row_bytes(sample: bytes) -> float:
-    """Estimate the bytes of a row, line end included, from the whole lines of a sample."""
-    *lines, last = sample.split(b"\n")
-    sizes = [len(line) + 1 for line in lines or [last] if line.strip()]
-    usable = [size for size in sizes if size <= MAX_ROW_BYTES]
-    return sum(usable) / len(usable) if usable else _USUAL_ROW_BYTES
-
-
-def plan_splits(size: int, row_bytes: float, rows: int, workers: int) -> tuple[int, int]:
-    """Return (bytes per split, number of splits) for `size` bytes of text.
-
-    A split holds at most `rows` rows of `row_bytes` and at most 2 MiB. A small log has a split for
-    each worker.
-    """
-    limit = min(MAX_SPLIT_BYTES, max(MIN_SPLIT_BYTES, int(rows * row_bytes)))
-    splits = max(math.ceil(size / limit), min(workers, math.ceil(size / MIN_SPLIT_BYTES)), 1)
-    return math.ceil(size / splits), splits
-
-
 def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
     """Yield the messages of a plan, in order; equal plans give equal messages."""
-    start = 0
-    for split, end in enumerate(plan.cuts or _even_cuts(plan)):
+    for split, (start, end) in enumerate(plan.ranges):
         yield SplitMessage(
             log_id=plan.log_id,
             split=split,
@@ -203,18 +112,3 @@ def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
             champion_version=plan.champion_version,
             layout=plan.layout,
         )
-        start = end
-
-
-def read_message(body: str) -> SplitMessage:
-    """Parse a message's body; raises MalformedMessageError, which does not quote it."""
-    try:
-        return SplitMessage.model_validate_json(body)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
-        raise MalformedMessageError(f"not a split message. Invalid fields: {fields}") from None
-
-
-def _even_cuts(plan: LogPlan) -> Iterator[int]:
-    for split in range(1, plan.splits + 1):
-        yield min(plan.size, split * plan.split_bytes)

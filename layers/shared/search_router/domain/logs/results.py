@@ -7,22 +7,21 @@ call; its repetitions in the split have the tier `cache` and cost nothing. An an
 attempt at the split paid for counts as this split's call. So the rows' costs add up to the bill.
 """
 
-import base64
 import hashlib
 import json
 import math
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.queries import query_digest
 from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.serving.local_tier import LocalTierStats
+from search_router.domain.splits.ledger import SplitCounts, SplitMarker, packed, unpacked
 from search_router.domain.weights import BINS, Modalities, dominant, histogram_means, weight_bin
 
 _LATENCY_BASE = 1.1  # buckets of 10 %, so a percentile is off by at most 5 %
@@ -51,7 +50,7 @@ def result_columns(modalities: Modalities) -> Mapping[str, type]:
 OWN_COLUMNS = tuple(result_columns(()))
 
 
-class PartStats(BaseModel):
+class PartStats(SplitCounts):
     """Counts and histograms of one part; those of a log are the sum over its parts.
 
     `latency` counts model calls by bucket n, around 1.1 ** n milliseconds. `weights` counts rows
@@ -60,28 +59,28 @@ class PartStats(BaseModel):
     `local_us` its microseconds; see LocalTierStats for `agreeing` and `difference`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    rows_in: int = 0
     routed: int = 0
     fallback: int = 0
-    rejected: int = 0
     repaired: int = 0
     distinct: int = 0
     model_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
-    interrupted: int = 0
     local_asked: int = 0
     local_us: int = 0
     local_abstained: int = 0
     compared: int = 0
     agreeing: int = 0
     difference: float = 0.0
-    tiers: dict[str, int] = {}
-    latency: dict[int, int] = {}
-    weights: dict[str, list[int]] = {}
+    tiers: dict[str, int] = Field(default_factory=dict)
+    latency: dict[int, int] = Field(default_factory=dict)
+    weights: dict[str, list[int]] = Field(default_factory=dict)
+
+    @property
+    def add_up(self) -> bool:
+        """Whether every row is routed, answered by the prior, or rejected."""
+        return self.rows_in == self.routed + self.fallback + self.rejected
 
     @property
     def answered(self) -> int:
@@ -98,48 +97,33 @@ class PartStats(BaseModel):
         return latency_sample(self.latency, size)
 
     def __add__(self, other: "PartStats") -> "PartStats":
-        numbers = {
-            name: getattr(self, name) + getattr(other, name)
-            for name, field in type(self).model_fields.items()
-            if field.annotation in (int, float)
-        }
         return PartStats(
-            **numbers,
+            **self.sums(other),
             tiers=dict(Counter(self.tiers) + Counter(other.tiers)),
             latency=dict(Counter(self.latency) + Counter(other.latency)),
             weights=_add_bins(self.weights, other.weights),
         )
 
 
-def packed_stats(stats: PartStats) -> str:
-    """Serialise statistics as ASCII that fits S3's 2 KB of metadata with sixteen modalities."""
-    text = stats.model_dump_json(exclude_defaults=True)
-    return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode()
-
-
-def unpacked_stats(text: str) -> PartStats:
-    """Deserialise the text that `packed_stats` returned."""
-    return PartStats.model_validate_json(zlib.decompress(base64.b64decode(text)))
-
-
-class PartMarker(BaseModel):
+class PartMarker(SplitMarker):
     """The ledger's entry for one part; `identity` is a hash of its row ids and queries.
 
-    `size` is the part's, in bytes. In JSON the statistics are packed into at most 1 KB.
+    In JSON the statistics are packed into at most 1 KB.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     log_id: str
-    split: int
-    rows: int
-    identity: str
-    size: int
     stats: Annotated[
         PartStats,
-        BeforeValidator(lambda value: unpacked_stats(value) if isinstance(value, str) else value),
-        PlainSerializer(packed_stats, when_used="json"),
+        BeforeValidator(
+            lambda value: unpacked(PartStats, value) if isinstance(value, str) else value
+        ),
+        PlainSerializer(packed, when_used="json"),
     ]
+
+    @property
+    def upload(self) -> str:
+        """The id of the log."""
+        return self.log_id
 
 
 class PartBuilder:

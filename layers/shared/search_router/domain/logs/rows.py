@@ -1,27 +1,14 @@
-"""Read the rows of one split: each becomes a query with its columns, or a rejection.
+"""Read the rows of a query log: each becomes a query with its columns, or a rejection."""
 
-A line belongs to the split that contains its first byte. A split cut at any byte is read as in
-Hadoop: skip the first, partial line, and read past the end to finish the last one. A split cut
-between rows is read as it is.
-"""
-
-import json
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from typing import NamedTuple
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.logs.dialects import (
-    MAX_ROW_BYTES,
-    Dialect,
-    LogFormat,
-    fields_of,
-    value_at,
-)
-from search_router.domain.logs.quoted_rows import join_quoted
+from search_router.domain.logs.dialects import Dialect, fields_of, value_at
 from search_router.domain.queries import MAX_QUERY_BYTES, normalised_query
-from search_router.domain.streams import BOM, Line, split_lines
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import RejectedRow, row_data, shown
+from search_router.domain.streams import Line
 
 
 class LogRow(NamedTuple):
@@ -32,79 +19,19 @@ class LogRow(NamedTuple):
     columns: dict[str, object]
 
 
-class RejectedRow(NamedTuple):
-    """One row without a usable query; `reason` never quotes the row."""
-
-    byte_offset: int
-    reason: str
-    text: str | None
-
-
-def raw_rows_of_range(chunks: Iterable[bytes], start: int, end: int) -> Iterator[Line]:
-    """Yield the lines whose first byte is in [start, end), including blank lines and the header.
-
-    `chunks` must begin at byte `start - 1` (at 0 for the first split) and may run past `end`.
-    """
-    first_offset = max(0, start - 1)
-    lines = split_lines(chunks, MAX_ROW_BYTES, first_offset=first_offset)
-    if start > 0:
-        next(lines, None)  # the end of a line of the previous split
-    return takewhile(lambda line: line.offset < end, lines)
-
-
-def raw_rows(chunks: Iterable[bytes], start: int, dialect: Dialect) -> Iterator[Line]:
-    """Split text that begins with a row into rows, including blank ones and the header."""
-    lines = split_lines(chunks, MAX_ROW_BYTES, first_offset=start)
-    if dialect.quoted:
-        return join_quoted(lines, dialect.delimiter.encode(), MAX_ROW_BYTES)
-    return lines
-
-
 def read_row(line: Line, dialect: Dialect) -> LogRow | RejectedRow | None:
     """Turn one line into a row or a rejection; None for a blank line and the header."""
-    if line.offset < dialect.header_end:
-        return None
-    if line.data is None:
-        return RejectedRow(line.offset, f"longer than {MAX_ROW_BYTES} bytes", None)
-    data = _without_bom(line.offset, line.data)
-    if is_blank(data, dialect):
-        return None
+    data = row_data(line, dialect)
+    if not isinstance(data, bytes):
+        return data
     try:
         return _row(line.offset, data, dialect)
     except InvalidInputError as error:
-        return RejectedRow(line.offset, str(error), _shown(data))
-
-
-def rejected_unread(line: Line, dialect: Dialect, reason: str) -> RejectedRow | None:
-    """Reject one line without reading it; None for a blank line and the header."""
-    if line.offset < dialect.header_end:
-        return None
-    if line.data is None:
-        return RejectedRow(line.offset, reason, None)
-    data = _without_bom(line.offset, line.data)
-    return None if is_blank(data, dialect) else RejectedRow(line.offset, reason, _shown(data))
-
-
-def is_blank(data: bytes, dialect: Dialect) -> bool:
-    """Return whether a line is blank; in a TSV, tabs separate empty fields."""
-    return not data.strip(b" \r\n" if dialect.format is LogFormat.TSV else None)
-
-
-def rejected_row(row: RejectedRow) -> bytes:
-    """Render a rejection, one JSON line."""
-    return json.dumps(row._asdict(), ensure_ascii=False).encode("utf-8") + b"\n"
-
-
-def _without_bom(offset: int, data: bytes) -> bytes:
-    return data.removeprefix(BOM) if offset == 0 else data
-
-
-def _shown(data: bytes) -> str:
-    return data.decode("utf-8", errors="backslashreplace")
+        return RejectedRow(line.offset, str(error), shown(data))
 
 
 def _row(offset: int, data: bytes, dialect: Dialect) -> LogRow:
-    if dialect.format is LogFormat.JSONL:
+    if dialect.format is RowFormat.JSONL:
         value = strict_json.loads(data)
         if not isinstance(value, dict):
             raise InvalidInputError("not a JSON object")
@@ -113,7 +40,7 @@ def _row(offset: int, data: bytes, dialect: Dialect) -> LogRow:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"not UTF-8 at byte {error.start}") from None
-    if dialect.format is LogFormat.TEXT:
+    if dialect.format is RowFormat.TEXT:
         return LogRow(offset, _checked_query(text), {})
     columns = _columns(fields_of(text, dialect), dialect)
     return LogRow(offset, _checked_query(columns[dialect.query_field]), columns)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.logs.quoted_rows import join_quoted
+from search_router.domain.splits.quoted_rows import join_quoted
 from search_router.domain.streams import split_lines
 
 LIMIT = 60

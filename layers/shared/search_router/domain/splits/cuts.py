@@ -1,4 +1,4 @@
-"""Cut a gzipped or quoted log into splits of whole rows.
+"""Cut a gzipped or quoted file into splits of whole rows.
 
 The text is streamed; memory is about one split's size limit.
 """
@@ -6,8 +6,8 @@ The text is streamed; memory is about one split's size limit.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from search_router.domain.logs.dialects import MAX_ROW_BYTES, Dialect
-from search_router.domain.logs.rows import is_blank, raw_rows
+from search_router.domain.splits.formats import RowLayout
+from search_router.domain.splits.rows import is_blank, raw_rows
 from search_router.domain.streams import Line
 
 
@@ -24,17 +24,17 @@ class Cut(NamedTuple):
 
 
 def cut_rows(
-    chunks: Iterable[bytes], dialect: Dialect, max_bytes: int, max_rows: int
+    chunks: Iterable[bytes], layout: RowLayout, max_bytes: int, max_rows: int
 ) -> Iterator[Cut]:
-    """Cut a whole log into splits of at most `max_bytes` and `max_rows`."""
-    buffer = _Buffer(chunks, max_bytes + 4 * MAX_ROW_BYTES)
+    """Cut a whole file into splits of at most `max_bytes` and `max_rows`."""
+    buffer = _Buffer(chunks, max_bytes + 4 * layout.max_row_bytes)
     rows = 0
-    for line in raw_rows(buffer.read(), 0, dialect):
+    for line in raw_rows(buffer.read(), 0, layout):
         full = rows >= max_rows or line.offset + line.size - buffer.start > max_bytes
         if full and line.offset > buffer.start:
             yield buffer.cut(line.offset, rows)
             rows = 0
-        rows += _counts(line, dialect)
+        rows += _counts(line, layout)
         if line.data is None and line.size > max_bytes:
             yield buffer.cut(min(line.offset + line.size + 1, buffer.end), rows)
             rows = 0
@@ -42,10 +42,10 @@ def cut_rows(
         yield buffer.cut(buffer.end, rows)
 
 
-def _counts(line: Line, dialect: Dialect) -> bool:
-    if line.offset < dialect.header_end:
+def _counts(line: Line, layout: RowLayout) -> bool:
+    if line.offset < layout.header_end:
         return False
-    return line.data is None or not is_blank(line.data, dialect)
+    return line.data is None or not is_blank(line.data, layout)
 
 
 class _Buffer:

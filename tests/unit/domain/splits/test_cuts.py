@@ -2,28 +2,32 @@
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search_router.domain.logs import cuts as log_cuts
-from search_router.domain.logs import rows as log_rows
-from search_router.domain.logs.cuts import Cut, cut_rows
-from search_router.domain.logs.dialects import Dialect, LogFormat
-from search_router.domain.logs.rows import RejectedRow, raw_rows
-from tests.records import JSONL, TEXT, rows_in
+from search_router.domain.logs.dialects import Dialect
+from search_router.domain.splits.cuts import Cut, cut_rows
+from search_router.domain.splits.formats import RowFormat
+from search_router.domain.splits.rows import RejectedRow, raw_rows
+from tests.records import rows_in
 
 ROW_LIMIT = 40
-CSV = Dialect(format=LogFormat.CSV, query_field="q", columns=("q",), header_end=2, quoted=True)
+JSONL = Dialect(format=RowFormat.JSONL, query_field="query", max_row_bytes=ROW_LIMIT)
+TEXT = Dialect(format=RowFormat.TEXT, query_field="query", max_row_bytes=ROW_LIMIT)
+CSV = Dialect(
+    format=RowFormat.CSV,
+    query_field="q",
+    columns=("q",),
+    header_end=2,
+    quoted=True,
+    max_row_bytes=ROW_LIMIT,
+)
 PIECES = [b"q\n", b"dogs\n", b"\n", b'"a\nb"\n', b'"', b"x" * 30, b"y" * 300 + b"\n", b"\r\n", b","]
 
 
 def cuts_of(body: bytes, dialect: Dialect, size: int, rows: int, chunk: int = 9) -> list[Cut]:
     chunks = (body[place : place + chunk] for place in range(0, len(body), chunk))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_cuts, "MAX_ROW_BYTES", ROW_LIMIT)
-        patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-        return list(cut_rows(chunks, dialect, size, rows))
+    return list(cut_rows(chunks, dialect, size, rows))
 
 
 @given(
@@ -39,10 +43,8 @@ def test_split_by_split_the_same_rows_are_read_as_from_the_whole(
 ) -> None:
     cuts = cuts_of(body, dialect, size, rows)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-        whole = rows_in(raw_rows([body], 0, dialect), dialect)
-        parts = [rows_in(raw_rows([cut.data], cut.start, dialect), dialect) for cut in cuts]
+    whole = rows_in(raw_rows([body], 0, dialect), dialect)
+    parts = [rows_in(raw_rows([cut.data], cut.start, dialect), dialect) for cut in cuts]
     assert [row for part in parts for row in part] == whole
     assert [cut.rows for cut in cuts] == [len(part) for part in parts]
     assert all(len(part) <= rows for part in parts)
@@ -68,14 +70,11 @@ def test_a_row_of_any_length_is_never_held() -> None:
     def body() -> "list[bytes]":
         return [b"dogs\n", *([b"x" * 1_000] * 1_000), b"\ncats\n"]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_cuts, "MAX_ROW_BYTES", ROW_LIMIT)
-        patch.setattr(log_rows, "MAX_ROW_BYTES", ROW_LIMIT)
-        for cut in cut_rows(body(), TEXT, 100, 10):
-            longest = max(longest, len(cut.data))
-            rows = rows_in(raw_rows([cut.data], cut.start, TEXT), TEXT)
-            if cut.end - cut.start > 10_000:
-                assert rows == [RejectedRow(5, "longer than 40 bytes", None)]
+    for cut in cut_rows(body(), TEXT, 100, 10):
+        longest = max(longest, len(cut.data))
+        rows = rows_in(raw_rows([cut.data], cut.start, TEXT), TEXT)
+        if cut.end - cut.start > 10_000:
+            assert rows == [RejectedRow(5, "longer than 40 bytes", None)]
     assert longest < 2_500
     assert (cut.start, cut.data) == (1_000_006, b"cats\n")
 

@@ -1,0 +1,1 @@
+"""Search: segments, filters, fusion, and the requests of GET /search."""

@@ -1,0 +1,1 @@
+"""Uploads that are cut into splits: plans, messages, raw rows, and the ledger's records."""
