@@ -283,17 +283,19 @@ def _convert_maximum_concurrency() -> None:
 
 def _create_vector_buckets() -> None:
     """Create `AWS::S3Vectors::VectorBucket` in the S3 Vectors fake; Ref is the bucket's ARN."""
-    clients = LoopbackClients(os.environ["AWS_ENDPOINT_URL_S3VECTORS"])
+
+    def client() -> Any:
+        return LoopbackClients(os.environ["AWS_ENDPOINT_URL_S3VECTORS"]).client("s3vectors")
 
     def create(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
         name = props.get("VectorBucketName") or provisioners._physical_name(
             stack_name, logical_id, lowercase=True, max_len=63
         )
-        arn = clients.client("s3vectors").create_vector_bucket(vectorBucketName=name)
-        return arn["vectorBucketArn"], {"VectorBucketArn": arn["vectorBucketArn"]}
+        arn = client().create_vector_bucket(vectorBucketName=name)["vectorBucketArn"]
+        return arn, {"VectorBucketArn": arn}
 
     def delete(arn: str, _props: dict[str, Any]) -> None:
-        clients.client("s3vectors").delete_vector_bucket(vectorBucketArn=arn)
+        client().delete_vector_bucket(vectorBucketArn=arn)
 
     handlers_ = {"create": create, "delete": delete}
     provisioners._RESOURCE_HANDLERS["AWS::S3Vectors::VectorBucket"] = handlers_

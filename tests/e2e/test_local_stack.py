@@ -74,6 +74,15 @@ def test_a_range_of_a_version_is_as_short_as_asked(stack: StackConnection) -> No
         s3.get_object(Bucket=bucket, Key="range", VersionId=version, Range="bytes=10-")
 
 
+def test_a_vector_bucket_is_in_the_fake_under_its_arn(stack: StackConnection) -> None:
+    vectors = stack.client("s3vectors")
+
+    (bucket,) = vectors.list_vector_buckets()["vectorBuckets"]
+
+    assert bucket["vectorBucketArn"] == stack.outputs["VectorBucketArn"]
+    assert bucket["vectorBucketName"].startswith("search-router-vectorbucket-")
+
+
 def test_a_failing_handler_is_retried_and_then_reaches_on_failure(stack: StackConnection) -> None:
     entry = {"DetailType": "Job", "Detail": '{"name": "doomed"}'}
     events = stack.client("events")

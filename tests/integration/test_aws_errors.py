@@ -23,6 +23,7 @@ from search_router.domain.errors import (
     ContendedError,
     InvalidInputError,
     NotFoundError,
+    OperatorError,
     QuotaExceededError,
     SearchRouterError,
     ThrottledError,
@@ -62,7 +63,15 @@ OPERATIONS = {
         "GetCustomModelDeployment",
         "DeleteCustomModelDeployment",
     ),
-    "bedrock-runtime": ("Converse",),
+    "bedrock-runtime": ("Converse", "InvokeModel"),
+    "s3vectors": (
+        "CreateIndex",
+        "GetIndex",
+        "DeleteIndex",
+        "PutVectors",
+        "DeleteVectors",
+        "QueryVectors",
+    ),
 }
 
 # What botocore's service models list for them, and what we make of it. The status is the one that
@@ -123,6 +132,14 @@ MODELLED: dict[str, tuple[int, type[SearchRouterError]]] = {
     "ThrottlingException": (429, ThrottledError),
     "TooManyTagsException": (400, InvalidInputError),
     "ValidationException": (400, InvalidInputError),
+    # S3 Vectors; ConflictException has status 409 there, ServiceQuotaExceededException 402
+    "KmsDisabledException": (400, OperatorError),
+    "KmsInvalidKeyUsageException": (400, OperatorError),
+    "KmsInvalidStateException": (400, OperatorError),
+    "KmsNotFoundException": (400, OperatorError),
+    "NotFoundException": (404, NotFoundError),
+    "RequestTimeoutException": (408, UnavailableError),
+    "TooManyRequestsException": (429, ThrottledError),
 }
 
 # What the API references tell beside that, and what S3 says to HEAD, which has no body for a code.
@@ -139,7 +156,6 @@ UNMODELLED: list[tuple[str, int, type[SearchRouterError]]] = [
     ("InternalError", 500, UnavailableError),
     ("ServiceUnavailable", 503, UnavailableError),
     ("Throttling", 400, ThrottledError),
-    ("TooManyRequestsException", 429, ThrottledError),
     ("ResourceInUseException", 400, ConflictError),
     ("MetadataTooLarge", 400, InvalidInputError),
     ("ExpiredToken", 400, AccessDeniedError),

@@ -449,7 +449,7 @@ def _allows(name: str, condition: Any, metadata: Mapping[str, Any]) -> bool:
             found = any(_same(one, other) for one in values for other in wanted)
             return found == (operator == "$in")
         case "$exists":
-            return bool(values) == wanted
+            return bool(values) is wanted
         case _:
             numbers = (x for x in values if isinstance(x, int | float) and not isinstance(x, bool))
             return any(_ORDERS[operator](number, wanted) for number in numbers)

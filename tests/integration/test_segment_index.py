@@ -3,7 +3,7 @@
 import json
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from local_stack.s3_vectors_fake import FakeS3Vectors
 from search_router import ports
 from search_router.adapters import s3_vectors
 from search_router.adapters.s3_vectors import S3VectorsIndex, index_name
+from search_router.dependencies import dependencies
 from search_router.domain.errors import (
     BadRequestError,
     ConflictError,
@@ -29,9 +30,17 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.search.filters import Filter, Operator, parse_filter
-from search_router.domain.search.index import Candidate, Collection, IndexEntry, ListQuery, Vector
+from search_router.domain.search.index import (
+    Candidate,
+    Collection,
+    EmbeddingPurpose,
+    IndexEntry,
+    ListQuery,
+    Vector,
+)
 from tests.aws_calls import aws_calls
 from tests.integration.fake_bench import NO_RETRIES, SESSION
+from tests.integration.world import Bedrock, World
 
 BUCKET = "vectors"
 FILMS = Collection(
@@ -115,7 +124,8 @@ def test_a_hit_has_what_was_put_and_its_raw_scores(rig: Rig) -> None:
     assert first.cosine == pytest.approx(math.sqrt(0.5), abs=1e-6)
     assert first.bm25 is not None
     assert first.bm25 > 0
-    assert (second.cosine, second.bm25) == (pytest.approx(-1, abs=1e-6), None)
+    assert second.cosine == pytest.approx(-1, abs=1e-6)
+    assert second.bm25 is None
     assert (second.attributes, second.text) == ({}, "")
 
 
@@ -124,7 +134,8 @@ def test_a_vector_alone_and_a_text_alone_have_only_their_own_score(rig: Rig) -> 
 
     by_vector, by_text = rig.find(vector=vec(1, 0)), rig.find(text="door")
 
-    assert [(hit.cosine, hit.bm25) for hit in by_vector] == [(pytest.approx(1), None)] * 2
+    assert [hit.cosine for hit in by_vector] == pytest.approx([1, 1])
+    assert [hit.bm25 for hit in by_vector] == [None, None]
     assert [(hit.segment_id, hit.cosine) for hit in by_text] == [("v1.1", None)]
     assert by_text[0].bm25 is not None
 
@@ -345,8 +356,8 @@ def test_names_of_indexes_are_valid_and_differ(rig: Rig) -> None:
 def test_every_call_maps_the_errors_of_the_service(
     rig: Rig, fault: Fault, error: type[SearchRouterError]
 ) -> None:
-    calls = {
-        "CreateIndex": lambda: rig.index.create(replace_name(FILMS)),
+    calls: dict[str, Callable[[], object]] = {
+        "CreateIndex": lambda: rig.index.create(FILMS.model_copy(update={"name": "other"})),
         "GetIndex": lambda: rig.index.create(FILMS),
         "PutVectors": lambda: rig.index.put(FILMS, "visual", [entry("v1.1")]),
         "DeleteVectors": lambda: rig.index.delete(FILMS, "visual", ["v1.1"]),
@@ -359,10 +370,6 @@ def test_every_call_maps_the_errors_of_the_service(
             call()
 
 
-def replace_name(collection: Collection) -> Collection:
-    return collection.model_copy(update={"name": "other"})
-
-
 def test_an_error_does_not_quote_texts(rig: Rig) -> None:
     secret = entry("v1.1", text="secret", k={"secret": 1})
 
@@ -373,6 +380,38 @@ def test_an_error_does_not_quote_texts(rig: Rig) -> None:
 
     assert "secret" not in f"{raised.value} {searched.value}"
     assert str(raised.value) == "write to the segment index: ValidationException"
+
+
+def test_the_functions_are_wired_to_index_patiently_and_to_search_promptly(
+    world: World, bedrock: Bedrock, s3_vectors: FakeS3Vectors
+) -> None:
+    wired = dependencies()
+    setup = SESSION.client("s3vectors", endpoint_url=s3_vectors.url)
+    setup.create_vector_bucket(vectorBucketName=wired.settings.vector_bucket.rpartition("/")[2])
+    films = FILMS.model_copy(update={"dimension": 256})
+    texts = ["a man opens a red door", "a woman cooks soup"]
+
+    s3_vectors.fail_next("PutVectors", Fault.THROTTLE)
+    bedrock.fake.fail_next("InvokeModel", Fault.THROTTLE)
+    wired.segment_index.create(films)
+    indexed = wired.embedder.embed(texts, EmbeddingPurpose.INDEX)
+    entries = [
+        entry(f"v1.{n}", text=text)._replace(vector=found)
+        for n, (text, found) in enumerate(zip(texts, indexed, strict=True))
+        if not isinstance(found, InvalidInputError)
+    ]
+    wired.segment_index.put(films, "visual", entries)
+    (asked,) = wired.api_embedder.embed(["someone enters the gate"], EmbeddingPurpose.RETRIEVAL)
+    assert not isinstance(asked, InvalidInputError)
+    hits = wired.api_segment_index.search(films, ListQuery("visual", asked, "door"))
+
+    assert [hit.segment_id for hit in hits] == ["v1.0", "v1.1"]
+    s3_vectors.fail_next("QueryVectors", Fault.UNAVAILABLE)
+    with pytest.raises(UnavailableError):
+        wired.api_segment_index.search(films, ListQuery("visual", asked, ""))
+    bedrock.fake.fail_next("InvokeModel", Fault.UNAVAILABLE)
+    with pytest.raises(UnavailableError):
+        wired.api_embedder.embed(["red"], EmbeddingPurpose.RETRIEVAL)
 
 
 # --- Against a reference --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tests.fakes import START, VirtualClock
 
 REGION = "us-east-1"
 UPLOADS, DATA, STATE, CACHE, SPLITS = "uploads", "data", "state", "cache", "splits"
+SEGMENTS = "segments"
 ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
@@ -22,8 +23,14 @@ ENVIRONMENT = {
     "DATA_BUCKET": DATA,
     "STATE_TABLE": STATE,
     "CACHE_TABLE": CACHE,
+    "SEGMENT_TABLE": SEGMENTS,
+    "SEGMENT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/segment-splits",
+    "VECTOR_BUCKET": f"arn:aws:s3vectors:{REGION}:{ACCOUNT}:bucket/vectors",
     "EVENT_BUS_NAME": "default",
     "MODALITIES": "visual,audio,transcription,metadata",
+    "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
+    "EMBEDDING_DIMENSION": "256",
+    "INDEX_CONCURRENCY": "2",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
     "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",

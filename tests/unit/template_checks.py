@@ -37,7 +37,7 @@ RESOURCELESS_ACTIONS = frozenset(
 
 # ARNs that may end in a wildcard: a prefix of a bucket, and resources whose ids Bedrock chooses.
 _OPEN_ENDED = re.compile(
-    r"\$\{\w+Bucket\.Arn\}/[a-z-]+/.+"
+    r"\$\{\w+Bucket\.(Arn|VectorBucketArn)\}/[a-z-]+/.+"
     r"|arn:\$\{AWS::Partition\}:bedrock:\$\{AWS::Region\}:\$\{AWS::AccountId\}:[a-z-]+/\*"
 )
 _SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")

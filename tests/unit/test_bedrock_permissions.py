@@ -91,6 +91,7 @@ NEEDS: list[tuple[str, dict[str, str], str, str]] = [
         for role in (
             "RouteQueriesRole",
             "RouteApiRole",
+            "SearchApiRole",
             "EvaluateModelRole",
             "DeployModelRole",
             "TrackRunsRole",
@@ -133,6 +134,7 @@ NEEDS: list[tuple[str, dict[str, str], str, str]] = [
     ),
     # S3 answers 404 instead of 403 for a missing object
     ("RouteApiRole", {}, "s3:ListBucket", "arn:aws:s3:::the-databucket"),
+    ("SearchApiRole", {}, "s3:ListBucket", "arn:aws:s3:::the-databucket"),
     *(
         (role, {}, "s3:ListBucketVersions", "arn:aws:s3:::the-uploadbucket")
         for role in ("ShardPromptsRole", "SplitQueryLogRole", "RouteQueriesRole")

@@ -65,7 +65,8 @@ def test_a_value_is_accepted_or_not(parameter: str, value: str, accepted: bool) 
 
 def test_a_new_account_can_deploy_the_defaults() -> None:
     """Its Lambda quota of 10 leaves nothing to reserve, and a failed creation must be deleted."""
-    assert PARAMETERS["RouteApiConcurrency"]["Default"] == "0"
+    for api in ("RouteApi", "SearchApi"):
+        assert PARAMETERS[f"{api}Concurrency"]["Default"] == "0"
 
 
 def test_tags_reach_the_functions_and_are_parsed() -> None:

@@ -30,12 +30,16 @@ FUNCTION_FOLDERS = {
     "split_query_log",
     "route_queries",
     "finish_query_log",
+    "split_segments",
+    "index_segments",
+    "finish_segments",
     "route_api",
+    "search_api",
 }
 
 
 OUR_EVENTS = {kind.detail_type for kind in RouterEvent.__subclasses__()}
-OUTCOMES = {"ModelPromoted", "ModelRejected", "RunFailed", "QueryLogRouted"}
+OUTCOMES = {"ModelPromoted", "ModelRejected", "RunFailed", "QueryLogRouted", "SegmentsIndexed"}
 NAMESPACE = "SearchRouter"
 EMITTED = {
     MetricName(NAMESPACE, metric.label, frozenset({"service", metric.dimension or "service"}))
@@ -51,6 +55,9 @@ ALARM_METRICS = {
     "RunsFailed",
     "LogsFailed",
     "LogsStuck",
+    "SegmentSplitsFailed",
+    "SegmentUploadsFailed",
+    "SegmentUploadsStuck",
     "UploadsMissed",
     "TrackingErrors",
 }
@@ -97,12 +104,16 @@ def unused_metrics(template: Template) -> list[str]:
 def short_lived_copies(template: Template) -> list[str]:
     """Copies of splits expire, but not before a message that was redriven once."""
     rules = properties(template, "DataBucket")["LifecycleConfiguration"]["Rules"]
-    copy_key = naming.split_copy_key("log-0123456789ab", 0, 1)
-    days = [r["ExpirationInDays"] for r in rules if copy_key.startswith(r.get("Prefix", "-"))]
-    needed = 2 * properties(template, "SplitDeadLetterQueue")["MessageRetentionPeriod"] / 86_400
-    if not days:
-        return ["DataBucket: copies do not expire"]
-    return [f"DataBucket: {d} days, but messages need {needed:g}" for d in days if d < needed]
+    findings = []
+    for upload, queue in (("log-01", "SplitDeadLetterQueue"), ("seg-01", "SegmentDeadLetterQueue")):
+        copy_key = naming.split_copy_key(upload, 0, 1)
+        days = [r["ExpirationInDays"] for r in rules if copy_key.startswith(r.get("Prefix", "-"))]
+        needed = 2 * properties(template, queue)["MessageRetentionPeriod"] / 86_400
+        if not days:
+            findings.append("DataBucket: copies do not expire")
+        late = (d for d in days if d < needed)
+        findings += [f"DataBucket: {d} days, but messages need {needed:g}" for d in late]
+    return findings
 
 
 @pytest.fixture
@@ -202,7 +213,7 @@ def another_handler(t: Template) -> None:
 
 
 def a_function_without_folder(t: Template) -> None:
-    properties(t, "RouteApiFunction")["Code"]["S3Key"] = "functions/search_api/"
+    properties(t, "RouteApiFunction")["Code"]["S3Key"] = "functions/rank_api/"
 
 
 def no_output(t: Template) -> None:
@@ -538,8 +549,8 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (mismatched_functions, another_functions_log_group, "route_api: log group"),
         (mismatched_functions, no_log_retention, "route_api: log retention"),
         (mismatched_functions, another_handler, "route_api: handler"),
-        (mismatched_functions, a_function_without_folder, "search_api: folder"),
-        (mismatched_functions, a_function_without_folder, "search_api: golden event"),
+        (mismatched_functions, a_function_without_folder, "rank_api: folder"),
+        (mismatched_functions, a_function_without_folder, "rank_api: golden event"),
         (mismatched_functions, a_function_without_folder, "route_api: folder without"),
         (mismatched_functions, no_output, "route_api: output"),
         (checks.foreign_policies, a_managed_policy, "RouteQueriesRole: managed"),

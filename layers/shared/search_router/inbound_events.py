@@ -56,16 +56,22 @@ class LogDetail(BaseModel):
     log_id: LogId
 
 
+class LogEvent(EventBridgeModel):
+    """QueryLogPartsComplete."""
+
+    detail: LogDetail
+
+
 class SegmentsDetail(BaseModel):
     """The only field of a segment event that handlers trust."""
 
     upload_id: SegmentUploadId
 
 
-class PartsCompleteEvent(EventBridgeModel):
-    """QueryLogPartsComplete or SegmentPartsComplete."""
+class SegmentsEvent(EventBridgeModel):
+    """SegmentPartsComplete."""
 
-    detail: LogDetail | SegmentsDetail
+    detail: SegmentsDetail
 
 
 class JobDetail(BaseModel):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # building these models would slow down cold starts
     from search_router.domain.lifecycle.tracking import Tracking
     from search_router.domain.logs.results import PartStats
     from search_router.domain.search.replies import SearchReply
+    from search_router.domain.search.segment_uploads import SegmentCounts
     from search_router.domain.serving.local_tier import LocalTierStats
 
 LATENCY_VALUES = 50  # per split; EMF allows 100 values of a metric per line
@@ -81,6 +82,12 @@ class Metric(Enum):
     LOGS_BY_STATE = ("LogsByState", Unit.COUNT, "State")
     LOGS_FAILED = ("LogsFailed", Unit.COUNT)
     LOGS_STUCK = ("LogsStuck", Unit.COUNT)
+    SEGMENT_ROWS_IN = ("SegmentRowsIn", Unit.COUNT)
+    SEGMENTS_BY_OUTCOME = ("SegmentsByOutcome", Unit.COUNT, "Outcome")
+    EMBEDDINGS = ("Embeddings", Unit.COUNT)
+    SEGMENT_SPLITS_FAILED = ("SegmentSplitsFailed", Unit.COUNT)
+    SEGMENT_UPLOADS_FAILED = ("SegmentUploadsFailed", Unit.COUNT)
+    SEGMENT_UPLOADS_STUCK = ("SegmentUploadsStuck", Unit.COUNT)
     UPLOADS_MISSED = ("UploadsMissed", Unit.COUNT)
     TRACKING_ERRORS = ("TrackingErrors", Unit.COUNT)
 
@@ -125,6 +132,18 @@ def split_metrics(stats: PartStats) -> Iterator[Measurement]:
     yield Measurement(Metric.COST_USD, stats.cost_usd)
     for milliseconds in stats.latency_sample(LATENCY_VALUES):
         yield Measurement(Metric.MODEL_LATENCY, milliseconds)
+
+
+def segment_metrics(counts: SegmentCounts) -> Iterator[Measurement]:
+    """Measure one indexed split."""
+    yield Measurement(Metric.SEGMENT_ROWS_IN, counts.rows_in)
+    yield from _by(Metric.SEGMENTS_BY_OUTCOME, counts.by_outcome)
+    yield Measurement(Metric.EMBEDDINGS, counts.embeddings)
+
+
+def index_batch_metrics(errors: Sequence[object]) -> Iterator[Measurement]:
+    """Measure the failures of an indexing worker's batch."""
+    yield Measurement(Metric.SEGMENT_SPLITS_FAILED, len(errors))
 
 
 def batch_metrics(errors: Sequence[object], throttles: int) -> Iterator[Measurement]:
@@ -177,6 +196,8 @@ def tracking_metrics(tracking: Tracking) -> Iterator[Measurement]:
     yield Measurement(Metric.RUNS_FAILED, tracking.runs_failed)
     yield Measurement(Metric.LOGS_FAILED, tracking.logs_failed)
     yield Measurement(Metric.LOGS_STUCK, len(tracking.logs_stuck))
+    yield Measurement(Metric.SEGMENT_UPLOADS_FAILED, tracking.segments_failed)
+    yield Measurement(Metric.SEGMENT_UPLOADS_STUCK, len(tracking.segments_stuck))
     yield Measurement(Metric.UPLOADS_MISSED, tracking.uploads_missed)
     yield Measurement(Metric.TRACKING_ERRORS, len(tracking.errors))
 

@@ -38,6 +38,9 @@ class Settings(BaseModel):
     state_table: str
     cache_table: str
     split_queue_url: str
+    segment_table: str
+    segment_queue_url: str
+    vector_bucket: str
     event_bus_name: str
     modalities: Annotated[Modalities, BeforeValidator(parse_modalities)]
     teacher_model_id: str
@@ -51,6 +54,10 @@ class Settings(BaseModel):
     max_output_tokens: Annotated[int, Field(ge=1, le=5_000)]
     cache_ttl_days: Annotated[int, Field(ge=1)]
     query_field: str = ""
+    embedding_model_id: str
+    embedding_dimension: Annotated[Literal[256, 384, 1024, 3072], BeforeValidator(int)]
+    index_concurrency: Annotated[int, Field(ge=2)]
+    route_grace_ms: Annotated[int, Field(ge=0, le=5_000)]
     on_permanent_error: Literal["wait", "fallback"] = "wait"
     local_tier: LocalTierMode
     local_tier_max_error: Annotated[float, Field(gt=0, lt=1)]
@@ -61,9 +68,6 @@ class Settings(BaseModel):
     budget_usd_per_30_days: Annotated[float, Field(ge=0)]
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]
-    vector_bucket: str = ""
-    embedding_model_id: str = "amazon.nova-2-multimodal-embeddings-v1:0"
-    embedding_dimension: Annotated[int, Field(ge=1, le=4_096)] = 256
 
     @property
     def tags(self) -> Tags:

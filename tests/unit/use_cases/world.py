@@ -14,6 +14,7 @@ from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.logs.query_logs import QueryLog, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
+from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
@@ -107,6 +108,7 @@ class World:
     finish_query_log: FinishQueryLog = field(init=False)
     route_query: RouteQuery = field(init=False)
     ledger: InMemoryLedger[QueryLog, PartMarker] = field(default_factory=InMemoryLedger)
+    segments: InMemoryLedger[SegmentUpload, SegmentMarker] = field(default_factory=InMemoryLedger)
     queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     events: InMemoryEvents = field(default_factory=InMemoryEvents)
     customizer: InMemoryCustomizer = field(default_factory=InMemoryCustomizer)
@@ -204,6 +206,7 @@ class World:
             judge=self.judge,
             champions=self.champions,
             ledger=self.ledger,
+            segments=self.segments,
             uploads=self.uploads,
         )
         return track()

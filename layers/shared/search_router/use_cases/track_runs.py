@@ -4,13 +4,19 @@ Bedrock sends no event when a deployment becomes Active, and its job events are 
 of S3 and our own are rarely lost, and this is the only place where that is noticed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, SearchRouterError
-from search_router.domain.events import QueryLogPartsComplete, RouterEvent, UploadMissed
+from search_router.domain.events import (
+    QueryLogPartsComplete,
+    RouterEvent,
+    SegmentPartsComplete,
+    UploadMissed,
+)
 from search_router.domain.lifecycle.runs import Deployment, Run, RunState
 from search_router.domain.lifecycle.tracking import (
     DEPLOYMENT_LISTED,
@@ -19,20 +25,30 @@ from search_router.domain.lifecycle.tracking import (
     expiry_reason,
     is_due,
     is_overdue,
-    is_unfinished,
 )
-from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.splits.ledger import SplitMarker, UploadHead
 from search_router.domain.uploads import (
     PROMPTS_PREFIX,
     QUERY_LOGS_PREFIX,
+    SEGMENTS_PREFIX,
     ObjectRef,
     ignored_prompts,
     is_folder,
 )
-from search_router.ports import ChampionRepository, DistillationJobs, QueryLogLedger, UploadStore
+from search_router.ports import (
+    ChampionRepository,
+    DistillationJobs,
+    QueryLogLedger,
+    SegmentUploadLedger,
+    UploadLedger,
+    UploadStore,
+)
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.judging import Judge
 from search_router.use_cases.run_lifecycle import RunLifecycle
+
+HeadT = TypeVar("HeadT", bound=UploadHead)
+MarkerT = TypeVar("MarkerT", bound=SplitMarker)
 
 PATIENCE = timedelta(minutes=20)  # longer than the timeout of every function
 UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, rarely minutes
@@ -50,6 +66,7 @@ class TrackRuns:
     judge: Judge
     champions: ChampionRepository
     ledger: QueryLogLedger
+    segments: SegmentUploadLedger
     uploads: UploadStore
 
     def __call__(self) -> Tracking:
@@ -59,6 +76,7 @@ class TrackRuns:
             self._track_run(run, tracking)
         try:
             versions = self._track_logs(tracking)
+            self._track_segments(tracking)
             if tracking.runs[RunState.TRAINING.value]:
                 self.run_deployments.free_slots(self.champions, versions)
             self._track_uploads(tracking)
@@ -133,13 +151,31 @@ class TrackRuns:
         now, versions = self.lifecycle.now, set()
         for log in self.ledger.open():
             tracking.count_log(log, now)
-            if is_unfinished(log):
+            if log.state.is_unfinished:
                 versions.add(log.champion_version)
-            elif now - log.updated_at >= RECENT:
-                self.ledger.close(log)
-            if (event := _lost_event(log, now)) is not None:
-                self.lifecycle.events.publish(event)
+            self._follow(self.ledger, log, QueryLogPartsComplete(log_id=log.log_id))
         return versions
+
+    def _track_segments(self, tracking: Tracking) -> None:
+        """Follow the open uploads of segments."""
+        for upload in self.segments.open():
+            tracking.count_segments(upload, self.lifecycle.now)
+            complete = SegmentPartsComplete(upload_id=upload.upload_id)
+            self._follow(self.segments, upload, complete)
+
+    def _follow(
+        self, ledger: UploadLedger[HeadT, MarkerT], head: HeadT, complete: RouterEvent
+    ) -> None:
+        """Close an upload that ended, or publish the event that an unfinished one missed."""
+        now = self.lifecycle.now
+        if not head.state.is_unfinished:
+            if now - head.updated_at >= RECENT:
+                ledger.close(head)
+        elif is_due(now - head.updated_at, PATIENCE):
+            if head.is_complete:
+                self.lifecycle.events.publish(complete)
+            elif head.state is head.planned:  # the planner died before every split was queued
+                self.lifecycle.events.publish(UploadMissed.of(head.source))
 
     def _track_uploads(self, tracking: Tracking) -> None:
         now = self.lifecycle.now
@@ -149,9 +185,13 @@ class TrackRuns:
                 self.lifecycle.events.publish(UploadMissed.of(source))
 
     def _missed_uploads(self, now: datetime) -> Iterator[tuple[ObjectRef, datetime]]:
-        """Yield the uploads without a run or log, and their times."""
-        for prefix in (PROMPTS_PREFIX, QUERY_LOGS_PREFIX):
-            find = self.lifecycle.runs.get if prefix == PROMPTS_PREFIX else self.ledger.get
+        """Yield the uploads that are in no record, and their times."""
+        finders: dict[str, Callable[[str], object]] = {
+            PROMPTS_PREFIX: self.lifecycle.runs.get,
+            QUERY_LOGS_PREFIX: self.ledger.get,
+            SEGMENTS_PREFIX: self.segments.get,
+        }
+        for prefix, find in finders.items():
             for source, uploaded, _ in self.uploads.latest(self.upload_bucket, prefix):
                 if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
                     expected = _expected_id(source)
@@ -159,19 +199,12 @@ class TrackRuns:
                         yield source, uploaded
 
 
-def _lost_event(log: QueryLog, now: datetime) -> RouterEvent | None:
-    """Return the event that an unfinished log should have had: of its last part or its upload."""
-    if not is_unfinished(log) or not is_due(now - log.updated_at, PATIENCE):
-        return None
-    if log.is_complete:
-        return QueryLogPartsComplete(log_id=log.log_id)
-    if log.state is LogState.PLANNED:  # the planner died before every split was queued
-        return UploadMissed.of(ObjectRef(log.source_bucket, log.source_key, log.source_version))
-    return None
-
-
 def _expected_id(source: ObjectRef) -> str | None:
-    """Return the id of an upload's run or log; None for an upload that is ignored."""
+    """Return the id of an upload's record; None for an upload that is ignored."""
     if source.key.startswith(PROMPTS_PREFIX):
         return None if ignored_prompts(source.key) else naming.run_id(*source)
-    return None if is_folder(source.key) else naming.log_id(*source)
+    if is_folder(source.key):
+        return None
+    if source.key.startswith(SEGMENTS_PREFIX):
+        return naming.segments_id(*source)
+    return naming.log_id(*source)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from search_router.domain.lifecycle.runs import RunState
-from search_router.domain.lifecycle.tracking import LOG_DEADLINE, Tracking, is_due
+from search_router.domain.lifecycle.tracking import UPLOAD_DEADLINE, Tracking, is_due
 from search_router.domain.logs.query_logs import LogState, QueryLog
 from tests.fakes import START, UPLOAD_BUCKET
 from tests.records import a_run
@@ -60,11 +60,11 @@ def test_runs_are_counted_by_state_and_failures_while_they_are_recent() -> None:
 def test_unfinished_logs_are_stuck_after_the_deadline() -> None:
     tracking = Tracking()
     for state in LogState:
-        tracking.count_log(a_log(state), START + LOG_DEADLINE - MINUTE)
+        tracking.count_log(a_log(state), START + UPLOAD_DEADLINE - MINUTE)
     assert (tracking.logs_stuck, tracking.logs_failed) == ([], 0)
 
     for state in LogState:
-        tracking.count_log(a_log(state), START + LOG_DEADLINE)
+        tracking.count_log(a_log(state), START + UPLOAD_DEADLINE)
     assert len(tracking.logs_stuck) == 2, "PLANNED and ROUTING"
     assert tracking.logs.total() == 8
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from search_router.domain.errors import SearchRouterError
 from search_router.domain.lifecycle.runs import ENDED_WITHOUT_MODEL, Run, RunState
 from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.splits.ledger import UploadHead
 
 # Several times the usual duration. A run that expired can be restarted (`search-router distill`)
 # and adopts the job and the model that were paid for.
@@ -17,7 +18,7 @@ RUN_DEADLINES = {
     RunState.EVALUATING: timedelta(hours=24),  # minutes, or longer at an exhausted quota
     RunState.AWAITING_APPROVAL: timedelta(days=14),
 }
-LOG_DEADLINE = timedelta(hours=12)  # without a new part; a million queries take less
+UPLOAD_DEADLINE = timedelta(hours=12)  # without a new part; a million queries take less
 DEPLOYMENT_LISTED = timedelta(minutes=15)  # a new deployment is visible by then
 RECENT = timedelta(minutes=15)  # three ticks: two lost ticks hide no failure
 _RETRYING = timedelta(minutes=20)
@@ -33,6 +34,8 @@ class Tracking:
     runs_failed: int = 0
     logs_failed: int = 0
     logs_stuck: list[str] = field(default_factory=list)
+    segments_failed: int = 0
+    segments_stuck: list[str] = field(default_factory=list)
     uploads_missed: int = 0
     errors: list[SearchRouterError] = field(default_factory=list)
 
@@ -54,15 +57,23 @@ class Tracking:
     def count_log(self, log: QueryLog, now: datetime) -> None:
         """Count a log, and whether it failed recently or is stuck."""
         self.logs[log.state.value] += 1
-        waited = now - log.updated_at
-        self.logs_failed += log.state is LogState.FAILED and waited < RECENT
-        if is_unfinished(log) and waited >= LOG_DEADLINE:
+        self.logs_failed += _has_failed(log, now)
+        if _is_stuck(log, now):
             self.logs_stuck.append(log.log_id)
 
+    def count_segments(self, upload: UploadHead, now: datetime) -> None:
+        """Count whether an upload of segments failed recently or is stuck."""
+        self.segments_failed += _has_failed(upload, now)
+        if _is_stuck(upload, now):
+            self.segments_stuck.append(upload.upload)
 
-def is_unfinished(log: QueryLog) -> bool:
-    """Whether a log still has queries to route or results to merge."""
-    return log.state.is_unfinished
+
+def _has_failed(upload: UploadHead, now: datetime) -> bool:
+    return upload.state is upload.failed and now - upload.updated_at < RECENT
+
+
+def _is_stuck(upload: UploadHead, now: datetime) -> bool:
+    return upload.state.is_unfinished and now - upload.updated_at >= UPLOAD_DEADLINE
 
 
 def is_due(waited: timedelta, patience: timedelta) -> bool:

@@ -98,8 +98,12 @@ class SegmentCounts(SplitCounts):
     @property
     def add_up(self) -> bool:
         """Whether every row has one outcome."""
-        outcomes = self.indexed + self.unchanged + self.deleted + self.superseded
-        return self.rows_in == outcomes + self.rejected
+        return self.rows_in == sum(self.by_outcome.values())
+
+    @property
+    def by_outcome(self) -> dict[str, int]:
+        """The number of rows of each outcome."""
+        return {outcome.value: getattr(self, outcome.value) for outcome in Outcome}
 
     def __add__(self, other: "SegmentCounts") -> "SegmentCounts":
         return SegmentCounts(**self.sums(other))

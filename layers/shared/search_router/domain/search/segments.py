@@ -42,7 +42,8 @@ _COLLECTION = re.compile(r"[a-z0-9][a-z0-9-]{1,30}[a-z0-9]")
 class Segment:
     """A time range of a video, in seconds, with its texts and the user's own vectors by modality.
 
-    `texts` includes the text of the attributes, if the stack has the modality `metadata`.
+    If the stack has the modality `metadata` and no text is given for it, `texts` has that of the
+    attributes.
     """
 
     segment_id: str
@@ -127,7 +128,7 @@ def _row(offset: int, value: object, modalities: Modalities, dimension: int) -> 
     video_id, attributes = _identifier(value, "video_id"), _attributes(value)
     _check_filterable(attributes, video_id, start, end)
     texts = _texts(value, modalities)
-    if METADATA in modalities and (text := metadata_text(attributes)):
+    if METADATA in modalities and (text := texts.get(METADATA) or metadata_text(attributes)):
         texts[METADATA] = text
     vectors = _vectors(value, modalities, dimension)
     text_bytes = sum(len(text.encode()) for text in texts.values())
@@ -179,10 +180,9 @@ def _object(value: Mapping[str, object], name: str) -> Mapping[str, object]:
 def _texts(value: Mapping[str, object], modalities: Modalities) -> dict[str, str]:
     texts: dict[str, str] = {}
     for modality, text in _object(value, "texts").items():
-        if modality not in modalities or modality == METADATA:
+        if modality not in modalities:
             raise InvalidInputError(
-                "texts has a key that is not a modality of its own. "
-                f"Use {', '.join(name for name in modalities if name != METADATA)}."
+                f"texts has a key that is not a modality. Use {', '.join(modalities)}."
             )
         if not isinstance(text, str):
             raise InvalidInputError(f"texts.{modality} is not a string")
