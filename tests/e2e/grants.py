@@ -15,6 +15,7 @@ from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS, S3_VECTORS_CALLS
 from local_stack.processes import CALLER
 from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, listed, matches
+from tests.records import TEACHER
 
 _BEDROCK = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:"
 
@@ -149,9 +150,10 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
     create, tag = "bedrock:CreateModelCustomizationJob", "bedrock:TagResource"
     passed = {"iam:PassedToService": "bedrock.amazonaws.com"}
     tagged = {"jobTags": job, "customModelTags": model}
-    # AWS does not document which names of the models are authorized: all of them.
-    student, teacher = given["baseModelIdentifier"], _teacher(given)
-    models = (student, student.rpartition(":")[0], teacher)
+    # AWS does not document which names of the models are authorized: all of them. The record
+    # leaves the teacher out.
+    student = given["baseModelIdentifier"]
+    models = (student, student.rpartition(":")[0], TEACHER)
     return [
         *(Request(create, _arn("foundation-model", model)) for model in models),
         Request(create, model),
@@ -159,11 +161,6 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
         Request("iam:PassRole", given["roleArn"], passed),
         *(Request(tag, resource) for name, resource in tagged.items() if name in given),
     ]
-
-
-def _teacher(given: Mapping[str, Any]) -> str:
-    config = given["customizationConfig"]["distillationConfig"]["teacherModelConfig"]
-    return str(config["teacherModelIdentifier"])
 
 
 def _create_deployment(given: Mapping[str, str]) -> list[Request]:
