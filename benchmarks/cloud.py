@@ -24,7 +24,14 @@ from benchmarks.lambda_process import PROJECT
 from local_stack.connection import answers
 from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
-from local_stack.processes import CALLER, ChildProcess, LocalStackError, own_folder, scrub
+from local_stack.processes import (
+    CALLER,
+    ChildProcess,
+    LocalStackError,
+    new_caller,
+    own_folder,
+    scrub,
+)
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from search_router.adapters.dynamodb_items import document_item
@@ -69,19 +76,20 @@ class Cloud:
     bedrock_endpoint: str
     queue_url: str
     quota: Quota
+    caller: Mapping[str, str]
 
     @property
     def clients(self) -> LoopbackClients:
         """Return clients for the benchmark's own use."""
         bedrock = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
-        return LoopbackClients(self.endpoint, bedrock)
+        return LoopbackClients(self.endpoint, bedrock, self.caller)
 
     def model_calls(self) -> dict[str, int]:
         """Return how many Converse requests the fake has answered, by HTTP status."""
         address = urlsplit(self.bedrock_endpoint)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", "/_fake/health")
+            connection.request("GET", f"{address.path}/_fake/health")
             calls = json.loads(connection.getresponse().read())["calls"]
         by_name = {name.partition(" ")[2]: n for name, n in calls.items() if "Converse" in name}
         return {"200": 0, "429": 0, **by_name}
@@ -90,7 +98,7 @@ class Cloud:
         """Return the whole environment of a function's process."""
         return (
             scrub(os.environ, home=self.folder)
-            | CALLER
+            | dict(self.caller)
             | function_settings(self.queue_url, self.quota)
             | {
                 "AWS_ENDPOINT_URL": self.endpoint,
@@ -122,6 +130,7 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "SEGMENT_QUEUE_URL": f"{queue_url}-segments",
         "VECTOR_BUCKET": "vectors",
         "EVENT_BUS_NAME": "default",
+        "PROMOTION_POLICY": "automatic",
         "DISTILLATION_ROLE_ARN": "arn:aws:iam::000000000000:role/distillation",
         "EVALUATION_ROLE_ARN": "arn:aws:iam::000000000000:role/evaluation",
         "REQUESTS_PER_MINUTE": str(quota.requests_per_minute),
@@ -142,7 +151,8 @@ def jsonl(rows: Iterable[Mapping[str, object]]) -> bytes:
 def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
     """Start the services, create the resources and promote a distilled model."""
     with own_folder() as folder, contextlib.ExitStack() as cleanup:
-        emulator, endpoint = _emulator(folder)
+        caller = new_caller()
+        emulator, endpoint = _emulator(folder, caller)
         cleanup.callback(emulator.stop)
         fake = ChildProcess(
             "bedrock-fake",
@@ -154,26 +164,26 @@ def running_cloud(quota: Quota, mean_latency_ms: float) -> Iterator[Cloud]:
                 *("--job-seconds", "0", "--deployment-seconds", "0"),
             ],
             folder=folder,
-            env=scrub(os.environ, home=folder) | CALLER,
+            env=scrub(os.environ, home=folder) | caller,
             cwd=PROJECT,
         )
         cleanup.callback(fake.stop)
-        port = fake.first_line(timeout_seconds=_READY_SECONDS)["port"]
+        bedrock = fake.first_line(timeout_seconds=_READY_SECONDS)["url"]
         _wait_for(emulator, endpoint)
-        queue_url = _make_resources(LoopbackClients(endpoint))
-        cloud = Cloud(folder, endpoint, f"http://127.0.0.1:{port}", queue_url, quota)
+        queue_url = _make_resources(LoopbackClients(endpoint, caller=caller))
+        cloud = Cloud(folder, endpoint, bedrock, queue_url, quota, caller)
         _install_champion(cloud)
         yield cloud
 
 
-def _emulator(folder: Path) -> tuple[ChildProcess, str]:
+def _emulator(folder: Path, caller: Mapping[str, str]) -> tuple[ChildProcess, str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         child = ChildProcess(
             "ministack",
             [sys.executable, "-m", "local_stack.ministack_server", str(listener.fileno())],
             folder=folder,
-            env=server_environment(os.environ, folder=folder, port=port),
+            env=server_environment(os.environ, folder=folder, port=port, caller=caller),
             cwd=PROJECT,
             pass_fds=(listener.fileno(),),
         )

@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from benchmarks.cloud import STATE, Cloud
 from local_stack.loopback import require_loopback
-from local_stack.processes import CALLER
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
 from search_router.domain.prices import cost_usd
 
@@ -58,9 +57,9 @@ class PlainCalls:
         self._cloud = cloud
         self._threads = threads
         session: Any = boto3.Session(
-            aws_access_key_id=CALLER["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CALLER["AWS_SECRET_ACCESS_KEY"],
-            region_name=CALLER["AWS_DEFAULT_REGION"],
+            aws_access_key_id=cloud.caller["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=cloud.caller["AWS_SECRET_ACCESS_KEY"],
+            region_name=cloud.caller["AWS_DEFAULT_REGION"],
         )
         self._client: Any = session.client(
             "bedrock-runtime",

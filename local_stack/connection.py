@@ -19,7 +19,11 @@ _BUSY_SECONDS = 15
 
 @dataclass(frozen=True)
 class StackConnection:
-    """Everything that a client of a stack needs; `pid` and `folder` belong to its owner."""
+    """Everything that a client of a stack needs; `pid` and `folder` belong to its owner.
+
+    `caller` holds the keys of the emulator's root user. They and the path of `bedrock_endpoint` are
+    random, so that only this user can call the stack.
+    """
 
     endpoint: str
     bedrock_endpoint: str
@@ -27,12 +31,15 @@ class StackConnection:
     outputs: Mapping[str, str]
     pid: int
     folder: Path
+    caller: Mapping[str, str]
 
     @cached_property
     def clients(self) -> LoopbackClients:
         """Clients of the emulator, and of the fakes for Bedrock and S3 Vectors."""
         fakes = dict.fromkeys(("bedrock", "bedrock-runtime"), self.bedrock_endpoint)
-        return LoopbackClients(self.endpoint, fakes | {"s3vectors": self.vectors_endpoint})
+        return LoopbackClients(
+            self.endpoint, fakes | {"s3vectors": self.vectors_endpoint}, self.caller
+        )
 
     def client(self, service: str, *, timeout_seconds: float = 60) -> Any:
         """Return a boto3 client of this stack."""

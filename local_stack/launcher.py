@@ -29,9 +29,9 @@ from local_stack.loopback import LoopbackClients
 from local_stack.ministack_server import server_environment
 from local_stack.packaging import LayerArchive, build_layer, user_cache_folder, zip_folder
 from local_stack.processes import (
-    CALLER,
     ChildProcess,
     LocalStackError,
+    new_caller,
     own_folder,
     scrub,
     sweep_stale_folders,
@@ -89,6 +89,7 @@ class LocalStack:
         self._cleanup = contextlib.ExitStack()
         self._children: list[ChildProcess] = []
         self._connection: StackConnection | None = None
+        self._caller = new_caller()
 
     def __enter__(self) -> Self:
         self._signals.enter_context(_signals_raising())
@@ -151,7 +152,7 @@ class LocalStack:
             name: zip_folder(source)
             for name, source in self._template.code_folders(FUNCTION).items()
         }
-        clients = LoopbackClients(endpoint)
+        clients = LoopbackClients(endpoint, caller=self._caller)
         clients.client("s3")  # takes 0.2 s, while the children start
 
         bedrock, vectors = _url(bedrock_fake), _url(vectors_fake)
@@ -166,7 +167,9 @@ class LocalStack:
             stack_name=STACK_NAME,
             parameters=self.parameters,
         )
-        connection = StackConnection(endpoint, bedrock, vectors, outputs, os.getpid(), folder)
+        connection = StackConnection(
+            endpoint, bedrock, vectors, outputs, os.getpid(), folder, self._caller
+        )
         if self._options.tick_track_runs:
             self._cleanup.enter_context(ticking_track_runs(connection))
         return connection
@@ -179,7 +182,7 @@ class LocalStack:
                 "ministack",
                 ["local_stack.ministack_server", str(listener.fileno())],
                 folder=folder,
-                env=server_environment(os.environ, folder=folder, port=port),
+                env=server_environment(os.environ, folder=folder, port=port, caller=self._caller),
                 pass_fds=(listener.fileno(),),
             )
         return child, f"http://127.0.0.1:{port}"
@@ -218,7 +221,7 @@ class LocalStack:
     ) -> ChildProcess:
         arguments = [text for option, value in values.items() for text in (option, str(value))]
         # One thread multiplies vectors: several would wait for each other beside the handlers.
-        environment = scrub(os.environ, home=folder) | CALLER | {"OPENBLAS_NUM_THREADS": "1"}
+        environment = scrub(os.environ, home=folder) | self._caller | {"OPENBLAS_NUM_THREADS": "1"}
         return self._spawn(name, [module, *arguments], folder=folder, env=environment)
 
     def _spawn(
@@ -263,7 +266,7 @@ def _emulator_settings(
 
 def _url(fake: ChildProcess) -> str:
     """Return the endpoint of a fake once it is ready."""
-    return f"http://127.0.0.1:{fake.first_line(timeout_seconds=_START_SECONDS)['port']}"
+    return str(fake.first_line(timeout_seconds=_START_SECONDS)["url"])
 
 
 def _wait_until_healthy(emulator: ChildProcess, endpoint: str) -> None:

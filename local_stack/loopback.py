@@ -47,7 +47,13 @@ class LoopbackClients:
     request is checked again just before it is sent.
     """
 
-    def __init__(self, endpoint: str, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        overrides: Mapping[str, str] | None = None,
+        caller: Mapping[str, str] = CALLER,
+    ) -> None:
+        self._caller = caller
         self._endpoint = require_loopback(endpoint)
         self._overrides = {name: require_loopback(url) for name, url in (overrides or {}).items()}
         self._clients: dict[tuple[str, float], Any] = {}
@@ -88,11 +94,12 @@ class LoopbackClients:
         variables["credentials_file"] = (None, None, os.devnull, None)
         variables["profile"] = (None, None, None, None)
         session = botocore.session.Session(session_vars=variables)
-        session.set_credentials(CALLER["AWS_ACCESS_KEY_ID"], CALLER["AWS_SECRET_ACCESS_KEY"])
+        caller = self._caller
+        session.set_credentials(caller["AWS_ACCESS_KEY_ID"], caller["AWS_SECRET_ACCESS_KEY"])
         # AWS_BEARER_TOKEN_BEDROCK would otherwise replace the signature of Bedrock calls.
         session.register_component("token_provider", TokenProviderChain(providers=[]))
         session.get_component("event_emitter").register_first("before-send", _check_address)
-        return boto3.Session(botocore_session=session, region_name=CALLER["AWS_DEFAULT_REGION"])
+        return boto3.Session(botocore_session=session, region_name=caller["AWS_DEFAULT_REGION"])
 
 
 def _check_address(request: Any, **_: object) -> None:

@@ -16,20 +16,24 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local_stack.processes import CALLER, scrub
+from local_stack.gate import Gate
+from local_stack.processes import scrub
 
 
-def server_environment(environ: Mapping[str, str], *, folder: Path, port: int) -> dict[str, str]:
+def server_environment(
+    environ: Mapping[str, str], *, folder: Path, port: int, caller: Mapping[str, str]
+) -> dict[str, str]:
     """Return the environment of the emulator, which its workers inherit."""
     return scrub(environ, home=folder) | {
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "AUTH": "true",
-        **CALLER,
+        **caller,
         # AWS waits one and two minutes.
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",
         # Both would listen beside the gateway, the second on all interfaces.
@@ -66,7 +70,8 @@ def main() -> None:
     config = Config()
     config.bind = [f"fd://{sys.argv[1]}"]
     config.keep_alive_timeout = 75
-    asyncio.run(serve(app, config))
+    gate: Any = Gate(app, port=int(os.environ["GATEWAY_PORT"]))
+    asyncio.run(serve(gate, config))
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,13 +21,21 @@ FOLDER_PREFIX = "search-router-local-"
 _FOLDER_NAME = re.compile(re.escape(FOLDER_PREFIX) + r"(?P<pid>\d+)-")
 _POLL_SECONDS = 0.02
 
-# The emulator's root user; these keys open nothing on AWS.
+# For processes that reach no emulator; each stack has keys of its own (see `new_caller`).
 CALLER = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 _KEPT_VARIABLES = ("PATH", "SYSTEMROOT")
+
+
+def new_caller() -> dict[str, str]:
+    """Return random keys of an emulator's root user; they open nothing on AWS."""
+    return CALLER | {
+        "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(16).upper()}",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
+    }
 
 
 class LocalStackError(RuntimeError):

@@ -25,9 +25,10 @@ def runtime_folder(environ: Mapping[str, str]) -> Path:
 
     Raises `LocalStackError` if another user can write to it.
     """
-    parent = Path(environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
+    parent = Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     folder = parent / f"search-router-{os.getuid()}"
-    folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # checked below
+        folder.mkdir(mode=stat.S_IRWXU)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
         raise LocalStackError(f"folder is not private: {folder}. Only you may have access to it.")
@@ -40,6 +41,8 @@ def published(connection: StackConnection, folder: Path) -> Iterator[Path]:
     path = folder / f"{connection.pid}.json"
     values = asdict(connection) | {"folder": str(connection.folder)}
     partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=stat.S_IRUSR | stat.S_IWUSR, exist_ok=False)
     partial.write_text(json.dumps(values), encoding="utf-8")
     partial.replace(path)
     try:

@@ -1,8 +1,11 @@
 """The fake as a process: `python -m local_stack.bedrock_fake`."""
 
+import os
+
 from local_stack.bedrock_fake.app import FakeBedrock
 from local_stack.bedrock_fake.process import parse, serve
 from local_stack.bedrock_fake.settings import FakeSettings
+from local_stack.processes import CALLER
 
 _TICK_SECONDS = 0.1
 
@@ -12,7 +15,8 @@ def main() -> None:
     settings, port = parse(
         "bedrock_fake", "Serve a fake Amazon Bedrock on 127.0.0.1.", FakeSettings
     )
-    with FakeBedrock(settings, port=port) as fake:
+    caller = {name: os.environ[name] for name in CALLER if name in os.environ}
+    with FakeBedrock(settings, port=port, caller=CALLER | caller) as fake:
         stdin_closed = serve(fake.url)
         while not stdin_closed.wait(_TICK_SECONDS):
             fake.process_due()

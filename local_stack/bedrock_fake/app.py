@@ -21,6 +21,7 @@ from local_stack.bedrock_fake.resources import Account, ReadObject, WriteObject
 from local_stack.bedrock_fake.server import CallRecorder, HttpReply, LoopbackServer
 from local_stack.bedrock_fake.settings import FakeSettings, LiveSettings
 from local_stack.loopback import LoopbackClients
+from local_stack.processes import CALLER
 
 
 class FakeBedrock:
@@ -41,12 +42,13 @@ class FakeBedrock:
         read_object: ReadObject | None = None,
         write_object: WriteObject | None = None,
         port: int = 0,
+        caller: Mapping[str, str] = CALLER,
     ) -> None:
         settings = settings or FakeSettings()
         self._live = LiveSettings(settings)
         account = Account(self._live, clock or SystemClock())
         if settings.aws_endpoint:
-            clients = LoopbackClients(settings.aws_endpoint)
+            clients = LoopbackClients(settings.aws_endpoint, caller=caller)
             s3, publish = S3Objects(clients), publish or EventBridgePublisher(clients)
             read_object, write_object = read_object or s3.read, write_object or s3.write
         read_object, write_object = read_object or _no_read, write_object or _no_write

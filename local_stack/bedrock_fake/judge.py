@@ -5,7 +5,6 @@ The grades are deterministic and use none of the router's own scoring code.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from local_stack.bedrock_fake.settings import FakeSettings
 MAX_PROMPTS = 1_000
 MAX_PROMPT_BYTES = 4 * 1024
 _KEYS = frozenset({"prompt", "referenceResponse", "category", "modelResponses"})
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class InvalidDatasetError(Exception):
@@ -152,9 +150,9 @@ def _compare(weights: dict[str, float], expected: dict[str, float]) -> tuple[int
 
 def _read_object(text: str) -> dict[str, object]:
     """Return the JSON object in a text, or an empty one; a code fence or prose may surround it."""
-    found = _OBJECT.search(text)
+    start, end = text.find("{"), text.rfind("}") + 1
     try:
-        fields = json.loads(found[0]) if found else {}
+        fields = json.loads(text[start:end]) if 0 <= start < end else {}
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

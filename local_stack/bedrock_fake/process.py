@@ -34,13 +34,13 @@ def parse(
 
 
 def serve(url: str) -> threading.Event:
-    """Report the port of `url`; return an event that is set when stdin closes."""
+    """Report the URL; return an event that is set when stdin closes."""
     stdin_closed = threading.Event()
 
     def watch_stdin() -> None:
         sys.stdin.buffer.read()
         stdin_closed.set()
 
-    print(json.dumps({"port": int(url.rpartition(":")[2])}), flush=True)  # noqa: T201
+    print(json.dumps({"url": url}), flush=True)  # noqa: T201
     threading.Thread(target=watch_stdin, daemon=True).start()
     return stdin_closed

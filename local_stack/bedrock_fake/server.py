@@ -3,12 +3,13 @@
 import contextlib
 import json
 import re
+import secrets
 import socket
 import socketserver
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local_stack.bedrock_fake.contract import router_of
+from local_stack.gate import foreign
 
 _LOOPBACK = "127.0.0.1"
 _SHUTDOWN_POLL_SECONDS = 0.02
-_ACCESS_KEY = re.compile(r"Credential=([^/]+)/")
+_ACCESS_KEY = re.compile(r"Credential=([^/]{1,128})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ Answer = Callable[[str, str, bytes], HttpReply]
 class LoopbackServer(ThreadingHTTPServer):
     """Serves `answer(method, target, body)` on 127.0.0.1, one thread per connection.
 
-    `record` is called with the Authorization header, method, target and body of each request.
+    `record` is called with the Authorization header, method, target and body of each request. The
+    URL's path starts with a random token, so that neither web pages nor other users can call it.
     """
 
     daemon_threads = True
@@ -56,6 +59,7 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__((_LOOPBACK, port), _Handler)
         self.answer = answer
         self.record = record
+        self.prefix = f"/{secrets.token_urlsafe(16)}"
         self._requests = 0
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -63,7 +67,15 @@ class LoopbackServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The endpoint URL."""
-        return f"http://{_LOOPBACK}:{self.server_address[1]}"
+        return f"http://{_LOOPBACK}:{self.server_address[1]}{self.prefix}"
+
+    def refusal(self, target: str, headers: Mapping[str, str]) -> str:
+        """Return why a request is refused; empty if it is answered."""
+        known = {name.lower(): value for name, value in headers.items()}
+        if reason := foreign(known, self.server_address[1]):
+            return reason
+        token = target.split("/", 2)[1:2]
+        return "" if token == [self.prefix[1:]] else "use the URL of this stack"
 
     def start(self) -> None:
         """Serve in a background thread until `stop`."""
@@ -117,10 +129,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if reason := self.server.refusal(self.path, dict(self.headers)):
+            self._send(HttpReply(403, json.dumps({"message": reason}).encode(), "Forbidden"))
+            return
+        target = self.path.removeprefix(self.server.prefix) or "/"
         if self.server.record:
             signature = self.headers.get("Authorization", "")
-            self.server.record(signature, self.command, self.path, body)
-        reply = self.server.answer(self.command, self.path, body)
+            self.server.record(signature, self.command, target, body)
+        self._send(self.server.answer(self.command, target, body))
+
+    def _send(self, reply: HttpReply) -> None:
         if reply.is_lost:
             self.close_connection = True
             return

@@ -10,8 +10,8 @@ from local_stack.bedrock_fake.clock import draw
 from local_stack.bedrock_fake.settings import FakeSettings
 
 _DEFAULT_MODALITIES = ("visual", "audio", "transcription", "metadata")
-_REQUESTED = re.compile(r"JSON with (?P<names>[\w ,-]+?) weights", re.IGNORECASE)
-_SEPARATOR = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+")
+_REQUESTED = re.compile(r"JSON with (?P<names>[\w ,-]{1,200}?) weights", re.IGNORECASE)
+_SEPARATOR = re.compile(r"(?<!\s)\s*+,\s*(?:and\s+)?|(?<!\s)\s++and\s+")
 _GRIDS = (10, 20, 100)  # steps of 0.1, 0.05 and 0.01
 _TOLERANCE = 1e-6
 _TEACHER_TRUST, _BASE_TRUST = 1.0, 0.2

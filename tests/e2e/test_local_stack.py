@@ -1,8 +1,10 @@
 """The local stack keeps what template.yaml relies on: triggers, retries, roles, isolation."""
 
+import http.client
 import json
 import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -157,7 +159,8 @@ def test_function_urls_want_a_signature(stack: StackConnection) -> None:
     http = URLLib3Session(proxies={})
 
     unsigned = http.send(request.prepare())
-    SigV4Auth(Credentials("test", "test"), "lambda", "us-east-1").add_auth(request)
+    keys = stack.caller["AWS_ACCESS_KEY_ID"], stack.caller["AWS_SECRET_ACCESS_KEY"]
+    SigV4Auth(Credentials(*keys), "lambda", "us-east-1").add_auth(request)
     signed = http.send(request.prepare())
     http.close()
 
@@ -204,3 +207,27 @@ def test_what_is_not_emulated_is_reported(sample_stack: LocalStack) -> None:
 
     assert "0.1" in found["Serverless::Function EventInvokeConfig"]
     assert "S3::Bucket LifecycleConfiguration" in found
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ({"Origin": "https://evil.example"}, "/"),
+        ({"Sec-Fetch-Site": "cross-site"}, "/_ministack/health"),
+        ({"Host": "evil.example"}, "/"),
+        ({"Authorization": "AWS4-HMAC-SHA256 Credential=test/20261130/us-east-1/iam/x"}, "/"),
+        ({}, "/_ministack/reset"),
+        ({}, "/_ministack/sqs/messages"),
+        ({}, "/"),
+    ],
+)
+def test_what_a_web_page_or_another_user_may_send_is_refused(
+    stack: StackConnection, headers: dict[str, str], path: str
+) -> None:
+    for endpoint in (stack.endpoint, stack.bedrock_endpoint):
+        address = urlsplit(endpoint)
+        host = {"Host": f"{address.hostname}:{address.port}"}
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        connection.request("POST", path, headers=host | headers)
+        assert connection.getresponse().status == 403
+        connection.close()

@@ -1,5 +1,6 @@
 """Real boto3 clients against the Bedrock fake: its behaviour, errors and events."""
 
+import http.client
 import json
 import select
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -694,11 +696,11 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def _read_port(process: subprocess.Popen[bytes]) -> int:
+def _read_url(process: subprocess.Popen[bytes]) -> str:
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], 10)
     assert readable, "the fake printed nothing"
-    return int(json.loads(process.stdout.readline())["port"])
+    return str(json.loads(process.stdout.readline())["url"])
 
 
 def _fetch(url: str, fields: dict[str, Any] | None = None) -> Any:
@@ -710,7 +712,7 @@ def _fetch(url: str, fields: dict[str, Any] | None = None) -> Any:
 def test_the_process_serves_takes_settings_and_ends_with_its_stdin(
     process: subprocess.Popen[bytes],
 ) -> None:
-    url = f"http://127.0.0.1:{_read_port(process)}"
+    url = _read_url(process)
     bedrock = SESSION.client("bedrock", endpoint_url=url, config=NO_RETRIES)
 
     bedrock.get_foundation_model(modelIdentifier=TEACHER)
@@ -733,3 +735,23 @@ def test_a_setting_that_cannot_be_changed_is_refused_over_http(bench: Bench, cha
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
         _fetch(bench.fake.url + "/_fake/settings", changes)
     caught.value.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "has_token"),
+    [
+        ({}, False),
+        ({"Origin": "https://evil.example"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Host": "evil.example"}, True),
+    ],
+)
+def test_web_pages_and_other_users_are_refused(
+    bench: Bench, headers: dict[str, str], has_token: bool
+) -> None:
+    address = urlsplit(bench.fake.url)
+    for path in ("/_fake/settings", "/_fake/health"):
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        connection.request("POST", (address.path if has_token else "") + path, "{}", headers)
+        assert connection.getresponse().status == 403
+        connection.close()

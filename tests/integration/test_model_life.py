@@ -42,8 +42,8 @@ def test_what_exceeds_the_budget_makes_no_call(
         run = stack.run_of(source)
 
         assert run.state is RunState.FAILED
-        assert "$0.00 of $0.00 spent" in run.reason
-        assert dataset_of(run).estimated_usd > 0.001
+        assert "$0.00 of $0.00 booked" in run.reason
+        assert dataset_of(run).job_at_most_usd > dataset_of(run).estimated_usd > 0.001
         assert bedrock_calls(stack) == set()
         assert stack.bought() == {"jobs": 0, "deployments": 0}
 

@@ -569,8 +569,8 @@ def test_the_process_serves_records_calls_and_ends_with_its_stdin(tmp_path: Path
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["port"]
-        client = SESSION.client("s3vectors", endpoint_url=f"http://127.0.0.1:{port}")
+        url = json.loads(process.stdout.readline())["url"]
+        client = SESSION.client("s3vectors", endpoint_url=url)
         create(client)
         client.query_vectors(**INDEX, topK=1, **texts("secret words"))
         process.stdin.close()

@@ -49,7 +49,7 @@ ENVIRONMENT = {
     "BASELINE_MODEL_ID": "",
     "JUDGE_MODEL_ID": "",
     "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
-    "BUDGET_USD_PER_30_DAYS": "100",
+    "BUDGET_USD_PER_30_DAYS": "1000",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",
@@ -135,7 +135,7 @@ class World:
         data = get_backend("s3")[ACCOUNT]["aws"].buckets[DATA]
         data.keys.clear()
         data.multiparts.clear()
-        for table in (STATE, CACHE):
+        for table in (STATE, CACHE, SEGMENTS):
             get_backend("dynamodb")[ACCOUNT][REGION].tables[table].items.clear()
         queues = get_backend("sqs")[ACCOUNT][REGION].queues
         queues[SPLITS] = type(queues[SPLITS])(SPLITS, REGION, ACCOUNT, **_queue_attributes())

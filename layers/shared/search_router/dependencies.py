@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from search_router.use_cases.run_lifecycle import RunLifecycle
     from search_router.use_cases.search import Search
     from search_router.use_cases.shard_prompts import ShardPrompts
+    from search_router.use_cases.spending import Budget
     from search_router.use_cases.split_query_log import SplitQueryLog
     from search_router.use_cases.split_segments import SplitSegments
     from search_router.use_cases.start_distillation import StartDistillation
@@ -136,6 +137,13 @@ class Dependencies:
         from search_router.adapters.dynamodb_runs import DynamoSpendingLedger
 
         return DynamoSpendingLedger(self._dynamodb, self.settings.state_table)
+
+    @cached_property
+    def budget(self) -> "Budget":
+        """The 30-day budget."""
+        from search_router.use_cases.spending import Budget
+
+        return Budget(self.spending, self.settings.budget_usd_per_30_days, self.clock)
 
     @cached_property
     def champions(self) -> DynamoChampionRepository:
@@ -288,7 +296,7 @@ class Dependencies:
             data_bucket=settings.data_bucket,
             tags=settings.tags,
         )
-        return Judge(plan, self.evaluation_jobs, self.objects)
+        return Judge(plan, self.evaluation_jobs, self.objects, self.budget)
 
     @cached_property
     def start_distillation(self) -> "StartDistillation":
@@ -303,10 +311,9 @@ class Dependencies:
             role_arn=settings.distillation_role_arn,
             data_bucket=settings.data_bucket,
             tags=settings.tags,
-            budget_usd=settings.budget_usd_per_30_days,
         )
         models = self.foundation_models
-        return StartDistillation(plan, self.lifecycle, self.spending, models, self.jobs)
+        return StartDistillation(plan, self.lifecycle, self.budget, models, self.jobs)
 
     @cached_property
     def deploy_model(self) -> "DeployModel":
@@ -319,9 +326,17 @@ class Dependencies:
     def evaluate_model(self) -> "EvaluateModel":
         """The use case of the function evaluate_model."""
         from search_router.use_cases.evaluate_model import EvaluateModel
+        from search_router.use_cases.golden_set import GoldenSet
 
-        baseline = self.settings.baseline_model_id
-        return EvaluateModel(baseline, self.lifecycle, self.champions, self.objects, self.judge)
+        return EvaluateModel(
+            baseline=self.settings.baseline_model_id,
+            lifecycle=self.lifecycle,
+            champions=self.champions,
+            objects=self.objects,
+            judge=self.judge,
+            golden_set=GoldenSet(self.uploads),
+            budget=self.budget,
+        )
 
     @cached_property
     def promote_model(self) -> "PromoteModel":

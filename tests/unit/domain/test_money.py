@@ -7,13 +7,19 @@ tokens, Nova Pro answers at 0.80 and 3.20, and a million training tokens cost 1.
 
 import pytest
 
+from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
-from search_router.domain.lifecycle.estimates import CostEstimate, estimate_costs
+from search_router.domain.lifecycle.estimates import (
+    CostEstimate,
+    answers_at_most_usd,
+    estimate_costs,
+    judge_at_most_usd,
+)
 from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.weights import Weights
-from tests.records import MODALITIES
+from tests.records import MODALITIES, a_serving_model
 
 TEACHER = "amazon.nova-premier-v1:0"
 STUDENT = "amazon.nova-pro-v1:0:300k"
@@ -40,7 +46,10 @@ def estimated(
         builder.add(record, n)
     selection = builder.select(lambda positions: ((n, records[n]) for n in positions))
     assert (selection.counts.training, selection.counts.holdout) == (4_486, 514)
-    return estimate_costs(selection, TEACHER, student)
+    estimate = estimate_costs(selection, TEACHER, student)
+    assert estimate.job_at_most_usd > estimate.training_usd + estimate.teacher_usd
+    assert estimate.evaluation_at_most_usd > estimate.evaluation_usd + estimate.reference_usd
+    return estimate.replace(job_at_most_usd=0.0, evaluation_at_most_usd=0.0)
 
 
 def test_a_labelled_dataset_with_reasoning() -> None:
@@ -145,3 +154,35 @@ def test_a_profile_without_a_price_of_its_own_costs_what_its_model_costs() -> No
     assert shared is not None
     assert (own.input, own.output) == (0.33, 2.75)
     assert (shared.input, shared.output) == (0.80, 3.20)
+
+
+def test_the_upper_bound_of_a_job_covers_every_pair_that_bedrock_may_add() -> None:
+    builder = IntakeBuilder(IntakeRules(MODALITIES, 0.0))
+    builder.begin("a.jsonl")
+    records = [PromptRecord(n, f"query {n:04d}", None, None, SYSTEM_PROMPT) for n in range(100)]
+    for n, record in enumerate(records):
+        builder.add(record, n)
+    selection = builder.select(lambda positions: ((n, records[n]) for n in positions))
+
+    estimate = estimate_costs(selection, "amazon.nova-pro-v1:0", "amazon.nova-micro-v1:0:128k")
+
+    # Each prompt has the same length. The teacher answers 300 tokens at most.
+    text = len(SYSTEM_PROMPT.encode()) + len("query 0000")
+    trained = 5 * 15_000 * (text + 300) / 1_000_000
+    taught = 15_000 * ((text + 200) * 0.80 + 300 * 3.20) / 1_000_000
+    assert estimate.job_at_most_usd == pytest.approx(trained + taught + 1.95, abs=1e-4)
+
+
+def test_the_upper_bound_of_answers_takes_a_token_per_byte_and_the_longest_answer() -> None:
+    serving = a_serving_model(system_prompt="ü" * 10, max_output_tokens=200)
+
+    usd = answers_at_most_usd(serving, ["dogs", "böse"])
+
+    assert usd == pytest.approx(((4 + 5 + 2 * 220) * 0.035 + 2 * 200 * 0.14) / 1_000_000)
+
+
+def test_a_model_without_a_price_is_not_called() -> None:
+    with pytest.raises(InvalidInputError, match="no price for"):
+        answers_at_most_usd(a_serving_model(priced_as="meta.llama-9"), ["dogs"])
+    with pytest.raises(InvalidInputError, match="no price for"):
+        judge_at_most_usd("meta.llama-9", b"{}\n", "rubric")

@@ -11,7 +11,7 @@ from local_stack import connection as connection_module
 from local_stack.background import from_json, to_json
 from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStackOptions
-from local_stack.processes import LocalStackError
+from local_stack.processes import LocalStackError, new_caller
 from local_stack.state_file import (
     find_running_stack,
     published,
@@ -48,6 +48,7 @@ def stack(tmp_path: Path, *, port: int = 1, pid: int | None = None) -> StackConn
         outputs={"UploadBucketName": "uploads"},
         pid=os.getpid() if pid is None else pid,
         folder=tmp_path,
+        caller=new_caller(),
     )
 
 

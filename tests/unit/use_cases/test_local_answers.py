@@ -160,7 +160,7 @@ def test_answers_alone_are_no_dataset(world: World) -> None:
 
 def test_there_is_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "MAX_ANSWERS", 3)
-    file = PromptFile("a.answers.jsonl", False, lambda: [jsonl(ANSWERS)])
+    file = PromptFile("a.answers.jsonl", lambda: [jsonl(ANSWERS)])
 
     with pytest.raises(InvalidInputError, match="line 4: more than 3 answers"):
         datasets.read_answers([file], MODALITIES)
@@ -177,7 +177,9 @@ def test_the_champion_is_followed_by_itself_with_the_answers_for_no_new_job() ->
     world.deploy(job_of(first).job_arn)
     world.track()
     evaluation = ran(world.evaluate(run.run_id)).evaluation
-    second = ran(world.promote(run.run_id))
+    asked = ran(world.promote(run.run_id))
+    assert asked.state is RunState.AWAITING_APPROVAL
+    second = world.approve(run.run_id)
     # THEN the next champion is the same model, and its local tier answers
     assert evaluation is not None
     assert evaluation.local_tier is not None

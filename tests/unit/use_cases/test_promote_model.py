@@ -127,6 +127,12 @@ def test_a_failed_deletion_is_repeated(world: World, monkeypatch: pytest.MonkeyP
     assert deployment_of(world.run(run.run_id)).deleted
 
 
+def holdout_of(world: World, run: Run) -> list[str]:
+    """Return the queries of a run's holdout."""
+    rows = world.rows(f"runs/{run.run_id}/holdout.jsonl")
+    return [row["messages"][0]["content"][0]["text"] for row in rows]
+
+
 def two_evaluated(world: World) -> tuple[Run, Run]:
     """Evaluate two runs of different bytes before there is any champion."""
     one, other = world.evaluating(), world.evaluating(OTHER)
@@ -152,7 +158,11 @@ def test_of_two_runs_that_finish_together_one_wins_and_the_other_is_evaluated_ag
     measured = ran(world.evaluate(other.run_id))
     assert measured.evaluation is not None
     assert measured.evaluation.champion_version == 1
-    assert {model for model, _ in world.model.asked} == {champion.serving.model_id}
+    own, kept = holdout_of(world, other), holdout_of(world, one)
+    assert set(world.model.asked) == {
+        *((champion.serving.model_id, query) for query in own),
+        *((other.serving.model_id, query) for query in kept),
+    }, "stored answers are not asked for again"
     assert ran(world.promote(other.run_id)).champion_version == 2
 
 
@@ -208,10 +218,12 @@ def test_two_concurrent_deliveries_promote_once(
 def test_a_champion_of_other_modalities_is_no_rival(world: World) -> None:
     world.champions.install(a_champion(3, modalities=("mood", "licence"), prior=(0.5, 0.5)))
 
-    promoted = world.promoted()
+    asked = ran(world.promote(world.evaluated().run_id))
 
-    assert promoted.champion_version == 4
-    assert ", base student " in promoted.reason
+    assert asked.state is RunState.AWAITING_APPROVAL
+    assert asked.reason.startswith("changed: modalities")
+    assert ", base student " in asked.reason
+    assert world.approve(asked.run_id).champion_version == 4
 
 
 def test_the_same_bytes_uploaded_twice_are_one_champion(world: World) -> None:
@@ -237,6 +249,7 @@ def with_another_local_tier(world: World, key: str) -> Run:
 
 def test_the_same_model_with_another_local_tier_is_another_champion(world: World) -> None:
     one = world.promoted()
+    world.rules = PromotionRules(PromotionPolicy.NEVER_ASK)
 
     other = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
 
@@ -251,10 +264,13 @@ def test_the_same_model_with_another_local_tier_is_another_champion(world: World
     assert (len(world.customizer.started), len(world.customizer.deployed)) == (1, 1)
 
 
-def test_another_local_tier_awaits_approval_if_the_policy_always_asks() -> None:
+@pytest.mark.parametrize(
+    "policy", [p for p in PromotionPolicy if p is not PromotionPolicy.NEVER_ASK]
+)
+def test_another_local_tier_awaits_approval(policy: PromotionPolicy) -> None:
     world = World()
     world.promoted()
-    world.rules = PromotionRules(PromotionPolicy.ASK_ALWAYS)
+    world.rules = PromotionRules(policy)
 
     asked = ran(world.promote(with_another_local_tier(world, "prompts/again.jsonl").run_id))
     approved = world.approve(asked.run_id)
@@ -286,6 +302,8 @@ def test_a_former_champions_deployment_is_kept_when_a_run_that_shares_it_is_reje
     first = world.promoted()
     world.promoted(OTHER)
     world.model = FakeModel(always("no idea"))
+    for key in [key for key in world.objects.bodies if key.startswith("runs/shared/")]:
+        del world.objects.bodies[key]
     twin = world.evaluated(key="prompts/again.jsonl")
     assert deployment_of(twin).arn == deployment_of(first).arn
 

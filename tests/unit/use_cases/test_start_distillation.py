@@ -223,9 +223,10 @@ def _lost(*_: object) -> None:
 
 
 def priced(world: World, usd: float, key: str = "prompts/labels.jsonl", rows: int = 300) -> str:
-    """Upload a prompt file and set the estimate of its job."""
+    """Upload a prompt file and set the upper bound of its job; the budget is $100."""
+    world.budget_usd = 100.0
     run = world.sharded(jsonl(labelled_rows(rows)), key)
-    dataset = dataset_of(run).replace(estimated_usd=usd)
+    dataset = dataset_of(run).replace(job_at_most_usd=usd, evaluation_at_most_usd=0)
     world.runs.replace(run.updated(world.clock.now()).replace(dataset=dataset))
     return run.run_id
 
@@ -237,7 +238,7 @@ def test_a_job_over_budget_fails_without_any_call(world: World) -> None:
 
     assert (failed.state, world.customizer.calls) == (RunState.FAILED, 0)
     assert failed.reason.startswith(
-        "30-day budget exceeded: $0.00 of $100.00 spent, this job costs"
+        "30-day budget exceeded: $0.00 of $100.00 booked, this step costs up to $100.01"
     )
     assert world.events.of(RunFailed) == [RunFailed(run_id=run_id, reason=failed.reason)]
 

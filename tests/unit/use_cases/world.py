@@ -20,10 +20,11 @@ from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
-from search_router.use_cases.champion_moves import Approve, Rollback
+from search_router.use_cases.champion_moves import Approvals, Rollback
 from search_router.use_cases.deploy_model import DeployModel, RunDeployments
 from search_router.use_cases.evaluate_model import EvaluateModel
 from search_router.use_cases.finish_query_log import FinishQueryLog
+from search_router.use_cases.golden_set import GoldenSet
 from search_router.use_cases.judging import Judge, JudgePlan
 from search_router.use_cases.log_planning import SplitRules
 from search_router.use_cases.outcomes import Ignored
@@ -33,6 +34,7 @@ from search_router.use_cases.route_api import RoutedQuery, RouteQuery
 from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
 from search_router.use_cases.run_lifecycle import RunLifecycle
 from search_router.use_cases.shard_prompts import ShardPrompts
+from search_router.use_cases.spending import Budget
 from search_router.use_cases.split_query_log import SplitQueryLog
 from search_router.use_cases.start_distillation import DistillationPlan, StartDistillation
 from search_router.use_cases.track_runs import TrackRuns
@@ -69,7 +71,7 @@ AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 TAGS = (("Stage", "dev"), ("team", "search"))
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", TAGS, 100.0
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", TAGS
 )
 
 
@@ -122,6 +124,7 @@ class World:
     baseline: str = ""
     judge_plan: JudgePlan = field(default_factory=JudgePlan)
     rules: PromotionRules = field(default_factory=PromotionRules)
+    budget_usd: float = 1_000.0
 
     def __post_init__(self) -> None:
         self.champions = InMemoryChampions(self.runs)
@@ -168,7 +171,11 @@ class World:
 
     @property
     def judge(self) -> Judge:
-        return Judge(self.judge_plan, self.judges, self.objects)
+        return Judge(self.judge_plan, self.judges, self.objects, self.budget)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.spending, self.budget_usd, self.clock)
 
     def shard(self, source: ObjectRef) -> Run | Ignored:
         shard_prompts = ShardPrompts(
@@ -186,7 +193,7 @@ class World:
 
     def start(self, run_id: str) -> Run | Ignored:
         start = StartDistillation(
-            self.plan, self.lifecycle, self.spending, models=self.customizer, jobs=self.customizer
+            self.plan, self.lifecycle, self.budget, models=self.customizer, jobs=self.customizer
         )
         return start(run_id)
 
@@ -213,7 +220,13 @@ class World:
 
     def evaluate(self, run_id: str) -> Run | Ignored:
         evaluate = EvaluateModel(
-            self.baseline, self.lifecycle, self.champions, self.objects, self.judge
+            baseline=self.baseline,
+            lifecycle=self.lifecycle,
+            champions=self.champions,
+            objects=self.objects,
+            judge=self.judge,
+            golden_set=GoldenSet(self.uploads),
+            budget=self.budget,
         )
         return evaluate(run_id, self.model)
 
@@ -222,7 +235,11 @@ class World:
         return decide(run_id)
 
     def approve(self, run_id: str) -> Run:
-        return Approve(self.champions, self.lifecycle)(run_id, "approved")
+        return self.approvals.promote(run_id, "Ada", "looks right")
+
+    @property
+    def approvals(self) -> Approvals:
+        return Approvals(self.champions, self.run_deployments)
 
     def roll_back(self, version: int | None = None) -> int:
         roll_back = Rollback(self.champions, self.customizer, self.clock)

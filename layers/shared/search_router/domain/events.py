@@ -13,9 +13,9 @@ from search_router.domain.uploads import ObjectRef
 
 SOURCE = "search-router"
 
-RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
-SegmentUploadId = Annotated[str, Field(pattern=r"^seg-[0-9a-f]{12}$")]
-LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12}$")]
+RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12,32}$")]
+LogId = Annotated[str, Field(pattern=r"^log-[0-9a-f]{12,32}$")]
+SegmentUploadId = Annotated[str, Field(pattern=r"^seg-[0-9a-f]{12,32}$")]
 
 
 class RouterEvent(Record):
@@ -59,6 +59,17 @@ class ModelRejected(RouterEvent):
     detail_type = "ModelRejected"
     run_id: RunId
     reason: str
+
+
+class ApprovalNeeded(RouterEvent):
+    """A run awaits an operator's decision; it waits without an end."""
+
+    detail_type = "ApprovalNeeded"
+    run_id: RunId
+    reason: str
+    approve_with: str
+    reject_with: str
+    expires: str = "never"
 
 
 class RunFailed(RouterEvent):

@@ -14,24 +14,26 @@ _KEY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*/?")
 _NAME = re.compile(r"[a-zA-Z0-9](?:-?[a-zA-Z0-9])*")  # valid by all of Bedrock's name patterns
 _MAX_KEY_LENGTH = 900
 _MAX_NAME_LENGTH = 63
+ID_DIGITS = 16  # 64 bits: a collision among a million uploads has a chance of 1 in 37 million
 
 NAME_PREFIX = "search-router"
+SHARED = "shared"  # stands for the run id in keys of objects that runs share
 _SEGMENTS_ID = "seg-"
 
 
 def run_id(bucket: str, key: str, version_id: str | None) -> str:
     """Return the run id of an object version, so that a repeated event gives the same run."""
-    return f"run-{_digest(bucket, key, version_id or '')[:12]}"
+    return f"run-{digest(bucket, key, version_id or '')[:ID_DIGITS]}"
 
 
 def log_id(bucket: str, key: str, version_id: str | None) -> str:
     """Return the log id of an object version."""
-    return f"log-{_digest(bucket, key, version_id or '')[:12]}"
+    return f"log-{digest(bucket, key, version_id or '')[:ID_DIGITS]}"
 
 
 def segments_id(bucket: str, key: str, version_id: str | None) -> str:
     """Return the upload id of an object version that holds segments."""
-    return f"{_SEGMENTS_ID}{_digest(bucket, key, version_id or '')[:12]}"
+    return f"{_SEGMENTS_ID}{digest(bucket, key, version_id or '')[:ID_DIGITS]}"
 
 
 def training_identity(
@@ -41,7 +43,7 @@ def training_identity(
 
     It includes the bucket, because Bedrock's names are shared by all stacks of an account.
     """
-    return _digest(data_bucket, training_sha256, teacher, student, system_prompt)[:16]
+    return digest(data_bucket, training_sha256, teacher, student, system_prompt)[:32]
 
 
 def job_name(identity: str, attempt: int) -> str:
@@ -54,9 +56,11 @@ def deployment_name(model_name: str) -> str:
     return _checked_name(f"{model_name}-serving")
 
 
-def evaluation_job_name(data_bucket: str, run: str, model: str, dataset: bytes, rubric: str) -> str:
+def evaluation_job_name(
+    data_bucket: str, judge: str, model: str, dataset: bytes, rubric: str
+) -> str:
     """Return the name and request token of the job that judges a model's answers."""
-    identity = _digest(data_bucket, run, model, hashlib.sha256(dataset).hexdigest(), rubric)[:16]
+    identity = digest(data_bucket, judge, model, hashlib.sha256(dataset).hexdigest(), rubric)[:32]
     return _checked_name(f"{NAME_PREFIX}-judge-{identity}")
 
 
@@ -122,9 +126,10 @@ def s3_uri(bucket: str, key: str) -> str:
     return f"s3://{bucket}/{_checked_key(key)}"
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """Return the SHA-256 of several texts as hex digits."""
     joined = "\n".join(str(len(part)) + ":" + part for part in parts)
-    return hashlib.sha256(joined.encode("utf-8")).hexdigest()
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _checked_key(*parts: str) -> str:

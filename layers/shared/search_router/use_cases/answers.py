@@ -1,9 +1,11 @@
 """The holdout of a run: its labels, and the stored answers of models to its queries.
 
 Answers are stored in objects of a hundred, under fixed keys that are written once. A retry asks
-only the queries without a stored answer, and every attempt scores the same answers.
+only the queries without a stored answer, and every attempt scores the same answers. A copy under a
+hash of model and queries serves later runs that ask the same. Calls are booked before they happen.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator
@@ -14,7 +16,9 @@ from pydantic import TypeAdapter
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError, TransientError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
+from search_router.domain.lifecycle.estimates import answers_at_most_usd
 from search_router.domain.lifecycle.evaluation import References
+from search_router.domain.lifecycle.scoring import total_cost
 from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
@@ -23,6 +27,7 @@ from search_router.domain.serving.decisions import Decision, ModelAnswer, ModelR
 from search_router.domain.streams import batched
 from search_router.domain.weights import Weights
 from search_router.ports import ObjectStore
+from search_router.use_cases.spending import Budget
 
 ANSWERS_PER_OBJECT = 100
 _TEACHER = "references"
@@ -36,23 +41,33 @@ class TimeIsUpError(TransientError):
 
 @dataclass(slots=True)
 class Answers:
-    """The answers in one run's evaluation; `written` counts the objects of this attempt."""
+    """The answers in one run's evaluation; `written` counts the objects of this attempt.
+
+    Without a budget no call is booked.
+    """
 
     run_id: str
     objects: ObjectStore
     model: Model
+    budget: Budget | None = None
     written: int = 0
 
     def of(self, name: str, serving: ServingModel, queries: Collection[str]) -> dict[str, Decision]:
         """Return one model's answer to every query, in their order; ask those not stored yet.
 
-        Raises TimeIsUpError, another TransientError of the model, or NotFoundError for a model that
-        does not exist.
+        Raises TimeIsUpError, another TransientError of the model, BudgetExceededError before a
+        call, or NotFoundError for a model that does not exist.
         """
         decisions: dict[str, Decision] = {}
+        missing: list[tuple[str, list[str]]] = []
         for index, batch in enumerate(batched(queries, ANSWERS_PER_OBJECT)):
             key = self._key(name, index)
-            decisions.update(self._read(key) or self._ask(key, batch, serving))
+            if (found := self._read(key) or self._adopted(key, batch, serving)) is None:
+                missing.append((key, batch))
+            decisions.update(found or {})
+        self._book(name, serving, [query for _, batch in missing for query in batch])
+        for key, batch in missing:
+            decisions.update(self._ask(key, batch, serving))
         return {query: decisions[query] for query in queries}
 
     def texts(self, name: str, queries: Collection[str]) -> dict[str, str]:
@@ -66,6 +81,22 @@ class Answers:
     def _key(self, name: str, index: int) -> str:
         return naming.run_key(self.run_id, "evaluation", name, f"answers-{index:05d}.json")
 
+    def _book(self, name: str, serving: ServingModel, queries: list[str]) -> None:
+        if self.budget is not None and queries:
+            usd = answers_at_most_usd(serving, queries)
+            self.budget.book(f"{self.run_id}-{name}-{serving.model_id.rpartition('/')[2]}", usd)
+
+    def _adopted(
+        self, key: str, queries: list[str], serving: ServingModel
+    ) -> dict[str, Decision] | None:
+        """Copy the answers that another run got to the same queries; None if there are none."""
+        try:
+            body = self.objects.get(_shared_key(serving, queries))
+        except NotFoundError:
+            return None
+        self.objects.put_once(key, body, metadata={})
+        return self._read(key)
+
     def _ask(self, key: str, queries: list[str], serving: ServingModel) -> dict[str, Decision]:
         by_key = {normalised_query(query): query for query in queries}
         model = _RecordingModel(self.model)
@@ -78,15 +109,26 @@ class Answers:
             for key, query in by_key.items()
         }
         body = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
-        self.objects.put_once(key, body, metadata={})
+        self.objects.put_once(_shared_key(serving, queries), body, metadata={})
         self.written += 1
-        return self._read(key) or answers
+        return self._adopted(key, queries, serving) or answers
 
     def _read(self, key: str) -> dict[str, Decision] | None:
         try:
             return _DECISIONS.validate_json(self.objects.get(key))
         except NotFoundError:
             return None
+
+
+def _shared_key(serving: ServingModel, queries: list[str]) -> str:
+    """Return the key of a model's answers to these queries, which all runs share.
+
+    It covers all that an answer depends on. The deployment's ARN identifies the trained model.
+    """
+    parameters = serving.model_dump(mode="json", exclude={"training_histograms", "local_model"})
+    text = json.dumps([parameters, queries], sort_keys=True)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return naming.run_key(naming.SHARED, "evaluation", "answers", f"{digest}.json")
 
 
 @dataclass(slots=True)
@@ -114,19 +156,21 @@ class LabelledHoldout:
     source: References
 
 
-def labelled_holdout(answers: Answers, serving: ServingModel, teacher: str) -> LabelledHoldout:
-    """Return the holdout of the run that `serving` was trained in.
+def labelled_holdout(
+    answers: Answers, serving: ServingModel, teacher: str, champion_run: str = ""
+) -> LabelledHoldout:
+    """Return the holdout of the run that `serving` was trained in, by default the evaluated one.
 
     The teacher labels the unlabelled rows with the detailed prompt, at the evaluation's pace; its
     answers are stored too. A row without a valid answer is left out.
     """
-    rows = _rows(answers, serving)
+    rows = _rows(answers, serving, champion_run or answers.run_id)
     missing = [query for query, label in rows.items() if label is None]
     labels = {query: label for query, label in rows.items() if label is not None}
     from_file = len(labels)
     if not missing:
         return LabelledHoldout(labels, References(from_file=from_file))
-    replies = answers.of(_TEACHER, with_detailed_prompt(teacher, serving), missing)
+    replies = answers.of(champion_run or _TEACHER, with_detailed_prompt(teacher, serving), missing)
     usable = {q: reply.weights for q, reply in replies.items() if reply.status != Status.FALLBACK}
     labels |= usable
     return LabelledHoldout(
@@ -136,7 +180,7 @@ def labelled_holdout(answers: Answers, serving: ServingModel, teacher: str) -> L
             from_teacher=len(usable),
             unusable=len(missing) - len(usable),
             teacher=teacher,
-            cost_usd=sum(reply.cost_usd for reply in replies.values()),
+            cost_usd=total_cost(replies.values()),
         ),
     )
 
@@ -153,7 +197,7 @@ def with_detailed_prompt(model_id: str, serving: ServingModel) -> ServingModel:
     )
 
 
-def _rows(answers: Answers, serving: ServingModel) -> dict[str, Weights | None]:
-    data = answers.objects.get(naming.run_key(answers.run_id, "holdout.jsonl"))
-    file = PromptFile("holdout.jsonl", is_packed=False, read=lambda: [data])
+def _rows(answers: Answers, serving: ServingModel, run_id: str) -> dict[str, Weights | None]:
+    data = answers.objects.get(naming.run_key(run_id, "holdout.jsonl"))
+    file = PromptFile("holdout.jsonl", lambda: [data])
     return {record.query: record.weights for record in read_prompts(file, serving.modalities)}

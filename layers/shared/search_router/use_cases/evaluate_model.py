@@ -1,6 +1,7 @@
 """ModelDeployed: score the model, the base student and the champion on the holdout."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from search_router.domain.lifecycle.evaluation import (
     CANDIDATE,
     CHAMPION,
     Evaluation,
+    Exam,
     NoiseCeiling,
 )
 from search_router.domain.lifecycle.runs import Run, RunState
@@ -31,6 +33,7 @@ from search_router.domain.naming import foundation_model_id
 from search_router.domain.serving.cascade import Model
 from search_router.domain.serving.champions import Champion, ServingModel
 from search_router.domain.serving.decisions import Decision, ModelAnswer
+from search_router.domain.weights import Weights
 from search_router.ports import ChampionRepository, ObjectStore
 from search_router.use_cases.answers import (
     Answers,
@@ -39,9 +42,11 @@ from search_router.use_cases.answers import (
     labelled_holdout,
     with_detailed_prompt,
 )
+from search_router.use_cases.golden_set import GoldenSet
 from search_router.use_cases.judging import Judge
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.spending import Budget
 
 CLAIM = timedelta(minutes=5)
 _RENEWAL = timedelta(minutes=1)
@@ -57,6 +62,8 @@ class EvaluateModel:
     champions: ChampionRepository
     objects: ObjectStore
     judge: Judge
+    golden_set: GoldenSet
+    budget: Budget
 
     def __call__(self, run_id: str, model: Model) -> Run | Ignored:
         """Score the run's model and its rivals, and record the evaluation on the run.
@@ -80,7 +87,7 @@ class EvaluateModel:
 
     def _attempt(self, claim: "_Claim", teacher: str) -> Run:
         claim.renew()
-        answers = Answers(claim.run.run_id, self.objects, claim)
+        answers = Answers(claim.run.run_id, self.objects, claim, self.budget)
         try:
             return self._evaluate(claim, answers, teacher)
         except ConflictError:
@@ -102,7 +109,9 @@ class EvaluateModel:
         if not holdout.labels:
             reason = "no row of the holdout has a label, and the teacher gave none"
             return lifecycle.move(claim.run.moved(RunState.REJECTED, lifecycle.now, reason))
-        evaluation = self._score(run, holdout, answers, _rival(serving, champion))
+        rival = _rival(serving, champion)
+        evaluation = self._score(run, holdout, answers, rival)
+        evaluation = evaluation.replace(exams=tuple(self._examine(run, answers, rival)))
         judging = self.judge.start(
             answers, holdout.labels, evaluation, serving.modalities, lifecycle.now
         )
@@ -143,7 +152,60 @@ class EvaluateModel:
             comparison=compare(opponent, (candidate, measured[opponent][1]), labels, resampling),
             local_tier=self._local_tier(run, holdout),
             side_by_side_key=shown_key,
-            cost_usd=sum(it.cost_usd for it in scores.values()) + holdout.source.cost_usd,
+            cost_usd=_sum([holdout.source.cost_usd, *(it.cost_usd for it in scores.values())]),
+        )
+
+    def _examine(self, run: Run, answers: Answers, rival: Champion | None) -> Iterator[Exam]:
+        """Yield the results on the champion's kept holdout and on the golden set.
+
+        The candidate's upload chose neither, so it cannot choose its own exam.
+        """
+        serving = run.serving
+        if rival is not None:
+            name = f"the holdout of version {rival.version}"
+            try:
+                kept = self._kept_labels(answers, rival)
+                yield self._exam(name, f"kept-{rival.version}", serving, answers, kept, rival)
+            except NotFoundError:
+                rival = None  # its holdout or its deployment was deleted
+        golden = self.golden_set.labels(run.source.bucket, serving.modalities)
+        if golden:
+            digest = naming.digest(*golden, *map(str, golden.values()))[:8]
+            yield self._exam("the golden set", f"golden-{digest}", serving, answers, golden, rival)
+
+    def _kept_labels(self, answers: Answers, champion: Champion) -> dict[str, Weights]:
+        run = self.lifecycle.runs.get(champion.run_id)
+        if run is None or run.training is None:
+            raise NotFoundError(f"run of the champion not found: {champion.run_id}.")
+        teacher = run.training.teacher
+        return labelled_holdout(answers, champion.serving, teacher, champion.run_id).labels
+
+    def _exam(
+        self,
+        name: str,
+        folder: str,
+        serving: ServingModel,
+        answers: Answers,
+        labels: dict[str, Weights],
+        rival: Champion | None,
+    ) -> Exam:
+        base = serving.replace(model_id=foundation_model_id(serving.priced_as))
+        other, role = (rival.serving, CHAMPION) if rival else (base, BASE)
+        version = f"-{rival.version}" if rival else ""
+        rival_found = answers.of(f"{folder}-{role}{version}", other, labels)
+        found = answers.of(f"{folder}-{CANDIDATE}", serving, labels)
+        decisions = (list(found.values()), list(rival_found.values()))
+        references, resampling = list(labels.values()), Resampling(len(labels))
+        scores = [
+            score(it.model_id, rows, references, serving.modalities, resampling)
+            for it, rows in zip((serving, other), decisions, strict=True)
+        ]
+        return Exam(
+            name=name,
+            n=len(labels),
+            candidate_mae=scores[0].mae,
+            rival_mae=scores[1].mae,
+            comparison=compare(role, decisions, references, resampling),
         )
 
     def _ask_models(
@@ -212,14 +274,20 @@ class EvaluateModel:
         return None
 
     def _noise(self, run: Run) -> NoiseCeiling | None:
-        """Return the label noise that intake measured; None without repeated queries."""
+        """Return the noise ceiling that intake measured; None with too few repeated queries."""
         try:
             manifest = json.loads(self.objects.get(naming.run_key(run.run_id, "manifest.json")))
         except NotFoundError:
             return None
         noise = manifest.get("label_noise", {})
-        is_measured = noise.get("repeated_queries") and "rubric" in noise
-        return NoiseCeiling.model_validate(noise) if is_measured else None
+        ceiling = noise.get("ceiling")
+        return NoiseCeiling.model_validate({**noise, **ceiling}) if ceiling else None
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """Add up costs; None if one of them is unknown."""
+    known = list(costs)
+    return None if None in known else math.fsum(cost for cost in known if cost is not None)
 
 
 def _rival(serving: ServingModel, champion: Champion | None) -> Champion | None:

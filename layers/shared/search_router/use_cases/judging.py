@@ -15,6 +15,7 @@ from search_router.domain.errors import (
     PermanentError,
     SearchRouterError,
 )
+from search_router.domain.lifecycle.estimates import judge_at_most_usd
 from search_router.domain.lifecycle.evaluation import CANDIDATE, CHAMPION, Evaluation
 from search_router.domain.lifecycle.judging import (
     JudgeJob,
@@ -31,6 +32,7 @@ from search_router.domain.streams import split_lines
 from search_router.domain.weights import Modalities, Weights
 from search_router.ports import EvaluationJobs, ObjectStore
 from search_router.use_cases.answers import Answers
+from search_router.use_cases.spending import Budget
 
 JUDGE_DEADLINE = timedelta(hours=24)
 _RESULTS = "_output.jsonl"
@@ -54,6 +56,7 @@ class Judge:
     plan: JudgePlan
     jobs: EvaluationJobs
     objects: ObjectStore
+    budget: Budget
 
     def start(
         self,
@@ -94,10 +97,13 @@ class Judge:
         return run.evaluation.replace(**scores)
 
     def _start_job(self, run_id: str, name: str, body: bytes, rubric: str) -> JudgeJob:
-        """Start a job, or return it as NotStarted if Bedrock rejects it."""
+        """Start a job; return it as NotStarted if Bedrock rejects it or the budget is exceeded.
+
+        Runs with the same answers share a job, which is booked once.
+        """
         bucket = self.plan.data_bucket
-        job_name = naming.evaluation_job_name(bucket, run_id, name, body, rubric)
-        folder = naming.run_key(run_id, "evaluation", "judge", job_name)
+        job_name = naming.evaluation_job_name(bucket, self.plan.model, name, body, rubric)
+        folder = naming.run_key(naming.SHARED, "evaluation", "judge", job_name)
         key = f"{folder}/dataset.jsonl"
         self.objects.put(key, body)
         request = JudgeRequest(
@@ -112,6 +118,7 @@ class Judge:
         )
         job = JudgeJob(name=name, judge=self.plan.model, folder=folder, asked=body.count(b"\n"))
         try:
+            self.budget.book(job_name, judge_at_most_usd(self.plan.model, body, rubric))
             return job.replace(job_arn=self.jobs.start(request))
         except (PermanentError, OperatorError) as error:
             return job.replace(status="NotStarted", reason=str(error))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from search_router.domain.lifecycle.evaluation import Evaluation
 from search_router.domain.lifecycle.promotion import (
     PromotionPolicy,
     PromotionRules,
@@ -11,7 +12,7 @@ from search_router.domain.lifecycle.promotion import (
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import Champion
 from search_router.ports import ChampionRepository
-from search_router.use_cases.champion_moves import is_stale, promote
+from search_router.use_cases.champion_moves import is_stale, promote, unmeasured_changes
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
@@ -42,9 +43,15 @@ class PromoteModel:
         current = self.champions.current()
         if current is not None and current.serving.model_id == run.serving.model_id:
             return self._decide_on_champion(run, current)
+        if run.decision is not None:  # an operator's override of a rejection
+            reason = decide_promotion(run.evaluation, self.rules).reason
+            return promote(run, current, reason, self.champions, self.lifecycle)
+        return self._decide_by_scores(run, run.evaluation, current)
+
+    def _decide_by_scores(self, run: Run, evaluation: Evaluation, current: Champion | None) -> Run:
         if is_stale(run, current):
             return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
-        decision = decide_promotion(run.evaluation, self.rules)
+        decision = decide_promotion(evaluation, self.rules, unmeasured_changes(run, current))
         if decision.verdict is Verdict.ASK:
             return self._move(run, RunState.AWAITING_APPROVAL, decision.reason)
         if decision.verdict is Verdict.REJECT:
@@ -64,7 +71,7 @@ class PromoteModel:
             moved = run.moved(RunState.PROMOTED, now, reason, champion_version=version)
             return self.lifecycle.move(moved)
         reason = f"the model of version {current.version} with another local tier"
-        if self.rules.policy is PromotionPolicy.ASK_ALWAYS:
+        if self.rules.policy is not PromotionPolicy.NEVER_ASK:
             return self._move(run, RunState.AWAITING_APPROVAL, reason)
         return promote(run, current, reason, self.champions, self.lifecycle)
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from search_router.domain import naming
-from search_router.domain.errors import InvalidInputError, NotFoundError
+from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from search_router.domain.intake.datasets import (
     DatasetFile,
     DatasetFiles,
@@ -25,8 +25,10 @@ from search_router.domain.local_tier.held_out_patterns import hold_out_patterns
 from search_router.domain.local_tier.indexing import LabelledQuery
 from search_router.domain.local_tier.neighbours import query_key
 from search_router.domain.local_tier.training import train, with_answers
+from search_router.domain.queries import fingerprint
 from search_router.domain.uploads import ObjectRef, dataset_folder, ignored_prompts
 from search_router.ports import Clock, EventPublisher, ObjectStore, RunRepository, UploadStore
+from search_router.use_cases.golden_set import GoldenSet
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -56,6 +58,8 @@ class ShardPrompts:
             return Ignored(reason)
         run_id = naming.run_id(source.bucket, source.key, source.version_id)
         run = self.runs.get(run_id) or self.runs.create(self._new_run(run_id, source))
+        if run.source != source:
+            raise ConflictError(f"id of another upload: {run_id}. Upload the file again.")
         RunLifecycle(self.runs, self.events, self.clock).publish(run)
         return run
 
@@ -66,7 +70,8 @@ class ShardPrompts:
             files = self._files(run_id, source)
             check_files(files)
             answers = self._read_answers(files, source.bucket)
-            selection = self._select(run_id, files, source.bucket)
+            golden = GoldenSet(self.uploads).labels(source.bucket, self.rules.modalities)
+            selection = self._select(run_id, files, source.bucket, golden)
         except (InvalidInputError, NotFoundError) as error:
             return Run.create(run_id, source, now, None, str(error))
         estimate = estimate_costs(selection, self.teacher, self.student)
@@ -80,6 +85,8 @@ class ShardPrompts:
             training_histograms=selection.histograms(),
             training_sha256=selection.training_sha256,
             estimated_usd=estimate.total_usd,
+            job_at_most_usd=estimate.job_at_most_usd,
+            evaluation_at_most_usd=estimate.evaluation_at_most_usd,
             local_tier=None if selection.rejection else self._train(selection, answers),
         )
         return Run.create(run_id, source, now, dataset, selection.rejection or None)
@@ -101,16 +108,19 @@ class ShardPrompts:
         answers = [self._readable(file, bucket) for file in files if file.holds_answers]
         return read_answers(answers, self.rules.modalities)
 
-    def _select(self, run_id: str, files: Iterable[DatasetFile], bucket: str) -> Selection:
+    def _select(
+        self, run_id: str, files: Iterable[DatasetFile], bucket: str, golden: Iterable[str]
+    ) -> Selection:
         """Select the rows, and write each rejected line as it is read."""
+        rules = replace(self.rules, golden=frozenset(map(fingerprint, golden)))
         prompts = [self._readable(file, bucket) for file in files if not file.holds_answers]
         with self.objects.writer(naming.run_key(run_id, "rejected.jsonl")) as write:
             return select_rows(
-                prompts, self.rules, lambda file, line: write(rejected_line(file.name, line))
+                prompts, rules, lambda file, line: write(rejected_line(file.name, line))
             )
 
     def _readable(self, file: DatasetFile, bucket: str) -> PromptFile:
-        return PromptFile(file.key, file.is_packed, partial(self.uploads.read, file.source(bucket)))
+        return PromptFile(file.key, partial(self.uploads.read, file.source(bucket)))
 
     def _write_rows(self, run_id: str, selection: Selection) -> None:
         for index, shard in enumerate(shards(selection.training)):
@@ -159,8 +169,13 @@ class ShardPrompts:
         if not labelled:
             return None
         held_out = {query_key(row.query) for row in selection.holdout}
+        golden = selection.rules.golden
         by_labels = train(labelled, self.rules.modalities, self.local_tier_max_error)
-        others = ((query, label) for query, label in answers if query_key(query) not in held_out)
+        others = (
+            (query, label)
+            for query, label in answers
+            if query_key(query) not in held_out and fingerprint(query) not in golden
+        )
         model, used = with_answers(by_labels, labelled, others)
         artifact = pack(model)
         version = version_of(artifact)

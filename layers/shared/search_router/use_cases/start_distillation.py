@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from search_router.domain import naming
 from search_router.domain.errors import PermanentError, QuotaExceededError
-from search_router.domain.lifecycle.budget import Purchase
 from search_router.domain.lifecycle.distillation import DistillationJob, check_lifecycle, check_pair
 from search_router.domain.lifecycle.runs import Dataset, JobStatus, Run, RunState, TrainingJob
-from search_router.ports import DistillationJobs, FoundationModels, SpendingLedger
+from search_router.ports import DistillationJobs, FoundationModels
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.spending import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class DistillationPlan:
     role_arn: str
     data_bucket: str
     tags: tuple[tuple[str, str], ...]
-    budget_usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class StartDistillation:
 
     plan: DistillationPlan
     lifecycle: RunLifecycle
-    spending: SpendingLedger
+    budget: Budget
     models: FoundationModels
     jobs: DistillationJobs
 
@@ -62,7 +61,9 @@ class StartDistillation:
         """Start the job or adopt it; a job that cannot start is not charged to the budget."""
         check_pair(self.plan.teacher, self.plan.student)
         job = self._job(run, dataset)
-        is_new = self._spend(job.name, dataset.estimated_usd)
+        is_new = self.budget.book(
+            job.name, dataset.job_at_most_usd, then_usd=dataset.evaluation_at_most_usd
+        )
         try:
             for model_id in (job.teacher, job.student):
                 check_lifecycle(self.models.lifecycle(model_id), self.lifecycle.now)
@@ -70,7 +71,7 @@ class StartDistillation:
             arn = self.jobs.start_job(job)
         except PermanentError:
             if is_new:
-                self.spending.replace(self.spending.read().minus(job.name))
+                self.budget.release(job.name)
             raise
         return TrainingJob(
             teacher=job.teacher,
@@ -80,15 +81,6 @@ class StartDistillation:
             job_arn=arn,
             job_status=JobStatus.IN_PROGRESS.value,
         )
-
-    def _spend(self, job_name: str, usd: float) -> bool:
-        """Record a job's cost unless it is recorded already; raises BudgetExceededError."""
-        spending = self.spending.read()
-        if spending.includes(job_name):
-            return False
-        purchase = Purchase(job_name=job_name, usd=usd, started_at=self.lifecycle.now)
-        self.spending.replace(spending.plus(purchase, self.plan.budget_usd))
-        return True
 
     def _job(self, run: Run, dataset: Dataset) -> DistillationJob:
         plan, bucket = self.plan, self.plan.data_bucket

@@ -18,7 +18,7 @@ def test_the_whole_budget_can_be_spent() -> None:
 
     assert spending.spent(START) == 100
     assert spending.revision == 2
-    with pytest.raises(BudgetExceededError, match=r"\$100.00 of \$100.00 spent, .* about \$0.01"):
+    with pytest.raises(BudgetExceededError, match=r"\$100.00 of \$100.00 booked, .* up to \$0.01"):
         spending.plus(a_purchase("job-3", 0.01), 100)
 
 

@@ -16,6 +16,7 @@ from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.labels import parse_label, plain_weights
 from search_router.domain.intake.prompts import PromptRecord, RejectedLine, read_strictly
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES, SCHEMA_VERSION
+from search_router.domain.queries import MAX_QUERY_BYTES
 from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights
 
@@ -54,6 +55,8 @@ class _Frame:
         match = _QUOTED.match(data, start)
         if match is None or not data.startswith(self.between, match.end()):
             return None
+        if len(match[0]) > MAX_QUERY_BYTES:
+            return None
         quoted, answer = match[0], data[match.end() + len(self.between) : -len(self.after)]
         try:
             weights, reasoning = _read_answer(answer, modalities)
@@ -87,7 +90,9 @@ class PromptReader:
             if record is not None:
                 return record
         match = _CANONICAL.fullmatch(data)
-        if match is None or strict_json.may_hold_half_a_surrogate(data):
+        if match is None or len(match[2]) > MAX_QUERY_BYTES:
+            return None
+        if strict_json.may_hold_half_a_surrogate(data):
             return None
         record = _read_match(number, match, self._modalities)
         if record is not None and record.weights is not None:

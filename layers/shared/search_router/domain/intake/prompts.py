@@ -7,6 +7,7 @@ guide). Two short forms are converted: `{"query" | "prompt": text}` and `{"query
 """
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from search_router.domain.intake.training_records import (
     SCHEMA_VERSION,
     training_line,
 )
+from search_router.domain.queries import MAX_QUERY_BYTES
 from search_router.domain.streams import Line
 from search_router.domain.weights import Modalities, Weights, default_system_prompt
 
@@ -49,6 +51,10 @@ class RejectReason(StrEnum):
     """`messages` is not one user turn and at most one assistant turn of one text block each."""
     BLANK_QUERY = "blank_query"
     """The query is empty or white space."""
+    QUERY_TOO_LONG = "query_too_long"
+    """The query is longer than 4,000 bytes, the limit of routing."""
+    GOLDEN = "golden"
+    """The query is in the golden set, on which no model may be trained."""
     INVALID_LABEL = "invalid_label"
     """The label does not hold valid weights for the configured modalities."""
 
@@ -73,6 +79,11 @@ class RejectedLine(NamedTuple):
     text: str | None
 
 
+def cause_of(detail: str) -> str:
+    """Return the first sentence of a detail without its numbers, to count rejections by."""
+    return re.sub(r"\d[\d,.]*\d|\d", "N", re.split(r"\.(?: |$)", detail, maxsplit=1)[0])
+
+
 class _LineError(InvalidInputError):
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -92,6 +103,12 @@ def read_strictly(line: Line, modalities: Modalities) -> PromptRecord | Rejected
         return record
     except _LineError as error:
         return _rejected(line, error.reason, str(error))
+
+
+def golden_line(line: Line) -> RejectedLine:
+    """Return the rejection of a query that is in the golden set."""
+    detail = "the query is in the golden set. Remove the line, or the query from golden/."
+    return _rejected(line, RejectReason.GOLDEN, detail)
 
 
 def rejected_line(file: str, rejected: RejectedLine) -> bytes:
@@ -131,6 +148,9 @@ def _read_value(number: int, value: Mapping[str, object], modalities: Modalities
         raise _LineError(
             RejectReason.BLANK_QUERY, "the query is blank. Fill it in or remove the line."
         )
+    if len(query.encode("utf-8", "surrogatepass")) > MAX_QUERY_BYTES:
+        detail = f"the query is longer than {MAX_QUERY_BYTES} bytes. Shorten it."
+        raise _LineError(RejectReason.QUERY_TOO_LONG, detail)
     weights, reasoning = (None, None) if answer is None else _read_label(answer, modalities)
     return PromptRecord(number, query, weights, reasoning, system)
 

@@ -1,8 +1,8 @@
-"""The budget for distillation jobs: a cap on what uploads may spend in 30 days.
+"""The budget: a bound on what uploaded prompts may spend in 30 days.
 
-A job counts with its estimate, once per job name; retries and runs that share the job add nothing.
-The purchase is recorded before the job starts, so two runs cannot both spend the last of the
-budget.
+It covers jobs, evaluations, teacher labels, the baseline and the judge. A purchase counts with its
+upper bound, once per name; retries and runs that share a job add nothing. It is recorded before the
+first call, so two runs cannot both spend the last of the budget.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ WINDOW = timedelta(days=30)
 
 
 class Purchase(Record):
-    """One job and its estimate in US dollars."""
+    """One job or one model's answers, and the upper bound of the cost in US dollars."""
 
     job_name: str
     usd: float
@@ -32,7 +32,7 @@ class Spending(Record):
         return sum(purchase.usd for purchase in self._recent(now))
 
     def includes(self, job_name: str) -> bool:
-        """Whether a job's purchase is recorded."""
+        """Whether a purchase is recorded."""
         return any(purchase.job_name == job_name for purchase in self.purchases)
 
     def plus(self, purchase: Purchase, budget_usd: float) -> "Spending":
@@ -41,14 +41,14 @@ class Spending(Record):
         spent = self.spent(now)
         if spent + purchase.usd > budget_usd:
             raise BudgetExceededError(
-                f"30-day budget exceeded: ${spent:.2f} of ${budget_usd:.2f} spent, this job costs "
-                f"about ${purchase.usd:.2f}. Raise BudgetUsdPer30Days or wait, then restart the "
-                "run with `search-router distill`."
+                f"30-day budget exceeded: ${spent:.2f} of ${budget_usd:.2f} booked, this step "
+                f"costs up to ${purchase.usd:.2f}. Raise BudgetUsdPer30Days or wait, then restart "
+                "the run with `search-router distill`."
             )
         return self._next((*self._recent(now), purchase))
 
     def minus(self, job_name: str) -> "Spending":
-        """Return the spending without a job that could not start."""
+        """Return the spending without a purchase that was not made."""
         return self._next(tuple(p for p in self.purchases if p.job_name != job_name))
 
     def _recent(self, now: datetime) -> tuple[Purchase, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from search_router.domain.errors import InvalidInputError
+from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS
 from search_router.domain.naming import foundation_model_id
 
-MAX_TEACHER_RESPONSE_TOKENS = 1_000
+MAX_TEACHER_RESPONSE_TOKENS = MAX_LABEL_TOKENS  # the teacher's answers are billed by the token
 
 _SMALL_STUDENTS = frozenset({"amazon.nova-lite-v1:0:300k", "amazon.nova-micro-v1:0:128k"})
 STUDENTS = {

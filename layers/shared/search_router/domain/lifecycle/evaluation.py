@@ -55,8 +55,8 @@ class Scores(Record):
 
     `mae` is the mean absolute error per weight. `dominant_agreement`, `within_005` and `within_010`
     are shares of rows (all weights within 0.05, 0.10). `rubric` is the mean grade from 1 to 5.
-    Tokens and dollars are totals. `intervals` has an entry for each of these five scores and for
-    `invalid_share`.
+    Tokens and dollars are totals; dollars are None for a model without a known price. `intervals`
+    has an entry for each of these five scores and for `invalid_share`.
     """
 
     model: str
@@ -71,9 +71,9 @@ class Scores(Record):
     latency_ms: Latency
     input_tokens: int
     output_tokens: int
-    cost_usd: float
+    cost_usd: float | None
     invalid_share: float = 0.0
-    cost_usd_per_million: float = 0.0
+    cost_usd_per_million: float | None = None
     intervals: Mapping[str, Interval] = {}
     mae_by_modality: Mapping[str, float] = {}
     by_category: Mapping[str, CategoryScores] = {}
@@ -81,9 +81,10 @@ class Scores(Record):
 
 
 class NoiseCeiling(Record):
-    """The agreement of repeated labels of the same query, an upper bound for every student.
+    """The scores of a perfect student against the holdout's labels, measured at intake.
 
-    One label of a query is scored as if it were the answer to the other.
+    A perfect student answers with the consensus of infinitely many labels. Only the noise of the
+    labels that the queries happen to have keeps it from full marks. `intervals` has each score's.
     """
 
     repeated_queries: int
@@ -93,6 +94,7 @@ class NoiseCeiling(Record):
     within_005: float
     within_010: float
     rubric: float
+    intervals: Mapping[str, Interval] = {}
 
 
 class References(Record):
@@ -102,7 +104,7 @@ class References(Record):
     from_teacher: int = 0
     unusable: int = 0
     teacher: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
 
 class Comparison(Record):
@@ -113,8 +115,21 @@ class Comparison(Record):
     interval: Interval
 
 
+class Exam(Record):
+    """A comparison on rows that the candidate's upload did not choose.
+
+    `name` says which rows: the champion's kept holdout or the golden set.
+    """
+
+    name: str
+    n: int
+    candidate_mae: float
+    rival_mae: float
+    comparison: Comparison
+
+
 class Evaluation(Record):
-    """The scores of all models on the same holdout.
+    """The scores of all models on the same holdout, and the results of the other exams.
 
     `champion_version` is the champion at that time; the comparison is stale once another one
     serves. `cost_usd` covers the answers and the teacher's labels, not the judge, whose tokens
@@ -130,9 +145,10 @@ class Evaluation(Record):
     noise: NoiseCeiling | None = None
     references: References | None = None
     comparison: Comparison | None = None
+    exams: tuple[Exam, ...] = ()
     local_tier: LocalTierScores | None = None
     side_by_side_key: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
     @property
     def models(self) -> dict[str, Scores]:
