@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
+    "ROUTE_GRACE_MS": "150",
     "INDEX_CONCURRENCY": "2",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
