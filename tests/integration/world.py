@@ -17,6 +17,7 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
+    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,
@@ -29,6 +30,7 @@ ENVIRONMENT = {
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
+    "ROUTE_GRACE_MS": "150",
     "INDEX_CONCURRENCY": "2",
     "ROUTE_GRACE_MS": "150",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
