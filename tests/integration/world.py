@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
     "INDEX_CONCURRENCY": "2",
+    "ROUTE_GRACE_MS": "150",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
     "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",
