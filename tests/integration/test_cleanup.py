@@ -9,7 +9,7 @@ from moto import mock_aws
 from local_stack.s3_vectors_fake import FakeS3Vectors
 from router_cli.teardown import BedrockResources, Bucket, Table, VectorBucket
 from search_router.domain.lifecycle.runs import Run, RunState
-from tests.integration.fake_bench import SESSION, Bench
+from tests.integration.fake_bench import NO_RETRIES, SESSION, Bench
 from tests.records import a_run, a_training_job
 
 OURS = "run-0123456789ab"
@@ -101,6 +101,35 @@ def test_buckets_are_emptied_of_versions_markers_and_uploads(
         bucket.delete()
         bucket.delete()
         assert list(bucket.remaining()) == []
+
+
+def test_a_vector_bucket_is_deleted_with_its_indexes() -> None:
+    with FakeS3Vectors() as fake:
+        s3vectors = SESSION.client("s3vectors", endpoint_url=fake.url, config=NO_RETRIES)
+        created = s3vectors.create_vector_bucket(vectorBucketName="vectors")
+        for name in ("one", "two"):
+            s3vectors.create_index(
+                vectorBucketName="vectors",
+                indexName=name,
+                dataType="float32",
+                dimension=2,
+                distanceMetric="cosine",
+            )
+        bucket = VectorBucket(s3vectors, created["vectorBucketArn"])
+        (before,) = bucket.remaining()
+        assert (before.billed, before.note) == (True, "2 indexes")
+        bucket.delete()
+        assert list(bucket.remaining()) == [before], "a bucket with indexes stays"
+
+        bucket.empty()
+        (after,) = bucket.remaining()
+        assert not after.billed
+        bucket.delete()
+        bucket.empty()
+        bucket.delete()
+
+        assert list(bucket.remaining()) == []
+        s3vectors.close()
 
 
 def test_a_missing_table_is_not_listed() -> None:
