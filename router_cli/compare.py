@@ -12,7 +12,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from router_cli.comparison.answers import (
     ASKED_TOGETHER,
@@ -23,6 +23,7 @@ from router_cli.comparison.answers import (
 from router_cli.comparison.differences import Differences, Side
 from router_cli.console import CommandError, fail, print_json, print_table, progress, say
 from router_cli.labels import figure, label, labelled
+from router_cli.outputs import output
 from router_cli.routed_logs.parts import (
     champion_of,
     read_parts,
@@ -282,12 +283,9 @@ def _compare(store: ComparisonStore, plan: Plan, arguments: argparse.Namespace) 
     )
     base = plan.base.side if plan.base else RECORDED
     with ExitStack() as closing:
-        file: BinaryIO | None = None
+        file: IO[bytes] | None = None
         if arguments.out:
-            try:
-                file = closing.enter_context(arguments.out.open("wb"))
-            except OSError as error:
-                raise CommandError(f"cannot write {arguments.out}: {error.strerror}.") from None
+            file = closing.enter_context(output(arguments.out))
         for pair in store.pairs(base, plan.against.side, arguments.sample):
             moved = found.add(pair)
             if moved is not None and file is not None:

@@ -1,20 +1,17 @@
 """`search-router cost`: the estimated cost of a file, or that of a stack in the last 30 days."""
 
 import argparse
-import gzip
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from router_cli.console import CommandError, print_json, print_table, say
 from router_cli.labels import figure, label
-from router_cli.prompt_files import prompt_file
+from router_cli.prompt_files import local_log, prompt_file
 from router_cli.stack import Stack, open_stack
 from router_cli.teardown import BedrockResources
 from router_cli.verbs import HOLDOUT_FRACTION, MODALITIES, STUDENT, TEACHER
@@ -24,12 +21,10 @@ from search_router.domain.intake.prompt_files import select_rows
 from search_router.domain.intake.selection import IntakeRules
 from search_router.domain.lifecycle.estimates import BYTES_PER_TOKEN, estimate_costs
 from search_router.domain.lifecycle.runs import Run
-from search_router.domain.logs.dialects import find_dialect
 from search_router.domain.logs.query_logs import LogState
-from search_router.domain.logs.rows import LogRow, read_row
+from search_router.domain.logs.rows import LogRow
 from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.queries import query_digest
-from search_router.domain.splits.rows import raw_rows
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
 _WINDOW = timedelta(days=30)
@@ -46,7 +41,6 @@ _NOT_COUNTED = (
     "query logs that are not finished, and runs older than 30 days",
 )
 _ROUTED = "estimate: no query cached, no reasoning"
-_SAMPLE_BYTES = 1 << 16
 _WATCHED = {"AWS::CloudWatch::Alarm": "alarm", "AWS::CloudWatch::Dashboard": "dashboard"}
 _ESTIMATED_PARTS = ("training_usd", "teacher_usd")
 
@@ -108,29 +102,27 @@ def _items(arguments: argparse.Namespace) -> tuple[str, list[Item], tuple[str, .
         return "The last 30 days", items, _NOT_COUNTED
     if not path.is_file():
         raise CommandError(f"no such file: {path}.")
-    estimate = _run_estimate if arguments.prompts else _log_estimate
+    estimate = (
+        _run_estimate(path)
+        if arguments.prompts
+        else _log_estimate(path, arguments.query_field or "")
+    )
     return (
         f"Estimated cost of {path.name}",
-        list(estimate(path)),
+        list(estimate),
         (_JUDGE, _INFRASTRUCTURE),
     )
 
 
-def _log_estimate(path: Path) -> Iterator[Item]:
+def _log_estimate(path: Path, query_field: str) -> Iterator[Item]:
     """Yield the cost of routing a log if none of its queries is cached."""
-    opened: Any = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rb") as file:
-        sample = file.read(_SAMPLE_BYTES)
-        dialect = find_dialect(path.name, sample, whole=len(sample) < _SAMPLE_BYTES)
-        if dialect is None:
-            raise CommandError(f"no rows in {path}.")
-        chunks = chain([sample], iter(lambda: file.read(_SAMPLE_BYTES), b""))
-        found = (read_row(line, dialect) for line in raw_rows(chunks, 0, dialect))
-        sizes = {
-            query_digest(row.query): len(row.query.encode())
-            for row in found
-            if isinstance(row, LogRow)
-        }
+    sizes = {
+        query_digest(row.query): len(row.query.encode())
+        for _, row in local_log(path, query_field).rows()
+        if isinstance(row, LogRow)
+    }
+    if not sizes:
+        raise CommandError(f"no row with a query in {path}.")
     modalities = parse_modalities(MODALITIES)
     prompt = len(default_system_prompt(modalities)) * len(sizes) + sum(sizes.values())
     answers = len(json.dumps(dict.fromkeys(modalities, 0.25))) * len(sizes)

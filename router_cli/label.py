@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router_cli.console import CommandError, print_json, progress, say
+from router_cli.outputs import is_replaceable, is_stdout, output
 from router_cli.prompt_files import read_queries
 from router_cli.stack import Stack, open_stack
 from router_cli.verbs import CONFIRM_ABOVE_USD
@@ -49,14 +50,18 @@ class _Task:
 
 def run(arguments: argparse.Namespace) -> int:
     """Label the queries that the output lacks; return 1 if some could not be labelled."""
+    if is_stdout(arguments.out) and arguments.json:
+        arguments.usage_error("--json and --out - both write to stdout. Use one of them.")
     modalities = parse_modalities(arguments.modalities)
     stack = open_stack(arguments)
     if arguments.from_abstained:
         queries = abstained_queries(stack.objects, arguments.from_abstained)
     else:
         queries = _distinct(arguments.file, modalities)
-    _drop_incomplete_line(arguments.out)
-    done = _distinct(arguments.out, modalities) if arguments.out.exists() else {}
+    done = {}
+    if is_replaceable(arguments.out) and arguments.out.exists():
+        _drop_incomplete_line(arguments.out)
+        done = _distinct(arguments.out, modalities)
     missing = [query for key, query in queries.items() if key not in done]
     teacher = ServingModel(
         model_id=arguments.teacher,
@@ -115,7 +120,8 @@ def _label(stack: Stack, task: _Task, queries: list[str], out: Path) -> _Outcome
     model = ConverseModel(client, task.pace, MAX_IN_FLIGHT, _NO_DEADLINE, SystemClock())
     prompt = default_system_prompt(teacher.modalities, with_reasoning=task.with_reasoning)
     outcome = _Outcome()
-    with out.open("ab") as file:
+    appended = out.open("ab") if is_replaceable(out) else output(out)
+    with appended as file:
         for query, reply in progress("labelling", model.ask(teacher, queries), len(queries)):
             if not outcome.labelled and len(outcome.failed) >= _TRIAL:
                 break
@@ -167,12 +173,13 @@ def _distinct(path: Path, modalities: Modalities) -> dict[bytes, str]:
 
 def _drop_incomplete_line(path: Path) -> None:
     """Cut off the last line if an earlier run was killed while writing it."""
-    if path.exists():
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+    with path.open("r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _keep_failures(out: Path, outcome: _Outcome) -> Path:
+    if not is_replaceable(out):
+        out = Path("label")
     path = out.with_name(out.name + ".failed.jsonl")
     if outcome.failed:
         lines = [

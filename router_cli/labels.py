@@ -81,6 +81,9 @@ _FIGURES = {
     "p50": ("median", "{:,.4g}"),
     "p95": ("95th percentile", "{:,.4g}"),
     "p99": ("99th percentile", "{:,.4g}"),
+    # an upload of segments
+    "superseded": ("superseded by a later row", "{:,}"),
+    "embeddings": ("texts embedded", "{:,}"),
     # a comparison
     "unanswered": ("not compared: one model gave no usable answer", "{:,}"),
     "dominant_changed": ("queries with another dominant modality", "{:,}"),

@@ -1,4 +1,4 @@
-"""`search-router runs [RUN]`: the runs and query logs of a stack, or one run with its scores."""
+"""`search-router runs [RUN]`: the runs and uploads of a stack, or one run with its scores."""
 
 import argparse
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _DRAWN = {"mae_interval", "risk_coverage", "held_out_patterns"}  # in the report
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show one run in full, or list all runs and query logs."""
+    """Show one run in full, or list all runs, query logs and uploads of segments."""
     stack = open_stack(arguments)
     if arguments.rejected:
         if not arguments.run_id:
@@ -91,11 +91,13 @@ def _with_interval(scores: Mapping[str, Any], name: str) -> str:
 def _list(stack: Stack, as_json: bool) -> None:
     runs = sorted(stack.runs.all(), key=lambda run: run.created_at)
     logs = sorted(stack.ledger.all(), key=lambda log: log.created_at)
+    segments = sorted(stack.segment_uploads.all(), key=lambda upload: upload.created_at)
     if as_json:
         print_json(
             {
                 "runs": [run.model_dump(mode="json") for run in runs],
                 "query_logs": [log.model_dump(mode="json") for log in logs],
+                "segment_uploads": [upload.model_dump(mode="json") for upload in segments],
             }
         )
         return
@@ -118,4 +120,12 @@ def _list(stack: Stack, as_json: bool) -> None:
         "Query logs",
         ["log", "file", "state", "splits", "parts", "reason"],
         [(g.log_id, g.source_key, g.state.value, g.splits, g.parts, g.reason) for g in logs],
+    )
+    print_table(
+        "Uploads of segments",
+        ["upload", "file", "collection", "state", "splits", "parts", "reason"],
+        [
+            (s.upload_id, s.source_key, s.collection, s.state.value, s.splits, s.parts, s.reason)
+            for s in segments
+        ],
     )

@@ -80,7 +80,7 @@ def test_csv_has_all_columns_with_the_result_columns_last(
 
     answer("results", log_id, "--format", "csv", "--out", str(out))
 
-    header, first, second = list(csv.reader(io.StringIO(out.read_text("utf-8"), newline="")))
+    header, first, second = list(csv.reader(io.StringIO(out.read_text("utf-8-sig"), newline="")))
     assert header[:8] == ["n", "ok", "score", "tags", "none", "late", "row_id", "query"]
     assert header[8:12] == list(MODALITIES)
     assert header[-1] == "byte_offset"
@@ -102,7 +102,7 @@ def test_no_cell_of_a_csv_is_a_formula(
     # WHEN they are written as CSV
     answer("results", log_id, "--format", "csv", "--out", str(out))
     # THEN every text is as it was, at most with a quote in front, and none begins as a formula
-    raw = out.read_bytes().decode("utf-8")
+    raw = out.read_bytes().decode("utf-8-sig")
     header, *lines = list(csv.reader(io.StringIO(raw, newline="")))
     assert header[0] == "'=x"
     place = header.index("query")
@@ -117,6 +117,17 @@ def test_no_cell_of_a_csv_is_a_formula(
     answer("results", log_id, "--out", str(exact))
     written = [json.loads(line)["query"] for line in exact.read_bytes().split(b"\n") if line]
     assert written == HOSTILE
+
+
+def test_csv_begins_with_a_byte_order_mark_unless_it_is_left_out(
+    routed: str, answer: Answer, tmp_path: Path
+) -> None:
+    for name, options in (("with.csv", []), ("without.csv", ["--no-bom"])):
+        out = str(tmp_path / name)
+        answer("results", routed, "--format", "csv", "--out", out, *options)
+
+    written = (tmp_path / "with.csv").read_bytes()
+    assert written == b"\xef\xbb\xbf" + (tmp_path / "without.csv").read_bytes()
 
 
 def test_a_changed_part_is_an_error_and_leaves_no_file(
@@ -168,6 +179,7 @@ def test_an_unfinished_log_reports_its_progress(
         ["--athena-ddl", "--out", "x"],
         ["--athena-ddl", "--format", "csv"],
         ["--format", "csv"],
+        ["--no-bom", "--out", "x"],
         ["--format", "xml", "--out", "x"],
     ],
 )
@@ -208,7 +220,7 @@ def test_a_log_with_only_rejected_rows_names_their_location(
     log_id = route_log(world, b'{"query": "x"}\n'.replace(b"x", b" ") * 3)
     out = tmp_path / "rows.csv"
 
-    assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 0
+    assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 1
 
     assert out.read_bytes() == b""
     told = capsys.readouterr().err
@@ -252,7 +264,7 @@ def test_answers_come_from_the_distilled_model_most_frequent_first(
     # WHEN its answers are fetched
     told = answer("results", log_id, "--answers", str(out))
     # THEN an intake can read them
-    file = PromptFile(out.name, is_packed=False, read=lambda: [out.read_bytes()])
+    file = PromptFile(out.name, read=lambda: [out.read_bytes()])
     answers = read_answers([file], MODALITIES)
     assert [query for query, _ in answers] == ["a", "b"]
     assert answers[0][1] == pytest.approx([rows[1][name] for name in MODALITIES])

@@ -199,5 +199,5 @@ def with_detailed_prompt(model_id: str, serving: ServingModel) -> ServingModel:
 
 def _rows(answers: Answers, serving: ServingModel, run_id: str) -> dict[str, Weights | None]:
     data = answers.objects.get(naming.run_key(run_id, "holdout.jsonl"))
-    file = PromptFile("holdout.jsonl", is_packed=False, read=lambda: [data])
+    file = PromptFile("holdout.jsonl", lambda: [data])
     return {record.query: record.weights for record in read_prompts(file, serving.modalities)}

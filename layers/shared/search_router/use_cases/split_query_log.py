@@ -51,6 +51,7 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
             rows=plan.rows,
             rows_are_counted=plan.rows_are_counted,
             hours_if_distinct=plan.hours_if_distinct,
+            warnings=plan.warnings,
             **self._fields(plan.source),
         )
 

@@ -80,7 +80,7 @@ class TakenIn:
 def records_of(rows: Sequence[TrainingRow]) -> Sequence[PromptRecord]:
     """Parse the lines of rows, which must hold the rows' own queries and labels."""
     body = joined(rows)
-    file = PromptFile("", is_packed=False, read=lambda: [body])
+    file = PromptFile("", read=lambda: [body])
     records = list(read_prompts(file, MODALITIES))
     assert [(it.query, it.weights) for it in records] == [(row.query, row.label) for row in rows]
     return records

@@ -36,6 +36,7 @@ def summarise(log: QueryLog, champion: Champion | None, total: PartStats) -> dic
         "repeats": total.answered - total.distinct,
         "log_id": log.log_id,
         "source": f"s3://{log.source_bucket}/{log.source_key}",
+        "warnings": log.warnings,
         "champion_version": log.champion_version,
         "parts": log.splits,
         **counts,
