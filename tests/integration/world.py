@@ -49,6 +49,8 @@ ENVIRONMENT = {
     "JUDGE_MODEL_ID": "",
     "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
     "BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_MAX_HOURS": "72",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",

@@ -47,6 +47,9 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "KmsNotFoundException": OperatorError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "TooManyTagsException": InvalidInputError,
+    "InvalidObjectState": InvalidInputError,  # archived in GLACIER
+    "KMS.DisabledException": InvalidInputError,
+    "KMS.NotFoundException": InvalidInputError,
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
     "NoSuchBucket": NotFoundError,
@@ -73,7 +76,7 @@ _BY_STATUS: dict[int, type[SearchRouterError]] = {
 def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
     """Run AWS calls and map their errors; the message is `action`, AWS's code and message.
 
-    With `with_query`, AWS's message about an invalid request is left out: it may quote the query.
+    With `with_query`, AWS's message is left out: it may quote the query.
     """
     try:
         yield
@@ -92,9 +95,11 @@ def _translate(action: str, error: ClientError, with_query: bool) -> SearchRoute
         return _cancelled(action, error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if kind is AccessDeniedError and "kms:Decrypt" in message:  # an upload under a key of its own
+        return InvalidInputError(f"{action}: the stack may not use the object's KMS key")
     if kind is None:
         kind = UnavailableError if status >= 500 else InvalidInputError
-    if with_query and kind is InvalidInputError:
+    if with_query:
         return kind(f"{action}: {code}")
     return kind(f"{action}: {code}: {message}")
 

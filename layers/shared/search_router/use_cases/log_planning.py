@@ -10,16 +10,18 @@ from search_router.domain.uploads import QUERY_FIELD_METADATA, ObjectRef
 from search_router.ports import ObjectStore, UploadStore
 from search_router.use_cases.split_planning import UploadedFile, opened, planned
 
+MAX_DIALECT_BYTES = 64 * 1024  # every message holds it; a batch is ten messages
 _SAMPLE_GROWTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class SplitRules:
-    """The settings that limit a split's rows and name the query field."""
+    """The settings that limit a split's rows and a log's hours, and name the query field."""
 
     requests_per_minute: float
     workers: int
     query_field: str = ""
+    max_hours: float = 72.0
 
 
 def plan_log(
@@ -39,14 +41,32 @@ def plan_log(
     log = opened(source, info.size, uploads)
     sample, dialect = _explore(log, wanted, uploads)
     limits = split_rows(rules.requests_per_minute, rules.workers), rules.workers
+    _check_message_size(dialect)
     plan = planned(log_id, log, sample, dialect, limits, uploads, objects)
-    return LogPlan(
+    log_plan = LogPlan(
         **dict(plan),
         log_id=log_id,
         dialect=dialect,
         champion_version=champion_version,
         requests_per_minute=rules.requests_per_minute,
     )
+    if log_plan.hours_if_distinct > rules.max_hours:
+        raise InvalidInputError(
+            f"{log_plan.rows:,} rows take {log_plan.hours_if_distinct:,.0f} hours at the batch "
+            f"share of the quota, the limit is {rules.max_hours:g} (LogMaxHours). Cut it into "
+            "several files."
+        )
+    return log_plan
+
+
+def _check_message_size(dialect: Dialect) -> None:
+    """Raise InvalidInputError if ten messages with this dialect may exceed SQS's 1 MiB."""
+    size = len(dialect.model_dump_json().encode("utf-8", "surrogatepass"))
+    if size > MAX_DIALECT_BYTES:
+        raise InvalidInputError(
+            f"the column names take {size} bytes as JSON, the limit is {MAX_DIALECT_BYTES}. "
+            "Shorten the header or the name of the query field."
+        )
 
 
 def _explore(log: UploadedFile, wanted: str, uploads: UploadStore) -> tuple[bytes, Dialect]:
