@@ -20,6 +20,7 @@ _BY_SIGNAL = 128
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     parsed = make_parser().parse_args(arguments)
+    os.umask(0o077)  # files that a verb writes may hold queries
     try:
         code: int = pkgutil.resolve_name(parsed.run)(parsed)
         sys.stdout.flush()

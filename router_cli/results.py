@@ -202,7 +202,8 @@ def _complete(out: Path) -> Iterator[BinaryIO | IO[bytes]]:
         return
     partial = out.with_name(f"{out.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # follows no link that was put there
             yield file
         partial.replace(out)
     except OSError as error:

@@ -8,6 +8,7 @@ import pytest
 
 from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStack
+from local_stack.state_file import STACK_NAME
 from tests.waiting import eventually
 
 
@@ -45,7 +46,8 @@ def told(stack: StackConnection, inbox: str) -> str | None:
 
 
 def put_event(stack: StackConnection, detail_type: str, detail: dict[str, Any]) -> None:
-    entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(detail)}
+    named = json.dumps({**detail, "stack": STACK_NAME})
+    entry = {"Source": "search-router", "DetailType": detail_type, "Detail": named}
     stack.client("events").put_events(Entries=[entry])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.template import SamTemplate
 from router_cli.verbs import make_parser
 from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
@@ -637,3 +638,17 @@ def test_every_check_has_a_planted_mistake() -> None:
 def test_queue_messages_hold_no_query_text() -> None:
     body = json.loads(EVENTS["route_queries"]["Records"][0]["body"])
     assert "query" not in body
+
+
+def test_rules_and_mails_are_of_this_stack_only() -> None:
+    """Every rule on our events names the stack, and mails carry ids only."""
+    template = SamTemplate.load(ROOT / "template.yaml")
+    rules = [
+        event["Properties"]["Pattern"]
+        for function in template.resources("AWS::Serverless::Function").values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "EventBridgeRule"
+        and event["Properties"]["Pattern"]["source"] == ["search-router"]
+    ]
+    assert len(rules) >= 5
+    assert all(rule["detail"] == {"stack": [{"Ref": "AWS::StackName"}]} for rule in rules)

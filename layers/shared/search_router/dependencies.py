@@ -206,7 +206,10 @@ class Dependencies:
         """The bus."""
         from search_router.adapters.eventbridge import EventBridgePublisher
 
-        return EventBridgePublisher(self._client("events"), self.settings.event_bus_name)
+        settings = self.settings
+        return EventBridgePublisher(
+            self._client("events"), settings.event_bus_name, settings.stack_name
+        )
 
     @cached_property
     def foundation_models(self) -> "BedrockFoundationModels":

@@ -29,6 +29,7 @@ class Settings(BaseModel):
     segment_queue_url: str
     vector_bucket: str
     event_bus_name: str
+    stack_name: str
     modalities: Annotated[Modalities, BeforeValidator(parse_modalities)]
     teacher_model_id: str
     student_model_id: str

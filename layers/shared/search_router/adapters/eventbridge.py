@@ -1,5 +1,6 @@
 """EventBridge: the event bus."""
 
+import json
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
 
 
 class EventBridgePublisher:
-    """Publishes events; PutEvents reports failures in its reply, not as an error."""
+    """Publishes events; PutEvents reports failures in its reply, not as an error.
 
-    def __init__(self, client: "EventBridgeClient", bus_name: str) -> None:
+    Each detail names the stack, so that the rules of other stacks on the same bus do not match it.
+    """
+
+    def __init__(self, client: "EventBridgeClient", bus_name: str, stack: str = "") -> None:
         self._client = client
         self._bus_name = bus_name
+        self._stack = stack
 
     def publish(self, event: RouterEvent) -> None:
         """Publish one event."""
@@ -25,7 +30,9 @@ class EventBridgePublisher:
                     {
                         "Source": SOURCE,
                         "DetailType": event.detail_type,
-                        "Detail": event.model_dump_json(),
+                        "Detail": json.dumps(
+                            {**event.model_dump(mode="json"), "stack": self._stack}
+                        ),
                         "EventBusName": self._bus_name,
                     }
                 ]
