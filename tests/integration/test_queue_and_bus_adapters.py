@@ -119,7 +119,7 @@ def test_a_message_that_is_not_in_hand_cannot_be_postponed(world: World) -> None
 
 
 def test_an_event_names_us_and_the_bus(world: World) -> None:
-    publisher = EventBridgePublisher(boto3.client("events", REGION), "default")
+    publisher = EventBridgePublisher(boto3.client("events", REGION), "default", "ours")
     with aws_calls() as calls:
         publisher.publish(EVENT)
 
@@ -127,7 +127,7 @@ def test_an_event_names_us_and_the_bus(world: World) -> None:
         {
             "Source": "search-router",
             "DetailType": "PromptsSharded",
-            "Detail": '{"run_id":"run-0123456789ab"}',
+            "Detail": '{"run_id":"run-0123456789ab","stack":"ours"}',
             "EventBusName": "default",
         }
     ]

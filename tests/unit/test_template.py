@@ -18,7 +18,10 @@ ROOT = checks.PROJECT
 FOLDERS = {file.parent.name for file in ROOT.glob("functions/*/app.py")}
 EVENTS = {file.stem: json.loads(file.read_text()) for file in ROOT.glob("events/*.json")}
 EVENT_FILES = {f"{name}.json" for name in EVENTS}
-NAMES = {"UploadBucket": "search-router-dev-uploadbucket-0123456789ab"}
+NAMES = {
+    "UploadBucket": "search-router-dev-uploadbucket-0123456789ab",
+    "AWS::StackName": "search-router",
+}
 
 FUNCTION_FOLDERS = {
     "shard_prompts",

@@ -24,15 +24,14 @@ class EventBridgePublisher:
 
     def publish(self, event: RouterEvent) -> None:
         """Publish one event."""
+        detail = {**event.model_dump(mode="json"), "stack": self._stack}
         with aws_errors("publish an event"):
             reply = self._client.put_events(
                 Entries=[
                     {
                         "Source": SOURCE,
                         "DetailType": event.detail_type,
-                        "Detail": json.dumps(
-                            {**event.model_dump(mode="json"), "stack": self._stack}
-                        ),
+                        "Detail": json.dumps(detail, separators=(",", ":")),
                         "EventBusName": self._bus_name,
                     }
                 ]
