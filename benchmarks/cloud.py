@@ -125,6 +125,10 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "STATE_TABLE": STATE,
         "CACHE_TABLE": CACHE,
         "SPLIT_QUEUE_URL": queue_url,
+        # Routing uses none of these, and they do not exist.
+        "SEGMENT_TABLE": "segments",
+        "SEGMENT_QUEUE_URL": f"{queue_url}-segments",
+        "VECTOR_BUCKET": "vectors",
         "EVENT_BUS_NAME": "default",
         "STACK_NAME": "search-router",
         "PROMOTION_POLICY": "automatic",

@@ -1,8 +1,8 @@
 """`search-router cleanup [--yes STACK]`: list everything that a stack has, or delete it.
 
 The order: stop the functions, stop jobs, delete deployments and models, empty the buckets, delete
-the stack, and last the buckets and the state table, which the stack retains. The table names what
-the stack has in Bedrock, so it is kept until Bedrock has none of it.
+the stack, and last the buckets and tables, which the stack retains. The state table names what the
+stack has in Bedrock, so it is kept until Bedrock has none of it.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from router_cli.teardown import (
     CloudFormationStack,
     Remainder,
     Table,
+    VectorBucket,
     stop_functions,
 )
 
@@ -26,8 +27,8 @@ from router_cli.teardown import (
 @dataclass(frozen=True)
 class _Resources:
     bedrock: BedrockResources
-    buckets: Sequence[Bucket]
-    table: Table
+    buckets: Sequence[Bucket | VectorBucket]
+    tables: Sequence[Table]
     stack: CloudFormationStack
 
     def remaining(self) -> Iterator[Remainder]:
@@ -35,7 +36,8 @@ class _Resources:
         yield from self.bedrock.remaining()
         for bucket in self.buckets:
             yield from bucket.remaining()
-        yield from self.table.remaining()
+        for table in self.tables:
+            yield from table.remaining()
         yield from self.stack.remaining()
 
 
@@ -46,12 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"--yes {arguments.yes} does not name the stack: it is called {stack.name}."
         )
-    s3, outputs = stack.client("s3"), stack.outputs
+    s3, dynamodb, outputs = stack.client("s3"), stack.client("dynamodb"), stack.outputs
     try:
         resources = _Resources(
             BedrockResources(stack.client("bedrock"), stack.runs.all()),
-            [Bucket(s3, outputs[name]) for name in ("UploadBucketName", "DataBucketName")],
-            Table(stack.client("dynamodb"), outputs["StateTableName"]),
+            [
+                *(Bucket(s3, outputs[name]) for name in ("UploadBucketName", "DataBucketName")),
+                VectorBucket(stack.client("s3vectors"), outputs["VectorBucketArn"]),
+            ],
+            [Table(dynamodb, outputs[name]) for name in ("SegmentTableName", "StateTableName")],
             CloudFormationStack(stack.client("cloudformation"), stack.name),
         )
         if arguments.yes:
@@ -89,10 +94,11 @@ def _delete(stack: Stack, resources: _Resources) -> None:
         resources.stack.delete()
     if list(resources.stack.remaining()):
         return
-    with steps.step("delete buckets and state table"):
+    with steps.step("delete buckets and tables"):
         for bucket in resources.buckets:
             bucket.delete()
-        resources.table.delete()
+        for table in resources.tables:
+            table.delete()
 
 
 def _print(left: Sequence[Remainder], *, is_deleted: bool) -> None:

@@ -17,6 +17,7 @@ from search_router.domain.streams import batched
 
 _RUN_TAG = "Run"
 _GONE = ("ResourceNotFoundException", "404", "NoSuchBucket")
+_VECTORS_GONE = ("NotFoundException",)
 _IN_USE = ("ConflictException", "ValidationException", "BucketNotEmpty")
 _OBJECTS_PER_CALL = 1_000  # DeleteObjects
 _STACK_DELETION = {"Delay": 5, "MaxAttempts": 180}  # a quarter of an hour
@@ -163,6 +164,36 @@ class Bucket:
     def _uploads(self) -> Iterator[dict[str, Any]]:
         for page in self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._name):
             yield from page.get("Uploads", ())
+
+
+class VectorBucket:
+    """A bucket of S3 Vectors with its indexes, by ARN."""
+
+    def __init__(self, s3vectors: Any, arn: str) -> None:
+        self._s3vectors = s3vectors
+        self._name = arn.rpartition("/")[2]
+
+    def remaining(self) -> Iterator[Remainder]:
+        """Yield the bucket with its indexes; an empty bucket is not billed."""
+        with _ignoring(*_VECTORS_GONE):
+            indexes = len(self._indexes())
+            note = f"{indexes:,} indexes"
+            yield Remainder("vector bucket", self._name, billed=bool(indexes), note=note)
+
+    def empty(self) -> None:
+        """Delete all indexes with their vectors."""
+        with _ignoring(*_VECTORS_GONE):
+            for name in self._indexes():
+                self._s3vectors.delete_index(vectorBucketName=self._name, indexName=name)
+
+    def delete(self) -> None:
+        """Delete the bucket if it is empty."""
+        with _ignoring(*_VECTORS_GONE, *_IN_USE):
+            self._s3vectors.delete_vector_bucket(vectorBucketName=self._name)
+
+    def _indexes(self) -> list[str]:
+        pages = self._s3vectors.get_paginator("list_indexes").paginate(vectorBucketName=self._name)
+        return [index["indexName"] for page in pages for index in page["indexes"]]
 
 
 class Table:

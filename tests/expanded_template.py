@@ -162,6 +162,10 @@ _ATTRIBUTES = {
     ("AWS::Lambda::Function", "Arn"): f"arn:aws:lambda:{_HERE}:function:{{id}}",
     ("AWS::Logs::LogGroup", "Arn"): f"arn:aws:logs:{_HERE}:log-group:{{id}}:*",
     ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{id}",
+    (
+        "AWS::S3Vectors::VectorBucket",
+        "VectorBucketArn",
+    ): f"arn:aws:s3vectors:{_HERE}:bucket/{{last}}",
     ("AWS::SNS::Topic", "TopicArn"): "{id}",
     ("AWS::SNS::Topic", "TopicName"): "{last}",
     ("AWS::SQS::Queue", "Arn"): f"arn:aws:sqs:{_HERE}:{{last}}",

@@ -186,7 +186,7 @@ class VectorStore:
         self._live = np.zeros(size, np.bool_)
         self._map(max(size, _FIRST_ROWS))
         self._live[rows] = True
-        self._lengths[rows] = np.linalg.norm(self._vectors[rows], axis=1)
+        self._lengths = np.sqrt(np.einsum("ij,ij->i", self._vectors, self._vectors))
         self._free = [int(row) for row in np.flatnonzero(~self._live)[::-1]]
 
     def _map(self, size: int) -> None:

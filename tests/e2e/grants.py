@@ -1,16 +1,17 @@
 """What each role allows against what its function called: needed = granted.
 
-Calls of ministack's services come from its authorizations, Bedrock's from the fake's record. The
-two are joined by the access key of the worker's session.
+Calls of ministack's services come from its authorizations, those of Bedrock and S3 Vectors from the
+records of the fakes. They are joined by the access key of the worker's session.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS
+from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS, S3_VECTORS_CALLS
 from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, listed, matches
 
@@ -77,7 +78,7 @@ def granted(resolver: Resolver) -> list[Grant]:
 def calls(folder: Path, physical_ids: Mapping[str, str]) -> list[Call]:
     """Read what a stack with `record_calls` has recorded.
 
-    Raises `LookupError` if a Bedrock call has an unknown access key.
+    Raises `LookupError` if a call of a fake has an unknown access key.
     """
     roles = {physical: logical for logical, physical in physical_ids.items()}
     made, owners = [], {}
@@ -86,11 +87,11 @@ def calls(folder: Path, physical_ids: Mapping[str, str]) -> list[Call]:
         owners[entry["access_key"]] = role
         request = Request(entry["action"], entry["resource"], entry["context"])
         made.append(Call(role, request, entry["allowed"]))
-    for entry in _lines(folder / BEDROCK_CALLS):
+    for entry in chain(_lines(folder / BEDROCK_CALLS), _lines(folder / S3_VECTORS_CALLS)):
         if entry["access_key"].startswith("AKIA"):
             continue  # the test itself
         role = owners[entry["access_key"]]
-        requests = _BEDROCK_REQUESTS[entry["operation"]](entry["parameters"])
+        requests = _REQUESTS[entry["operation"]](entry["parameters"])
         made += [Call(role, request) for request in requests]
     return made
 
@@ -123,10 +124,11 @@ def table(
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    if path.exists():  # it is created by the first call
+        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
-# --- What IAM asks about each operation of Bedrock ------------------------------------------------
+# --- What IAM asks about each operation of Bedrock and S3 Vectors ---------------------------------
 
 
 def _arn(kind: str, name: str) -> str:
@@ -162,14 +164,32 @@ def _create_deployment(given: Mapping[str, str]) -> list[Request]:
     return [create, *tagged]
 
 
-def _converse(given: Mapping[str, str]) -> list[Request]:
+def _invoke(given: Mapping[str, str]) -> list[Request]:
     kind = "foundation-model"  # deployments are named by their ARN
     return [Request("bedrock:InvokeModel", _arn(kind, given["modelId"]))]
 
 
+def _on_index(*actions: str) -> Callable[[Mapping[str, str]], list[Request]]:
+    def requests(given: Mapping[str, str]) -> list[Request]:
+        bucket = f"arn:aws:s3vectors:{REGION}:{ACCOUNT}:bucket/{given['vectorBucketName']}"
+        return [
+            Request(f"s3vectors:{one}", f"{bucket}/index/{given['indexName']}") for one in actions
+        ]
+
+    return requests
+
+
 _DEPLOYMENT = ("customModelDeploymentIdentifier", "custom-model-deployment")
-_BEDROCK_REQUESTS: Mapping[str, Callable[[Mapping[str, str]], list[Request]]] = {
-    "Converse": _converse,
+_REQUESTS: Mapping[str, Callable[[Mapping[str, str]], list[Request]]] = {
+    "Converse": _invoke,
+    "InvokeModel": _invoke,
+    "CreateIndex": _on_index("CreateIndex"),
+    "GetIndex": _on_index("GetIndex"),
+    "DeleteIndex": _on_index("DeleteIndex"),
+    "PutVectors": _on_index("PutVectors"),
+    "DeleteVectors": _on_index("DeleteVectors"),
+    # Texts, filters and returned metadata need the second permission.
+    "QueryVectors": _on_index("QueryVectors", "GetVectors"),
     "CreateCustomModelDeployment": _create_deployment,
     "CreateModelCustomizationJob": _create_job,
     "DeleteCustomModelDeployment": _on("DeleteCustomModelDeployment", *_DEPLOYMENT),

@@ -104,7 +104,7 @@ def _owner_of(process: subprocess.Popen[bytes], places: dict[str, str]) -> Owner
     dynamodb = connection.client("dynamodb")
     eventually(lambda: dynamodb.scan(TableName=table)["Count"] > 0, "no handler runs")
     members = members_of(process.pid)
-    assert len(members) == 3  # emulator, fake, worker
+    assert len(members) == 4  # emulator, two fakes, worker
     return Owner(process, connection, Path(places["TMPDIR"]), members)
 
 

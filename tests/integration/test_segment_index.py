@@ -19,6 +19,7 @@ from local_stack.s3_vectors_fake import FakeS3Vectors
 from search_router import ports
 from search_router.adapters import s3_vectors
 from search_router.adapters.s3_vectors import S3VectorsIndex, index_name
+from search_router.dependencies import dependencies
 from search_router.domain.errors import (
     BadRequestError,
     ConflictError,
@@ -29,9 +30,17 @@ from search_router.domain.errors import (
     UnavailableError,
 )
 from search_router.domain.search.filters import Filter, Operator, parse_filter
-from search_router.domain.search.index import Candidate, Collection, IndexEntry, ListQuery, Vector
+from search_router.domain.search.index import (
+    Candidate,
+    Collection,
+    EmbeddingPurpose,
+    IndexEntry,
+    ListQuery,
+    Vector,
+)
 from tests.aws_calls import aws_calls
 from tests.integration.fake_bench import NO_RETRIES, SESSION
+from tests.integration.world import Bedrock, World
 
 BUCKET = "vectors"
 FILMS = Collection(
@@ -371,6 +380,38 @@ def test_an_error_does_not_quote_texts(rig: Rig) -> None:
 
     assert "secret" not in f"{raised.value} {searched.value}"
     assert str(raised.value) == "write to the segment index: ValidationException"
+
+
+def test_the_functions_are_wired_to_index_patiently_and_to_search_promptly(
+    world: World, bedrock: Bedrock, s3_vectors: FakeS3Vectors
+) -> None:
+    wired = dependencies()
+    setup = SESSION.client("s3vectors", endpoint_url=s3_vectors.url)
+    setup.create_vector_bucket(vectorBucketName=wired.settings.vector_bucket.rpartition("/")[2])
+    films = FILMS.model_copy(update={"dimension": 256})
+    texts = ["a man opens a red door", "a woman cooks soup"]
+
+    s3_vectors.fail_next("PutVectors", Fault.THROTTLE)
+    bedrock.fake.fail_next("InvokeModel", Fault.THROTTLE)
+    wired.segment_index.create(films)
+    indexed = wired.embedder.embed(texts, EmbeddingPurpose.INDEX)
+    entries = [
+        entry(f"v1.{n}", text=text)._replace(vector=found)
+        for n, (text, found) in enumerate(zip(texts, indexed, strict=True))
+        if not isinstance(found, InvalidInputError)
+    ]
+    wired.segment_index.put(films, "visual", entries)
+    (asked,) = wired.api_embedder.embed(["someone enters the gate"], EmbeddingPurpose.RETRIEVAL)
+    assert not isinstance(asked, InvalidInputError)
+    hits = wired.api_segment_index.search(films, ListQuery("visual", asked, "door"))
+
+    assert [hit.segment_id for hit in hits] == ["v1.0", "v1.1"]
+    s3_vectors.fail_next("QueryVectors", Fault.UNAVAILABLE)
+    with pytest.raises(UnavailableError):
+        wired.api_segment_index.search(films, ListQuery("visual", asked, ""))
+    bedrock.fake.fail_next("InvokeModel", Fault.UNAVAILABLE)
+    with pytest.raises(UnavailableError):
+        wired.api_embedder.embed(["red"], EmbeddingPurpose.RETRIEVAL)
 
 
 # --- Against a reference --------------------------------------------------------------------------

@@ -186,7 +186,7 @@ class IndexWorld:
         for _ in range(self.chance.choice((1, 1, 2))):
             self.scheduler.after(
                 self.chance.choice((1.0, 60.0, 1_000.0)) * self.chance.random(),
-                lambda: self._attempt(lambda: self.split(source, f"{number:08X}")),
+                lambda: self._plan(number),
             )
 
     def poll(self) -> None:
@@ -202,11 +202,11 @@ class IndexWorld:
         for head in list(self.ledger.all()):
             if head.is_complete and head.state is not SegmentState.INDEXED:
                 self._attempt(functools.partial(self.finish, head.upload_id))
-        for source, _ in self.sources:
+        for number, (source, _) in enumerate(self.sources):
             found = self.ledger.get(self.split._upload_id(source))
             is_open = found is None or found.state is SegmentState.PLANNED
             if is_open and self.scheduler.seconds > _CALM_AT:
-                self._attempt(functools.partial(self.split, source))
+                self._plan(number)
         self.scheduler.after(300.0, self.tick)
 
     @property
@@ -217,6 +217,11 @@ class IndexWorld:
             h.state is SegmentState.INDEXED for h in heads
         )
         return done and not self.queue.messages and not self.scheduler.busy
+
+    def _plan(self, number: int) -> None:
+        """Start a planner with S3's event: uploads of the same second differ in the sequencer."""
+        source, _ = self.sources[number]
+        self._attempt(lambda: self.split(source, f"{number:08X}"))
 
     def _attempt(self, action: Callable[[], Any]) -> None:
         def body() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,8 @@ from search_router.domain.lifecycle.runs import RunState
 from search_router.domain.lifecycle.tracking import Tracking
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats, latency_bucket
+from search_router.domain.search.replies import SearchReply
+from search_router.domain.search.segment_uploads import SegmentCounts
 from search_router.domain.serving.decisions import Decision, Status, Tier, prior_decision
 from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.measurements import Measurement, Metric
@@ -66,12 +68,28 @@ def everything() -> list[Measurement]:
         ),
         *measurements.local_model_errors_metrics(1),
         *measurements.no_answer_metrics(),
+        *measurements.segment_metrics(SegmentCounts(rows_in=2, indexed=1, rejected=1)),
+        *measurements.index_batch_metrics([UnavailableError("no")]),
         *measurements.tracking_metrics(tracking),
+        *measurements.search_metrics(a_search_reply()),
+        *measurements.no_hits_metrics(),
     ]
+
+
+def a_search_reply(**changes: object) -> SearchReply:
+    reply = {"late": False, "degraded": [], "timings": {"total_ms": 210.0}} | changes
+    return cast("SearchReply", reply)
 
 
 def test_every_metric_of_the_list_is_measured_somewhere() -> None:
     assert {metric for metric, _, _ in everything()} == set(Metric)
+
+
+def test_late_weights_and_failed_lists_are_counted() -> None:
+    measured = values(measurements.search_metrics(a_search_reply(late=True, degraded=["audio"])))
+
+    assert measured[Metric.SEARCH_WEIGHTS_LATE, ""] == measured[Metric.SEARCHES_DEGRADED, ""] == [1]
+    assert measured[Metric.SEARCH_LATENCY, ""] == [210.0]
 
 
 def test_a_metric_has_a_place_exactly_if_it_has_a_dimension() -> None:

@@ -37,6 +37,7 @@ FUNCTION_FOLDERS = {
     "index_segments",
     "finish_segments",
     "route_api",
+    "search_api",
 }
 
 
@@ -207,7 +208,7 @@ def another_handler(t: Template) -> None:
 
 
 def a_function_without_folder(t: Template) -> None:
-    properties(t, "RouteApiFunction")["Code"]["S3Key"] = "functions/search_api/"
+    properties(t, "RouteApiFunction")["Code"]["S3Key"] = "functions/rank_api/"
 
 
 def no_output(t: Template) -> None:
@@ -521,8 +522,8 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (mismatched_functions, another_functions_log_group, "route_api: log group"),
         (mismatched_functions, no_log_retention, "route_api: log retention"),
         (mismatched_functions, another_handler, "route_api: handler"),
-        (mismatched_functions, a_function_without_folder, "search_api: folder"),
-        (mismatched_functions, a_function_without_folder, "search_api: golden event"),
+        (mismatched_functions, a_function_without_folder, "rank_api: folder"),
+        (mismatched_functions, a_function_without_folder, "rank_api: golden event"),
         (mismatched_functions, a_function_without_folder, "route_api: folder without"),
         (mismatched_functions, no_output, "route_api: output"),
         (checks.foreign_policies, a_managed_policy, "RouteQueriesRole: managed"),

@@ -45,6 +45,7 @@ class Settings(BaseModel):
     embedding_model_id: str
     embedding_dimension: Annotated[Literal[256, 384, 1024, 3072], BeforeValidator(int)]
     index_concurrency: Annotated[int, Field(ge=2)]
+    route_grace_ms: Annotated[int, Field(ge=0, le=5_000)]
     on_permanent_error: Literal["wait", "fallback"] = "wait"
     local_tier: LocalTierMode
     local_tier_max_error: Annotated[float, Field(gt=0, lt=1)]

@@ -18,6 +18,8 @@ from search_router.domain.events import (
     QueryLogRouted,
     RouterEvent,
     RunFailed,
+    SegmentPartsComplete,
+    SegmentsIndexed,
     UploadMissed,
 )
 from search_router.domain.uploads import ObjectRef
@@ -32,6 +34,8 @@ ALL: list[RouterEvent] = [
     RunFailed(run_id=RUN, reason="too few rows"),
     QueryLogPartsComplete(log_id=LOG),
     QueryLogRouted(log_id=LOG),
+    SegmentPartsComplete(upload_id="seg-0123456789ab"),
+    SegmentsIndexed(upload_id="seg-0123456789ab", collection="films"),
     UploadMissed.of(ObjectRef("uploads", "prompts/ä b+%25.jsonl", "v1")),
 ]
 
@@ -67,7 +71,7 @@ def test_a_missed_upload_reads_like_the_event_that_s3_should_have_sent(version: 
 
     assert detail == {
         "bucket": {"name": "uploads"},
-        "object": {"key": "prompts/ä b+%25.jsonl", "version-id": version},
+        "object": {"key": "prompts/ä b+%25.jsonl", "version-id": version, "sequencer": ""},
     }
     s3_says_more = {**detail, "reason": "PutObject", "version": "0"}
     assert UploadMissed.model_validate(s3_says_more).source == source

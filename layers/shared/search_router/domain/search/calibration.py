@@ -99,7 +99,7 @@ def _list_calibration(segments: Sequence[SampledSegment], modality: str) -> List
 def _floor(segments: Sequence[SampledSegment], modality: str) -> float:
     """Return the 95th percentile of the cosines of random pairs; 0 for too few pairs."""
     vectors = [
-        (segment.video_id, _unit(segment.vectors[modality]))
+        (segment.video_id, segment.vectors[modality], _length(segment.vectors[modality]))
         for segment in segments
         if modality in segment.vectors
     ]
@@ -108,15 +108,15 @@ def _floor(segments: Sequence[SampledSegment], modality: str) -> float:
     draw = Random(0)  # noqa: S311 - not for security
     cosines: list[float] = []
     for _ in range(_PAIRS):
-        (video, one), (other_video, other) = draw.choice(vectors), draw.choice(vectors)
+        video, one, length = draw.choice(vectors)
+        other_video, other, other_length = draw.choice(vectors)
         if video != other_video:
-            cosines.append(sum(map(mul, one, other)))
+            cosines.append(sum(map(mul, one, other)) / (length * other_length))
     if len(cosines) < _MIN_PAIRS:
         return 0.0
     cosines.sort()
     return round(min(max(cosines[int(_PERCENTILE * len(cosines))], 0.0), _MAX_FLOOR), 4)
 
 
-def _unit(vector: Vector) -> list[float]:
-    length = math.sqrt(sum(map(mul, vector, vector)))
-    return [value / length for value in vector] if length else list(vector)
+def _length(vector: Vector) -> float:
+    return math.sqrt(sum(map(mul, vector, vector))) or 1.0
