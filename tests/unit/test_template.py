@@ -656,3 +656,21 @@ def test_rules_and_mails_are_of_this_stack_only() -> None:
     ]
     assert len(rules) >= 5
     assert all(rule["detail"] == {"stack": [{"Ref": "AWS::StackName"}]} for rule in rules)
+
+
+@pytest.mark.parametrize("role", ["ShardPromptsRole", "SplitQueryLogRole", "RouteQueriesRole"])
+def test_a_parser_of_uploads_may_write_neither_champion_nor_budget(role: str) -> None:
+    template = SamTemplate.load(ROOT / "template.yaml")
+    [policy] = template.resources("AWS::IAM::Role")[role]["Policies"]
+    state = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == {"Fn::GetAtt": ["StateTable", "Arn"]}
+    ]
+    assert state
+    for statement in state:
+        keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        assert "SPENDING" not in keys
+        assert "*" not in keys
+        assert keys == ["CHAMPION"] or "CHAMPION" not in keys
+        assert keys != ["CHAMPION"] or statement["Action"] == "dynamodb:GetItem"
