@@ -1,27 +1,29 @@
-"""The two dead-letter queues: read their messages, explain them, send them again.
+"""The dead-letter queues: read their messages, explain them, send them again.
 
 Two services write to the event queue. EventBridge sends the event, with RULE_ARN, TARGET_ARN and
 ERROR_CODE as message attributes (docs.aws.amazon.com/eventbridge/latest/userguide/rule-dlq.html).
 Lambda sends a record of a failed asynchronous invocation, with the event as its requestPayload
 (docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
 
-The split queue holds the messages of splits that failed too often. Sending one again cannot
-duplicate anything: its part has a fixed key and is written once, and its marker is recorded once.
+Two queues hold the messages of splits that failed too often. Sending one again cannot duplicate
+anything: its part has a fixed key and is written once, and its marker is recorded once.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from router_cli.stack import Stack
 from search_router.domain import naming
 from search_router.domain.errors import NotFoundError
-from search_router.domain.logs.query_logs import LogState, QueryLog, SplitMessage
+from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.search.segment_uploads import SegmentSplit
 from search_router.domain.streams import batched
+from search_router.ports import UploadLedger
 
 _BATCH = 10  # SQS: messages of one receive, entries of one batch
 _MOST_SHOWN = 1_000
@@ -131,7 +133,8 @@ class FailedEvent:
         known = detail if isinstance(detail, dict) else {}
         uploaded = known.get("object")
         key = uploaded.get("key") if isinstance(uploaded, dict) else None
-        names = (known.get("run_id"), known.get("log_id"), known.get("jobArn"), key)
+        names = (known.get("run_id"), known.get("log_id"), known.get("upload_id"))
+        names += (known.get("jobArn"), key)
         found = [str(name) for name in names if name]
         return " ".join([str(self.event.get("detail-type", "an event")), *found])
 
@@ -219,17 +222,48 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+class SplitKind(NamedTuple):
+    """One kind of splits: the stack's outputs that name its queues and worker, and its ledger."""
+
+    noun: str
+    queue: str
+    dead_letters: str
+    worker: str
+    message: type[SplitMessage | SegmentSplit]
+    ledger: Callable[[Stack], UploadLedger[Any, Any]]
+
+
+SPLIT_KINDS = (
+    SplitKind(
+        "log",
+        "SplitQueueUrl",
+        "SplitDeadLetterQueueUrl",
+        "RouteQueriesFunctionName",
+        SplitMessage,
+        lambda stack: stack.ledger,
+    ),
+    SplitKind(
+        "upload",
+        "SegmentQueueUrl",
+        "SegmentDeadLetterQueueUrl",
+        "IndexSegmentsFunctionName",
+        SegmentSplit,
+        lambda stack: stack.segment_uploads,
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadSplit:
-    """One message of the split dead-letter queue; `split` is None if it is not a split."""
+    """One message of a split dead-letter queue; `split` is None if it is not a split."""
 
     letter: DeadLetter
-    split: SplitMessage | None
+    split: SplitMessage | SegmentSplit | None
     why: str
 
     def as_json(self) -> dict[str, object]:
         """Return what `--json` prints."""
-        fields = {"log_id", "split", "start", "end"}
+        fields = {"log_id", "upload_id", "split", "start", "end"}
         return {
             **(self.split.model_dump(include=fields) if self.split else {}),
             "receives": self.letter.receives,
@@ -238,67 +272,64 @@ class DeadSplit:
         }
 
 
-def explain_splits(stack: Stack, letters: Iterable[DeadLetter]) -> list[DeadSplit]:
-    """Explain each message by the ledger and the parts of its log."""
+def explain_splits(
+    stack: Stack, kind: SplitKind, letters: Iterable[DeadLetter]
+) -> Iterator[DeadSplit]:
+    """Explain each message by the ledger and the parts of its upload."""
     recorded: dict[str, set[int]] = {}
-    explained = []
     for letter in letters:
-        split = _split(letter)
+        split = _split(kind, letter)
         if split is None:
-            explained.append(DeadSplit(letter, None, "not a split; it stays in the queue"))
+            yield DeadSplit(letter, None, "not a split; it stays in the queue")
             continue
-        if split.log_id not in recorded:
-            markers = stack.ledger.markers(split.log_id)
-            recorded[split.log_id] = {marker.split for marker in markers}
-        why = _why(stack, letter, split, recorded[split.log_id])
-        explained.append(DeadSplit(letter, split, why))
-    return explained
+        if split.upload not in recorded:
+            markers = kind.ledger(stack).markers(split.upload)
+            recorded[split.upload] = {marker.split for marker in markers}
+        why = _why(stack, kind, DeadSplit(letter, split, ""), recorded[split.upload])
+        yield DeadSplit(letter, split, why)
 
 
-def send_splits(stack: Stack, most: int) -> int:
+def send_splits(stack: Stack, kind: SplitKind, most: int) -> int:
     """Send up to `most` splits to their queue again and return their number."""
     sqs = stack.client("sqs")
 
     def send(letter: DeadLetter) -> bool:
-        if _split(letter) is None:
+        if _split(kind, letter) is None:
             return False
-        sqs.send_message(QueueUrl=stack.outputs["SplitQueueUrl"], MessageBody=letter.body)
+        sqs.send_message(QueueUrl=stack.outputs[kind.queue], MessageBody=letter.body)
         return True
 
-    return resend(sqs, stack.outputs["SplitDeadLetterQueueUrl"], most, send)
+    return resend(sqs, stack.outputs[kind.dead_letters], most, send)
 
 
-def _split(letter: DeadLetter) -> SplitMessage | None:
+def _split(kind: SplitKind, letter: DeadLetter) -> SplitMessage | SegmentSplit | None:
     try:
-        return SplitMessage.model_validate_json(letter.body)
+        return kind.message.model_validate_json(letter.body)
     except ValidationError:
         return None
 
 
-def _why(stack: Stack, letter: DeadLetter, split: SplitMessage, recorded: set[int]) -> str:
-    log = stack.ledger.get(split.log_id)
-    if log is None:
-        return "its log is unknown: a worker will ignore it"
-    if log.state is LogState.FAILED:
-        return f"its log has failed ({log.reason}): a worker will ignore it"
+def _why(stack: Stack, kind: SplitKind, dead: DeadSplit, recorded: set[int]) -> str:
+    split, noun = dead.split, kind.noun
+    head = kind.ledger(stack).get(split.upload) if split else None
+    if split is None or head is None:
+        return f"its {noun} is unknown: a worker will ignore it"
+    if head.state is head.failed:
+        return f"its {noun} has failed ({head.reason}): a worker will ignore it"
     if split.split in recorded:
         return "its part is written and counted: sending it again changes nothing"
     if _is_written(stack, split):
         return "its part is written but not counted: sending it again counts it"
-    return _abandoned(stack, letter, log)
-
-
-def _abandoned(stack: Stack, letter: DeadLetter, log: QueryLog) -> str:
-    function = stack.outputs["RouteQueriesFunctionName"]
     return (
-        f"failed after {letter.receives} receives; {log.splits - log.parts} of {log.splits} splits "
-        f"of its log are missing. The log of {function} has the cause, by log_id and split"
+        f"failed after {dead.letter.receives} receives; {head.splits - head.parts} of "
+        f"{head.splits} splits of its {noun} are missing. The log of "
+        f"{stack.outputs[kind.worker]} has the cause, by {head.id_name} and split"
     )
 
 
-def _is_written(stack: Stack, split: SplitMessage) -> bool:
+def _is_written(stack: Stack, split: SplitMessage | SegmentSplit) -> bool:
     try:
-        stack.objects.info(naming.part_key(split.log_id, split.split))
+        stack.objects.info(naming.part_key(split.upload, split.split))
     except NotFoundError:
         return False
     return True

@@ -1,14 +1,20 @@
-"""`search-router export opensearch LOG`: the weights of a log as pipelines and hybrid queries."""
+"""`search-router export opensearch LOG|--collection NAME`: search with OpenSearch.
+
+A log's weights become pipelines and hybrid queries; a collection becomes an index.
+"""
 
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from router_cli import opensearch
 from router_cli.console import CommandError, print_json, print_table, say
+from router_cli.opensearch_index import INDEX, write_index
+from router_cli.prompt_files import document
 from router_cli.routed_logs.parts import (
     DistinctQueries,
     champion_of,
@@ -17,6 +23,7 @@ from router_cli.routed_logs.parts import (
     rows_of,
 )
 from router_cli.stack import Stack, open_stack
+from search_router.domain.errors import InvalidInputError
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Weights
@@ -35,18 +42,35 @@ class ExportedQuery:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write pipelines, queries and requests into a folder."""
+    """Write the files of a log or of a collection into a folder."""
     stack = open_stack(arguments)
+    return _collection(stack, arguments) if arguments.collection else _log(stack, arguments)
+
+
+def _collection(stack: Stack, arguments: argparse.Namespace) -> int:
+    collection = stack.collection(arguments.collection)
+    folder = arguments.out or Path(f"opensearch-{collection.name}")
+    with _writing(folder):
+        segments = write_index(collection, stack.segments.all(collection.name), folder)
+    if arguments.json:
+        print_json({"collection": collection.name, "folder": str(folder), "segments": segments})
+        return 0
+    say(
+        f"{segments:,} segments written to {folder}. Send PUT /{collection.name} with {INDEX}, "
+        "then POST /_bulk with each bulk file. A hybrid query ranks differently from `search`: it "
+        "has at most five sub-queries and stretches their scores by min-max."
+    )
+    return 0
+
+
+def _log(stack: Stack, arguments: argparse.Namespace) -> int:
     log = routed_log(stack, arguments.log_id)
     champion = champion_of(stack, log)
     opensearch.check_modalities(champion.serving.modalities)
     sub_queries = _sub_queries(arguments.sub_queries, champion)
     folder = arguments.out or Path(f"opensearch-{log.log_id}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
         report = _write(stack, log.log_id, champion, sub_queries, arguments.step, folder)
-    except OSError as error:
-        raise CommandError(f"cannot write {error.filename or folder}: {error.strerror}.") from None
     if arguments.json:
         print_json(report)
     else:
@@ -66,6 +90,16 @@ def exported(stack: Stack, log_id: str, champion: Champion, step: float) -> Iter
         for rows, (query, status, *weights) in distinct:
             usable = champion.serving.prior if status == Status.FALLBACK else tuple(weights)
             yield ExportedQuery(query, rows, opensearch.rounded(usable, step))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Create a folder to write into; raises CommandError if the block cannot write."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename or folder}: {error.strerror}.") from None
 
 
 def _write(
@@ -114,9 +148,9 @@ def _sub_queries(path: Path | None, champion: Champion) -> opensearch.SubQueries
     if path is None:
         return opensearch.default_sub_queries(modalities)
     try:
-        return opensearch.read_sub_queries(path.read_text("utf-8"), modalities)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {path}: {error}.") from None
+        return opensearch.read_sub_queries(document(path), modalities)
+    except InvalidInputError as error:
+        raise CommandError(f"cannot read {path}: {error}") from None
 
 
 def _line(value: dict[str, Any]) -> bytes:

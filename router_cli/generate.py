@@ -1,4 +1,4 @@
-"""`search-router generate`: synthetic prompts, evaluation sets and query logs from a seed."""
+"""`search-router generate`: synthetic files from a seed."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,7 @@ from typing import Any
 
 from router_cli import synthesis
 from router_cli.console import CommandError, print_json, say
+from router_cli.outputs import is_stdout
 from router_cli.prompt_files import read_queries
 from search_router.domain.weights import Modalities, parse_modalities
 
@@ -60,6 +61,11 @@ def query_log(arguments: argparse.Namespace) -> int:
     return _write(arguments, rows)
 
 
+def segments(arguments: argparse.Namespace) -> int:
+    """Write a segment file."""
+    return _write(arguments, synthesis.segment_rows(arguments.seed, arguments.count))
+
+
 def _settings(arguments: argparse.Namespace) -> tuple[Modalities, synthesis.Catalogue]:
     path = arguments.catalogue
     try:
@@ -77,10 +83,9 @@ def _prompts_of_same_seed(
 
 
 def _write(arguments: argparse.Namespace, rows: Iterable[dict[str, Any]]) -> int:
-    try:
-        count = synthesis.write_jsonl(arguments.out, rows)
-    except OSError as error:
-        raise CommandError(f"cannot write {arguments.out}: {error.strerror}.") from None
+    if is_stdout(arguments.out) and arguments.json:
+        arguments.usage_error("--json and --out - both write to stdout. Use one of them.")
+    count = synthesis.write_jsonl(arguments.out, rows)
     if arguments.json:
         print_json({"rows": count, "out": str(arguments.out)})
     else:

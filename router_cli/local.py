@@ -1,7 +1,8 @@
 """`search-router local up|down|demo`: the whole system on this machine, without an account.
 
 The demo runs the main job: prompts → run → distillation → deployment → evaluation → promotion, then
-query log → results. It returns 0 only if every stage succeeded and every row is accounted for.
+query log → results, then segments → index → search. It returns 0 only if every stage succeeded and
+every row is accounted for.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,14 +27,17 @@ from router_cli.results import print_summary, write_rows
 from router_cli.route import ask
 from router_cli.routed_logs.parts import read_summary
 from router_cli.runs import print_scores
+from router_cli.search import marked, search
 from router_cli.stack import Stack, local_stack_of
-from router_cli.upload import upload
+from router_cli.upload import print_segment_ledger, segment_ledger, upload, upload_segments
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.query_logs import LogState, QueryLog
+from search_router.domain.search.segment_uploads import SegmentState
 
 _PROMPTS, _LOG_ROWS, _LOG_DISTINCT = 2_400, 20_000, 1_500
 _SEED = 20_261_120
 _EXAMPLE_QUERY = "crowd singing the anthem before kick-off"
+_SEGMENTS, _COLLECTION, _SHOWN_HITS = 300, "demo", 3
 _STAGE_SECONDS = 300.0
 _POLL_SECONDS = 0.2
 
@@ -71,7 +76,7 @@ def demo(arguments: argparse.Namespace) -> int:
         say("starting the local stack: template.yaml, ministack and the Bedrock fake")
         with LocalStack(options) as stack:
             say(f"{steps.elapsed_s:6.1f} s  deployed at {stack.connection.endpoint}")
-            summary = _main_job(stack, prompts, query_log, out, steps)
+            summary = _main_job(stack, (prompts, query_log), arguments.query_field, out, steps)
     text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     (out / "summary.json").write_text(text, encoding="utf-8")
     _print(summary, out)
@@ -103,12 +108,18 @@ def _inputs(prompts: Path | None, query_log: Path | None, out: Path) -> tuple[Pa
 
 
 def _main_job(
-    local: LocalStack, prompts: Path, query_log: Path, out: Path, steps: Steps
+    local: LocalStack,
+    files: tuple[Path, Path],
+    query_field: str | None,
+    out: Path,
+    steps: Steps,
 ) -> dict[str, Any]:
+    prompts, query_log = files
     stack = local_stack_of(local.connection)
     run = _distil(stack, prompts, steps, local)
-    log, log_summary = _route(stack, query_log, out, steps, local)
+    log, log_summary = _route(stack, query_log, query_field, out, steps, local)
     example = ask(stack, _EXAMPLE_QUERY) if run.promoted else {}
+    segments, searches = _search(stack, out, steps, local)
     return {
         "prompts": run.counts.model_dump(exclude={"conflicts"}),
         "run": {
@@ -122,9 +133,11 @@ def _main_job(
         "evaluation": run.evaluation.model_dump(mode="json") if run.evaluation else None,
         "query_log": log_summary,
         "example": {"query": _EXAMPLE_QUERY, **example},
+        "segments": segments,
+        "searches": searches,
         "elapsed_s": round(steps.elapsed_s, 1),
         "not_emulated": [f"{item.what}: {item.how}" for item in local.not_emulated],
-        "problems": _problems(run, log, log_summary, out),
+        "problems": [*_problems(run, log, log_summary, out), *_search_problems(segments, searches)],
     }
 
 
@@ -142,10 +155,15 @@ def _distil(stack: Stack, prompts: Path, steps: Steps, local: LocalStack) -> Run
 
 
 def _route(
-    stack: Stack, query_log: Path, out: Path, steps: Steps, local: LocalStack
+    stack: Stack,
+    query_log: Path,
+    query_field: str | None,
+    out: Path,
+    steps: Steps,
+    local: LocalStack,
 ) -> tuple[QueryLog, dict[str, Any]]:
     with steps.step("upload the query log") as details:
-        log_id = upload(stack, "query-log", query_log)
+        log_id = upload(stack, "query-log", query_log, query_field)
         details.append(log_id)
     with steps.step("route the query log") as details:
         ended = (LogState.ROUTED, LogState.FAILED)
@@ -158,6 +176,62 @@ def _route(
         summary["distinct"] = write_rows(stack, log_id, out / "results.jsonl")
         details.append(f"{summary['routed'] + summary['fallback']:,} rows")
     return log, summary
+
+
+def _search(
+    stack: Stack, out: Path, steps: Steps, local: LocalStack
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Index a generated catalogue; search it with routed and with equal weights."""
+    file = out / "segments.jsonl"
+    synthesis.write_jsonl(file, synthesis.segment_rows(_SEED, _SEGMENTS))
+    with steps.step("index the segments") as details:
+        upload_id = upload_segments(stack, file, _COLLECTION)
+        head = _wait(
+            local,
+            lambda: stack.segment_uploads.get(upload_id),
+            lambda head: not head.state.is_unfinished,
+        )
+        details.append(head.state.value)
+    if head.state is SegmentState.FAILED:
+        return {"state": head.state.value, "reason": head.reason}, []
+    with steps.step("search") as details:
+        searches = [
+            {
+                "modality": modality,
+                "query": query,
+                "routed": _routed(stack, query),
+                "equal": search(stack, [*_parameters(query), ("route", "off")]),
+            }
+            for modality, query in synthesis.EXAMPLE_QUERIES.items()
+        ]
+        details.append(f"{2 * len(searches)} searches")
+    return segment_ledger(stack, upload_id), searches
+
+
+def _routed(stack: Stack, query: str) -> dict[str, Any]:
+    """Search once more if the router was late: by then its answer is cached."""
+    reply = search(stack, _parameters(query))
+    return search(stack, _parameters(query)) if reply["late"] else reply
+
+
+def _parameters(query: str) -> list[tuple[str, str]]:
+    return [("q", query), ("collection", _COLLECTION), ("k", str(_SHOWN_HITS))]
+
+
+def _search_problems(segments: dict[str, Any], searches: list[dict[str, Any]]) -> list[str]:
+    """Return which rows of the catalogue are unaccounted for, and which searches failed."""
+    if not searches:
+        return [f"the segments are {segments['state']}: {segments['reason']}"]
+    outcomes = ("indexed", "unchanged", "deleted", "superseded", "rejected")
+    lost = segments["rows_in"] - sum(segments[outcome] for outcome in outcomes)
+    replies = [(one["query"], one[name]) for one in searches for name in ("routed", "equal")]
+    found = [f"no hits: {query}" for query, reply in replies if not reply["hits"]]
+    failed = {name for _, reply in replies for name in reply["degraded"]}
+    return [
+        *([f"segments are off by {lost}"] if lost else []),
+        *found,
+        *([f"lists that failed: {', '.join(sorted(failed))}"] if failed else []),
+    ]
 
 
 def _wait(local: LocalStack, read: Callable[[], _T | None], done: Callable[[_T], bool]) -> _T:
@@ -208,9 +282,31 @@ def _print(summary: dict[str, Any], out: Path) -> None:
         print_scores(summary["evaluation"])
     print_summary("Query log", summary["query_log"])
     print_table("POST /route", ["", ""], labelled(summary["example"]))
+    if summary["searches"]:
+        print_segment_ledger(summary["segments"])
+        for one in summary["searches"]:
+            _print_search(one)
     say("Model quality and latency are those of the Bedrock fake. Not emulated:")
     for item in summary["not_emulated"]:
         say(f"  - {item}")
     is_routed = "distinct" in summary["query_log"]
     written = ["summary.json", *(["results.jsonl"] if is_routed else [])]
     say(f"written: {', '.join(str(out / name) for name in written)}")
+
+
+def _print_search(one: dict[str, Any]) -> None:
+    """Print the best hits with routed and with equal weights side by side."""
+    columns = [one["routed"], one["equal"]]
+    rows = zip_longest(*([_hit(hit) for hit in reply["hits"]] for reply in columns), fillvalue="")
+    titles = [
+        f"{name} ({reply['tier']}): "
+        + ", ".join(f"{weight:.2f}" for weight in reply["weights"].values())
+        for name, reply in (("routed", columns[0]), ("equal", columns[1]))
+    ]
+    numbered = [(rank, *row) for rank, row in enumerate(rows, 1)]
+    print_table(f"GET /search, {one['modality']}: {one['query']}", ["", *titles], numbered)
+
+
+def _hit(hit: dict[str, Any]) -> str:
+    modality = hit["snippet"]["modality"] if hit["snippet"] else "-"
+    return f"{hit['score']:.3f} {hit['segment_id']} {modality}: {marked(hit['snippet'])}"

@@ -1,19 +1,11 @@
 """`search-router route QUERY`: one signed request to the route API."""
 
 import argparse
-import json
-from http import HTTPStatus
 from typing import Any
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import HTTPClientError
-from botocore.httpsession import URLLib3Session
-
-from router_cli.console import CommandError, print_json, print_table
+from router_cli import api
+from router_cli.console import print_json, print_table
 from router_cli.stack import Stack, open_stack
-
-_TIMEOUT_SECONDS = 30
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,19 +21,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def ask(stack: Stack, query: str) -> dict[str, Any]:
-    """POST one query with a SigV4 signature and return the API's reply; raises CommandError."""
-    request = AWSRequest(
-        method="POST",
-        url=f"{stack.route_url.rstrip('/')}/route",
-        data=json.dumps({"query": query}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    SigV4Auth(stack.credentials(), "lambda", stack.region).add_auth(request)
-    try:
-        response = URLLib3Session(timeout=_TIMEOUT_SECONDS).send(request.prepare())
-    except HTTPClientError as error:
-        raise CommandError(f"cannot reach the route API: {error}. Try again.") from None
-    if response.status_code != HTTPStatus.OK:
-        raise CommandError(f"the route API answered {response.status_code}: {response.text[:500]}")
-    reply: dict[str, Any] = json.loads(response.content)
-    return reply
+    """Return the route API's reply for one query; raises CommandError."""
+    return api.post(stack, "route", f"{stack.route_url.rstrip('/')}/route", {"query": query})

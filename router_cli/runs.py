@@ -1,9 +1,10 @@
-"""`search-router runs [RUN]`: the runs and query logs of a stack, or one run with its scores."""
+"""`search-router runs [RUN]`: the runs and uploads of a stack, or one run with its scores."""
 
 import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from router_cli import rejections
 from router_cli.console import print_json, print_table
 from router_cli.labels import figure, label, labelled
 from router_cli.stack import Stack, open_stack
@@ -23,9 +24,15 @@ _DRAWN = {"mae_interval", "risk_coverage", "held_out_patterns"}  # in the report
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show one run in full, or list all runs and query logs."""
+    """Show one run in full, or list all runs, query logs and uploads of segments."""
     stack = open_stack(arguments)
-    if arguments.run_id:
+    if arguments.rejected:
+        if not arguments.run_id:
+            arguments.usage_error("--rejected needs a run")
+        run_id = stack.run(arguments.run_id).run_id
+        rows = rejections.of_run(stack, run_id)
+        rejections.show(run_id, rows, arguments.out, as_json=arguments.json)
+    elif arguments.run_id:
         _show(stack, arguments.run_id, arguments.json)
     else:
         _list(stack, arguments.json)
@@ -41,7 +48,7 @@ def print_scores(evaluation: Mapping[str, Any]) -> None:
         (
             label(name),
             *(_with_interval(scores, name) for scores in models.values()),
-            figure(name, noise.get(name)),
+            _with_interval(noise, name) if name in noise else "-",
         )
         for name in _SCORES
     ]
@@ -84,11 +91,13 @@ def _with_interval(scores: Mapping[str, Any], name: str) -> str:
 def _list(stack: Stack, as_json: bool) -> None:
     runs = sorted(stack.runs.all(), key=lambda run: run.created_at)
     logs = sorted(stack.ledger.all(), key=lambda log: log.created_at)
+    segments = sorted(stack.segment_uploads.all(), key=lambda upload: upload.created_at)
     if as_json:
         print_json(
             {
                 "runs": [run.model_dump(mode="json") for run in runs],
                 "query_logs": [log.model_dump(mode="json") for log in logs],
+                "segment_uploads": [upload.model_dump(mode="json") for upload in segments],
             }
         )
         return
@@ -111,4 +120,12 @@ def _list(stack: Stack, as_json: bool) -> None:
         "Query logs",
         ["log", "file", "state", "splits", "parts", "reason"],
         [(g.log_id, g.source_key, g.state.value, g.splits, g.parts, g.reason) for g in logs],
+    )
+    print_table(
+        "Uploads of segments",
+        ["upload", "file", "collection", "state", "splits", "parts", "reason"],
+        [
+            (s.upload_id, s.source_key, s.collection, s.state.value, s.splits, s.parts, s.reason)
+            for s in segments
+        ],
     )

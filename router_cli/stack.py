@@ -15,13 +15,18 @@ from router_cli.console import CommandError
 from search_router.adapters.bedrock import BedrockDeployments
 from search_router.adapters.clock import SystemClock
 from search_router.adapters.dynamodb_champions import DynamoChampionRepository
+from search_router.adapters.dynamodb_collections import DynamoCollectionRepository
 from search_router.adapters.dynamodb_runs import DynamoRunRepository
-from search_router.adapters.dynamodb_uploads import QUERY_LOGS, DynamoUploadLedger
+from search_router.adapters.dynamodb_segments import DynamoSegmentRecords
+from search_router.adapters.dynamodb_uploads import QUERY_LOGS, SEGMENTS, DynamoUploadLedger
 from search_router.adapters.eventbridge import EventBridgePublisher
 from search_router.adapters.s3 import S3ObjectStore
+from search_router.adapters.s3_vectors import S3VectorsIndex
 from search_router.domain.lifecycle.runs import Run
 from search_router.domain.logs.query_logs import QueryLog
 from search_router.domain.logs.results import PartMarker
+from search_router.domain.search.index import Collection
+from search_router.domain.search.segment_uploads import SegmentMarker, SegmentUpload
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
@@ -42,6 +47,7 @@ class Stack:
     credentials: Callable[[], Any]
     region: str
     name: str = ""
+    search_url: str = ""
 
     @cached_property
     def objects(self) -> S3ObjectStore:
@@ -58,6 +64,27 @@ class Stack:
         """The query log records."""
         table = self.outputs["StateTableName"]
         return DynamoUploadLedger(self.client("dynamodb"), table, QUERY_LOGS)
+
+    @cached_property
+    def segment_uploads(self) -> DynamoUploadLedger[SegmentUpload, SegmentMarker]:
+        """The records of uploads of segments."""
+        table = self.outputs["StateTableName"]
+        return DynamoUploadLedger(self.client("dynamodb"), table, SEGMENTS)
+
+    @cached_property
+    def collections(self) -> DynamoCollectionRepository:
+        """The collections."""
+        return DynamoCollectionRepository(self.client("dynamodb"), self.outputs["StateTableName"])
+
+    @cached_property
+    def segments(self) -> DynamoSegmentRecords:
+        """The records of segments."""
+        return DynamoSegmentRecords(self.client("dynamodb"), self.outputs["SegmentTableName"])
+
+    @cached_property
+    def segment_index(self) -> S3VectorsIndex:
+        """The index of segments."""
+        return S3VectorsIndex(self.client("s3vectors"), self.outputs["VectorBucketArn"])
 
     @cached_property
     def champions(self) -> DynamoChampionRepository:
@@ -87,6 +114,15 @@ class Stack:
             raise CommandError(f"no such run: {run_id}. `search-router runs` lists all runs.")
         return run
 
+    def collection(self, name: str) -> Collection:
+        """Return a collection; raises CommandError if there is none of that name."""
+        collection = self.collections.get(name)
+        if collection is None:
+            raise CommandError(
+                f"no such collection: {name}. `search-router collections` lists all collections."
+            )
+        return collection
+
 
 def open_stack(arguments: argparse.Namespace) -> Stack:
     """Return the stack that the arguments name; raises CommandError if it does not exist."""
@@ -108,6 +144,7 @@ def local_stack_of(connection: "StackConnection") -> Stack:
         ),
         region=_LOCAL_REGION,
         name=STACK_NAME,
+        search_url=connection.url_of(connection.outputs.get("SearchApiUrl", "")),
     )
 
 
@@ -144,4 +181,5 @@ def _on_aws(name: str, region: str, profile: str | None) -> Stack:
         credentials=session.get_credentials,
         region=region,
         name=name,
+        search_url=outputs.get("SearchApiUrl", ""),
     )

@@ -15,9 +15,10 @@ TEACHER = "amazon.nova-pro-v1:0"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 HOLDOUT_FRACTION = 0.1
 
-CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
+CONFIRM_ABOVE_USD = 1.0  # `compare` and `label` ask for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
-_FORMATS = ("jsonl", "csv")
+FUSIONS = ("bounded", "min_max", "rrf")
+_FORMATS = ("jsonl", "csv", "parquet")
 
 
 class Argument(NamedTuple):
@@ -128,6 +129,10 @@ def _positive(text: str) -> int:
     return number
 
 
+def _version(text: str) -> int:
+    return _positive(text.removeprefix("v"))
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share < 1:
@@ -143,24 +148,36 @@ _STACK = (
     _argument("--profile PROFILE", "AWS profile (default: the one that the environment selects)"),
 )
 _RUN = _argument("run_id RUN", "run id, as in run-0123456789ab")
+_REASON = _argument("--reason WHY", "reason, which is recorded with your identity")
 _LOG = _argument("log_id LOG", "query log id, as in log-0123456789ab")
+_COLLECTION = _argument("--collection NAME", "collection of segments", required=True)
 _MODALITIES = _argument("--modalities NAMES", "modalities, separated by commas", default=MODALITIES)
 _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
 )
-_SYNTHETIC = (
+_QUERY_FIELD = _argument(
+    "--query-field NAME",
+    "field of the query, as in request.query (default: found by its name and values)",
+)
+_YES = _flag(
+    "--yes", f"accept an estimate above ${CONFIRM_ABOVE_USD:.0f}, or a model without a known price"
+)
+_FROM_SEED = (
     _argument("--out FILE", "file to write", required=True),
     _argument("--count N", "rows to write", type=int, default=2_000),
     _argument("--seed N", "number that determines the file", type=int, default=0),
+)
+_SYNTHETIC = (
+    *_FROM_SEED,
     _MODALITIES,
     _argument("--catalogue FILE", "JSON file with your own templates and vocabulary"),
 )
 
 GROUPS = {
-    "generate": "write synthetic prompts, evaluation sets and query logs",
-    "upload": "upload prompts or a query log to a stack",
-    "export": "write the weights of a routed query log for a search engine",
+    "generate": "write synthetic prompts, evaluation sets, query logs and segments",
+    "upload": "upload prompts, a query log or segments to a stack",
+    "export": "write a routed query log or a collection for a search engine",
     "local": "run the whole system on this machine",
 }
 
@@ -170,7 +187,9 @@ VERBS = (
         "router_cli.validate:run",
         "check prompt files offline and show what a run would make of them",
         "validate prompts.jsonl --report report",
-        _argument("files FILE", "prompt files (.jsonl or .jsonl.gz) of one dataset", nargs="+"),
+        _argument(
+            "files FILE", "prompt files (JSON Lines, also gzipped) of one dataset", nargs="+"
+        ),
         _MODALITIES,
         _argument(
             "--holdout-fraction SHARE",
@@ -179,6 +198,12 @@ VERBS = (
             default=HOLDOUT_FRACTION,
         ),
         _flag("--keep-reasoning", "keep the reasoning of the labels for training"),
+        _argument(
+            "--max-contradictions SHARE",
+            "largest share of queries with several labels whose dominant modality differs",
+            type=float,
+            default=1.0,
+        ),
         _argument("--report DIR", "folder for report.json, report.html and rejected.jsonl"),
         _TEACHER,
         _argument("--student MODEL", "student model id, for the cost estimate", default=STUDENT),
@@ -215,6 +240,14 @@ VERBS = (
         uses_stack=False,
     ),
     Verb(
+        "generate segments",
+        "router_cli.generate:segments",
+        "write a synthetic catalogue of video segments",
+        "generate segments --count 600 --out segments.jsonl",
+        *_FROM_SEED,
+        uses_stack=False,
+    ),
+    Verb(
         "label",
         "router_cli.label:run",
         "label queries with a teacher model",
@@ -231,6 +264,7 @@ VERBS = (
         _flag("--reasoning", "ask for a sentence of reasoning too"),
         _MODALITIES,
         _RATE,
+        _YES,
     ),
     Verb(
         "upload prompts",
@@ -244,15 +278,52 @@ VERBS = (
         "router_cli.upload:query_log",
         "upload a query log and start routing it",
         "upload query-log searches.csv --query-field term",
-        _argument("file FILE", "query log (.jsonl, .csv, .tsv or .txt, also gzipped)"),
-        _argument("--query-field NAME", "field of the query (default: query, q or a similar name)"),
+        _argument(
+            "file FILE", "query log (JSON Lines, .csv, .tsv, .txt, also gzipped, or Parquet)"
+        ),
+        _QUERY_FIELD,
+        _flag("--dry-run", "show how the file would be read and its first queries, offline"),
+    ),
+    Verb(
+        "upload segments",
+        "router_cli.upload:segments",
+        "upload segments, wait until they are indexed and show what became of each row",
+        "upload segments segments.jsonl --collection films",
+        _argument("file FILE", "segment file (.jsonl or .jsonl.gz)"),
+        _COLLECTION,
+    ),
+    Verb(
+        "collections",
+        "router_cli.segments:collections",
+        "list the collections of segments, or delete one",
+        "collections --count",
+        _flag("--count", "count the segments, which reads all their records"),
+        _argument("--delete NAME", "collection to delete, with its index and records"),
+        _flag("--yes", "delete it (default: only say what would be deleted)"),
+    ),
+    Verb(
+        "segments",
+        "router_cli.segments:show",
+        "show one segment: texts, attributes and the upload that wrote it",
+        "segments v12.3 --collection films",
+        _argument("segment_id ID", "segment id, as in its file"),
+        _COLLECTION,
+    ),
+    Verb(
+        "reindex",
+        "router_cli.segments:reindex",
+        "rebuild the index of a collection from its records, without embedding again",
+        "reindex films",
+        _argument("collection NAME", "collection of segments"),
     ),
     Verb(
         "runs",
         "router_cli.runs:run",
-        "list runs and query logs, or show one run with its scores",
+        "list runs, query logs and uploads of segments, or show one run with its scores",
         "runs run-0123456789ab",
-        _argument("run_id RUN", "run id (default: list all runs and query logs)", nargs="?"),
+        _argument("run_id RUN", "run id (default: list everything)", nargs="?"),
+        _flag("--rejected", "show the rejected lines of the run's upload by reason"),
+        _argument("--out FILE", "file for the rejected lines, with --rejected"),
     ),
     Verb(
         "distill",
@@ -266,15 +337,35 @@ VERBS = (
         "promote",
         "router_cli.models:promote",
         "approve the model of a run that awaits approval",
-        "promote run-0123456789ab",
+        "promote run-0123456789ab --reason 'checked by hand'",
         _RUN,
+        _REASON,
+        _flag("--override", "promote the model of a rejected run; needs --reason"),
+    ),
+    Verb(
+        "reject",
+        "router_cli.models:reject",
+        "reject the model of a run that awaits approval",
+        "reject run-0123456789ab --reason 'labels are wrong'",
+        _RUN,
+        _REASON,
+    ),
+    Verb(
+        "prune",
+        "router_cli.models:prune",
+        "list the custom models that nothing needs, or delete them",
+        "prune --yes",
+        _flag("--yes", "delete the models (default: only list them)"),
     ),
     Verb(
         "rollback",
         "router_cli.models:rollback",
         "roll back to an earlier champion",
-        "rollback --to 3",
-        _argument("--to VERSION", "champion version (default: the previous champion)", type=int),
+        "rollback --to v3 --reason 'worse in the shop'",
+        _argument(
+            "--to VERSION", "champion version, as in v3 (default: the previous)", type=_version
+        ),
+        _REASON,
     ),
     Verb(
         "champions",
@@ -298,6 +389,35 @@ VERBS = (
         _argument("query QUERY", "text of the query"),
     ),
     Verb(
+        "search",
+        "router_cli.search:run",
+        "search a collection of segments and print the best hits",
+        'search "crowd cheering after a goal" --collection sports --explain',
+        _argument(
+            "query QUERY", "text of the query (default: browse what the filters match)", nargs="?"
+        ),
+        _COLLECTION,
+        _argument("-k N", "hits per page, 1 to 50", type=_positive, default=10),
+        _argument(
+            "--filter FIELD:VALUE",
+            "attribute to match, as in genre:drama or year:>=2015; repeatable",
+            action="append",
+        ),
+        _argument(
+            "--weights WEIGHTS",
+            "weights to use instead of the router's, as in visual:0.7,audio:0.3",
+        ),
+        _flag("--no-route", "use the base weights without asking the router"),
+        _argument(
+            "--fusion NAME",
+            "bounded, min_max or rrf (default: that of the ranking profile)",
+            choices=FUSIONS,
+        ),
+        _flag("--group-video", "show one hit per video"),
+        _flag("--explain", "show what each modality adds to a score"),
+        _argument("--cursor CURSOR", "next page, as the page before prints it"),
+    ),
+    Verb(
         "results",
         "router_cli.results:run",
         "show the summary of a routed query log and fetch its rows",
@@ -305,8 +425,13 @@ VERBS = (
         _LOG,
         _argument("--out FILE", "file for the rows in input order; - is stdout"),
         _argument(
-            "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
+            "--format FORMAT",
+            "format of the rows: jsonl, csv or parquet",
+            choices=_FORMATS,
+            default="jsonl",
         ),
+        _flag("--rejected", "show the rejected rows by reason; --out FILE writes them"),
+        _flag("--no-bom", "write CSV without the byte order mark that spreadsheets need"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),
@@ -325,15 +450,22 @@ VERBS = (
         _argument("--out FILE", "JSON Lines file for the queries that moved"),
         _argument("--store FILE", "SQLite file for the answers (default: compare-LOG.sqlite)"),
         _RATE,
-        _flag("--yes", f"skip the confirmation for estimates above ${CONFIRM_ABOVE_USD:.0f}"),
+        _YES,
     ),
     Verb(
         "export opensearch",
         "router_cli.export:run",
-        "write the weights of a query log as OpenSearch pipelines and hybrid queries",
+        "write a query log as OpenSearch pipelines and hybrid queries, or a collection as an index",
         "export opensearch log-0123456789ab --step 0.05",
-        _LOG,
-        _argument("--out DIR", "folder to write into (default: opensearch-LOG)"),
+        OneOf(
+            _argument("log_id LOG", "query log id, as in log-0123456789ab", nargs="?"),
+            _argument(
+                "--collection NAME",
+                "collection: writes mapping and bulk files; OpenSearch's fusion differs (at most "
+                "five sub-queries, min-max)",
+            ),
+        ),
+        _argument("--out DIR", "folder to write into (default: opensearch-LOG or -NAME)"),
         _argument(
             "--sub-queries FILE",
             "JSON: a clause for each modality, {query} in it is the text (default: match clauses)",
@@ -363,6 +495,7 @@ VERBS = (
             _argument("--query-log FILE", "query log; estimates routing it, offline"),
             required=False,
         ),
+        _QUERY_FIELD,
     ),
     Verb(
         "cleanup",
@@ -394,6 +527,7 @@ VERBS = (
         "local demo --prompts prompts.jsonl --query-log log.jsonl",
         _argument("--prompts FILE", "prompt file (default: 2,400 generated prompts)"),
         _argument("--query-log FILE", "query log (default: 20,000 generated rows)"),
+        _QUERY_FIELD,
         _argument("--out DIR", "folder to write into", default=Path("demo-output")),
         uses_stack=False,
         prints_json=False,

@@ -306,7 +306,7 @@ class InMemoryChampions:
                 moved_at=champion.promoted_at,
                 from_version=before,
                 to_version=champion.version,
-                reason=run.reason,
+                reason=run.why,
             )
         )
 
@@ -424,6 +424,13 @@ class InMemoryRecords:
 
     def all(self, collection: str) -> Iterator[SegmentRecord]:
         yield from [self.stored[place] for place in sorted(self.stored) if place[0] == collection]
+
+    def count(self, collection: str) -> int:
+        return sum(record.segment is not None for record in self.all(collection))
+
+    def drop(self, collection: str) -> None:
+        for place in [place for place in self.stored if place[0] == collection]:
+            del self.stored[place]
 
 
 @dataclass(slots=True)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from local_stack.launcher import PROJECT
 from local_stack.state_file import find_running_stack, runtime_folder
 from router_cli import synthesis
 from router_cli.__main__ import main
@@ -91,6 +93,111 @@ def test_from_a_prompt_file_to_the_results_of_a_log(
     summary = answer(capsys, "results", log_id, "--out", str(out))
     assert (summary["rows_in"], summary["distinct"]) == (400, 50)
     assert len(out.read_bytes().splitlines()) == 400
+
+
+DOOR = {
+    "segment_id": "door.1",
+    "video_id": "door",
+    "start": 62,
+    "end": 70.5,
+    "texts": {"visual": "a lumberjack opens a purple door", "audio": "a door creaks"},
+    "attributes": {"genre": "test", "year": 2021, "people": ["Ann"]},
+}
+WINDOW = {
+    **DOOR,
+    "segment_id": "door.2",
+    "texts": {"visual": "\x1b[2Ja purple window\u202e"},
+    "attributes": {"genre": "test", "year": 1999},
+}
+QUERY = "lumberjack at a purple door"
+
+
+def upload_rows(
+    stack: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Upload rows into the collection films and return what became of them."""
+    file = stack / "segments.jsonl"
+    synthesis.write_jsonl(file, rows)
+    return answer(capsys, "upload", "segments", str(file), "--collection", "films")
+
+
+def find(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """Search films; the reply agrees with the OpenAPI document."""
+    reply = answer(capsys, "search", *arguments, "--collection", "films")
+    document = json.loads((PROJECT / "docs/openapi.json").read_text("utf-8"))
+    schema = {"$ref": "#/components/schemas/SearchReply", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(reply)
+    assert reply["degraded"] == []
+    return reply
+
+
+def ids(reply: Any) -> list[str]:
+    return [hit["segment_id"] for hit in reply["hits"]]
+
+
+def test_segments_are_uploaded_searched_and_deleted(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # WHEN a catalogue is uploaded, THEN every row is accounted for
+    rows = [*synthesis.segment_rows(3, 60), DOOR, WINDOW]
+    first = upload_rows(stack, capsys, [*rows, {"segment_id": "bad"}])
+    counts = ("rows_in", "indexed", "unchanged", "deleted", "superseded", "rejected")
+    assert [first[name] for name in counts] == [63, 62, 0, 0, 0, 1]
+    assert first["reasons"] == {"start is not a number of seconds from 0": 1}
+    [films] = answer(capsys, "collections", "--count")["collections"]
+    assert (films["name"], films["segments"], films["dimension"]) == ("films", 62, 256)
+    # AND a search finds it by words and meaning, with the weights of the router
+    eventually(lambda: find(capsys, QUERY)["tier"] not in ("late", "base"))
+    found = find(capsys, QUERY, "--explain")
+    assert ids(found)[0] == "door.1"
+    best = found["hits"][0]
+    assert (best["start"], best["end"], best["attributes"]["year"]) == (62, 70.5, 2021)
+    snippet = best["snippet"]
+    words = [snippet["text"][start:end] for start, end in snippet["matches"]]
+    assert words == ["lumberjack", "purple", "door"]
+    for hit in found["hits"]:
+        assert sum(one["contribution"] for one in hit["explain"]) == pytest.approx(hit["score"])
+    # AND filters, weights, pages and groups narrow it down
+    assert set(ids(find(capsys, "--filter", "genre:test"))) == {"door.1", "door.2"}
+    assert ids(find(capsys, QUERY, "--filter", "genre:test", "--filter", "year:<2000")) == [
+        "door.2"
+    ]
+    weighted = find(capsys, QUERY, "--weights", "audio:1", "-k", "1")
+    assert (weighted["lists_asked"], weighted["tier"]) == (["audio"], "override")
+    following = find(
+        capsys, QUERY, "--weights", "audio:1", "-k", "1", "--cursor", weighted["cursor"]
+    )
+    assert ids(weighted) == ["door.1"] != ids(following)
+    grouped = find(capsys, QUERY, "--group-video", "--no-route")
+    assert grouped["tier"] == "base"
+    assert len({hit["video_id"] for hit in grouped["hits"]}) == len(grouped["hits"])
+    assert "weights: moon is not a modality" in refusal(
+        capsys, "search", QUERY, "--collection", "films", "--weights", "moon:1"
+    )
+    assert "no such collection: none" in refusal(capsys, "search", QUERY, "--collection", "none")
+    # AND a hostile text is shown without its control characters
+    narrow = ["--weights", "visual:1", "--filter", "genre:test", "--filter", "year:1999"]
+    assert main(["search", "window", *narrow, "--collection", "films", "--local"]) == 0
+    shown = capsys.readouterr().out
+    assert "[2Ja purple *window*" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+    # AND the same rows cost nothing, and a deletion is found no more
+    second = upload_rows(stack, capsys, [*rows, {"segment_id": "door.1", "deleted": True}])
+    assert [second[name] for name in counts] == [63, 0, 61, 1, 1, 0]
+    assert second["embeddings"] == 0
+    assert "door.1" not in ids(find(capsys, QUERY, "--no-route"))
+    record = answer(capsys, "segments", "door.1", "--collection", "films")
+    assert (record["outcome"], record["upload"]) == ("deleted", second["id"])
+    # AND the index can be rebuilt, exported and deleted
+    before = find(capsys, QUERY, "--no-route")["hits"]
+    assert answer(capsys, "reindex", "films")["segments"] == 61
+    assert find(capsys, QUERY, "--no-route")["hits"] == before
+    out = str(stack / "index")
+    exported = answer(capsys, "export", "opensearch", "--collection", "films", "--out", out)
+    assert exported["segments"] == 61
+    assert answer(capsys, "collections", "--delete", "films", "--yes")["deleted"] is True
+    assert answer(capsys, "collections")["collections"] == []
+    assert len(answer(capsys, "runs")["segment_uploads"]) == 2
 
 
 def test_an_unknown_run_or_log_is_an_error_with_advice(
@@ -268,7 +375,7 @@ def test_cleanup_lists_then_deletes_everything(
     bases = {item["what"].split()[0]: item["basis"] for item in spent["items"]}
     assert bases["job"] == "estimate before the job"
     assert bases["evaluation"] == bases["query"] == "measured tokens"
-    assert spent["total_usd"] > 1.95
+    assert spent["monthly_usd"] >= 1.95
     assert len(spent["not_counted"]) == 3
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
@@ -287,5 +394,6 @@ def test_cleanup_lists_then_deletes_everything(
     assert bedrock.list_custom_model_deployments()["modelDeploymentSummaries"] == []
     buckets = [one["Name"] for one in connection.client("s3").list_buckets()["Buckets"]]
     assert buckets == ["local-stack-artifacts"]  # the launcher's own, with the functions' code
+    assert connection.client("s3vectors").list_vector_buckets()["vectorBuckets"] == []
     assert connection.client("dynamodb").list_tables()["TableNames"] == []
     assert connection.client("lambda").list_functions()["Functions"] == []

@@ -13,7 +13,7 @@ from local_stack.launcher import PROJECT
 from tests.waiting import PATIENCE_SECONDS
 
 NOTEBOOK = PROJECT / "notebooks/distil-and-route.ipynb"
-STEPS = ("1. Prepare the data", "2. Distil", "3. Deploy", "4. Evaluate and use")
+STEPS = ("1. Prepare the data", "2. Distil", "3. Deploy", "4. Evaluate and use", "5. Search")
 
 
 def read_notebook() -> Any:
@@ -21,7 +21,7 @@ def read_notebook() -> Any:
     return read(NOTEBOOK, as_version=4)
 
 
-def test_it_is_kept_without_outputs_and_has_the_posts_four_steps() -> None:
+def test_it_is_kept_without_outputs_and_has_five_steps() -> None:
     notebook = read_notebook()
 
     assert not [cell for cell in notebook.cells if cell.get("outputs")]
@@ -59,3 +59,6 @@ def test_it_runs_and_saves_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
     )
     assert "PROMOTED" in printed
     assert "rows_in      2000" in printed
+    assert "indexed      240" in printed
+    assert printed.count("equal (base): visual 0.25, audio 0.25") == 4
+    assert printed.count("routed (") == 4

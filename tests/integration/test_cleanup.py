@@ -6,9 +6,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from router_cli.teardown import BedrockResources, Bucket, Table
+from local_stack.s3_vectors_fake import FakeS3Vectors
+from router_cli.teardown import BedrockResources, Bucket, Table, VectorBucket
 from search_router.domain.lifecycle.runs import Run, RunState
-from tests.integration.fake_bench import Bench
+from tests.integration.fake_bench import NO_RETRIES, SESSION, Bench
 from tests.records import a_run, a_training_job
 
 OURS = "run-0123456789ab"
@@ -102,6 +103,35 @@ def test_buckets_are_emptied_of_versions_markers_and_uploads(
         assert list(bucket.remaining()) == []
 
 
+def test_a_vector_bucket_is_deleted_with_its_indexes() -> None:
+    with FakeS3Vectors() as fake:
+        s3vectors = SESSION.client("s3vectors", endpoint_url=fake.url, config=NO_RETRIES)
+        created = s3vectors.create_vector_bucket(vectorBucketName="vectors")
+        for name in ("one", "two"):
+            s3vectors.create_index(
+                vectorBucketName="vectors",
+                indexName=name,
+                dataType="float32",
+                dimension=2,
+                distanceMetric="cosine",
+            )
+        bucket = VectorBucket(s3vectors, created["vectorBucketArn"])
+        (before,) = bucket.remaining()
+        assert (before.billed, before.note) == (True, "2 indexes")
+        bucket.delete()
+        assert list(bucket.remaining()) == [before], "a bucket with indexes stays"
+
+        bucket.empty()
+        (after,) = bucket.remaining()
+        assert not after.billed
+        bucket.delete()
+        bucket.empty()
+        bucket.delete()
+
+        assert list(bucket.remaining()) == []
+        s3vectors.close()
+
+
 def test_a_missing_table_is_not_listed() -> None:
     with mock_aws():
         table = Table(boto3.client("dynamodb", "us-east-1"), "state")
@@ -109,3 +139,29 @@ def test_a_missing_table_is_not_listed() -> None:
         table.delete()
 
         assert list(table.remaining()) == []
+
+
+def test_a_vector_bucket_is_emptied_of_its_indexes_and_deleted() -> None:
+    with FakeS3Vectors() as fake:
+        client = SESSION.client("s3vectors", endpoint_url=fake.url)
+        arn = client.create_vector_bucket(vectorBucketName="vectors")["vectorBucketArn"]
+        for name in ("films.visual", "films.audio"):
+            client.create_index(
+                vectorBucketName="vectors",
+                indexName=name,
+                dataType="float32",
+                dimension=2,
+                distanceMetric="cosine",
+            )
+        bucket = VectorBucket(client, arn)
+        (before,) = bucket.remaining()
+        assert (before.name, before.billed, before.note) == ("vectors", True, "2 indexes")
+
+        bucket.delete()
+        assert list(bucket.remaining()) == [before], "it is in use"
+        bucket.empty()
+        (after,) = bucket.remaining()
+        assert not after.billed
+        bucket.delete()
+        bucket.delete()
+        assert list(bucket.remaining()) == []

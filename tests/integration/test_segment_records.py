@@ -146,6 +146,23 @@ def test_a_collection_is_created_once(collections: ports.CollectionRepository) -
     assert collections.get("arts") is None
 
 
+def test_segments_are_counted_and_dropped_with_their_collection(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = DynamoSegmentRecords(table, TABLE, lambda _: None)
+    written = [*(record(f"s{n}", "1") for n in range(70)), deletion("gone", "1")]
+    records.put_many("films", new(*written))
+    records.put_many("series", new(record("s0", "1")))
+    monkeypatch.setattr(dynamodb_segments, "MAX_DELETES", 2)
+
+    assert (records.count("films"), records.count("none")) == (70, 0)
+    records.drop("films")
+    records.drop("films")
+
+    assert list(records.all("films")) == []
+    assert records.count("series") == 1
+
+
 def test_a_transaction_stays_within_its_bytes(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamodb_segments, "MAX_TRANSACTION_BYTES", 5_000)
     sizes: list[int] = []
@@ -187,6 +204,15 @@ class Busy:
             return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
         return self._client.batch_get_item(**request)
 
+    def batch_write_item(self, **request: Any) -> Any:
+        if self._times:
+            self._times -= 1
+            return {"UnprocessedItems": request["RequestItems"]}
+        return self._client.batch_write_item(**request)
+
+    def get_paginator(self, operation: str) -> Any:
+        return self._client.get_paginator(operation)
+
 
 def test_a_transaction_that_others_disturb_is_sent_again(table: Any) -> None:
     pauses: list[float] = []
@@ -215,3 +241,13 @@ def test_keys_that_were_not_read_are_read_again(table: Any) -> None:
     assert len(pauses) == 3
     with pytest.raises(UnavailableError):
         DynamoSegmentRecords(Busy(table, 99), TABLE, pauses.append).get_many("films", ["s1"])  # type: ignore[arg-type]
+
+
+def test_deletions_that_were_not_processed_are_sent_again(table: Any) -> None:
+    DynamoSegmentRecords(table, TABLE).put_many("films", new(record("s1", "1")))
+
+    with pytest.raises(UnavailableError):
+        DynamoSegmentRecords(Busy(table, 99), TABLE, lambda _: None).drop("films")  # type: ignore[arg-type]
+    DynamoSegmentRecords(Busy(table, 3), TABLE, lambda _: None).drop("films")  # type: ignore[arg-type]
+
+    assert list(DynamoSegmentRecords(table, TABLE).all("films")) == []

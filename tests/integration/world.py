@@ -137,7 +137,7 @@ class World:
         data = get_backend("s3")[ACCOUNT]["aws"].buckets[DATA]
         data.keys.clear()
         data.multiparts.clear()
-        for table in (STATE, CACHE):
+        for table in (STATE, CACHE, SEGMENTS):
             get_backend("dynamodb")[ACCOUNT][REGION].tables[table].items.clear()
         queues = get_backend("sqs")[ACCOUNT][REGION].queues
         queues[SPLITS] = type(queues[SPLITS])(SPLITS, REGION, ACCOUNT, **_queue_attributes())

@@ -42,7 +42,10 @@ FUNCTION_FOLDERS = {
 
 
 OUR_EVENTS = {kind.detail_type for kind in RouterEvent.__subclasses__()}
-OUTCOMES = {"ModelPromoted", "ModelRejected", "RunFailed", "QueryLogRouted", "SegmentsIndexed"}
+OUTCOMES = {
+    "ModelPromoted", "ModelRejected", "ApprovalNeeded", "RunFailed", "QueryLogRouted",
+    "SegmentsIndexed",
+}  # fmt: skip
 NAMESPACE = "SearchRouter"
 EMITTED = {
     MetricName(NAMESPACE, metric.label, frozenset({"service", metric.dimension or "service"}))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from search_router.domain import naming
 from search_router.domain.events import (
     SOURCE,
+    ApprovalNeeded,
     ModelDeployed,
     ModelEvaluated,
     ModelPromoted,
@@ -31,6 +32,7 @@ ALL: list[RouterEvent] = [
     ModelEvaluated(run_id=RUN),
     ModelPromoted(run_id=RUN, champion_version=1),
     ModelRejected(run_id=RUN, reason="worse"),
+    ApprovalNeeded(run_id=RUN, reason="unsure", approve_with="promote", reject_with="reject"),
     RunFailed(run_id=RUN, reason="too few rows"),
     QueryLogPartsComplete(log_id=LOG),
     QueryLogRouted(log_id=LOG),

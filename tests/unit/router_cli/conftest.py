@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from router_cli.__main__ import main
 from router_cli.stack import Stack
+from tests.fakes import InMemoryCollections, InMemoryIndex, InMemoryLedger, InMemoryRecords
 from tests.records import a_champion, jsonl
 from tests.unit.router_cli.fake_sqs import FakeSqs
 from tests.unit.use_cases.world import World
@@ -22,10 +24,13 @@ OUTPUTS = {
     "FinishQueryLogFunctionName": "finish-query-log",
     "SplitQueueUrl": "https://sqs/splits",
     "SplitDeadLetterQueueUrl": "https://sqs/splits-dead",
+    "IndexSegmentsFunctionName": "index-segments",
+    "SegmentQueueUrl": "https://sqs/segments",
+    "SegmentDeadLetterQueueUrl": "https://sqs/segments-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
     "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
-VERBS_WITH_STACKS = ("results", "compare", "export", "redrive")
+VERBS_WITH_STACKS = ("results", "compare", "export", "redrive", "segments", "upload", "runs")
 ROWS = [
     {
         "ts": f"2026-12-01T00:{n % 60:02d}",
@@ -89,6 +94,52 @@ class FakeRuntime:
 
 
 @dataclass(slots=True)
+class FakeS3:
+    """S3 that records uploads and deletions; `store` returns the version of an upload."""
+
+    store: Callable[[str, bytes], str] = lambda _key, _body: "v1"
+    uploaded: dict[str, str] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+
+    def upload_file(self, file: str, bucket: str, key: str, ExtraArgs: Any) -> None:  # noqa: N803
+        assert (bucket, ExtraArgs["ChecksumAlgorithm"]) == ("uploads", "SHA256")
+        self.uploaded[key] = self.store(key, Path(file).read_bytes())
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, str]:  # noqa: N803
+        assert Bucket == "uploads"
+        return {"VersionId": self.uploaded[Key]}
+
+    def delete_object(self, Bucket: str, Key: str) -> None:  # noqa: N803
+        assert Bucket == "data"
+        self.deleted.append(Key)
+
+
+@dataclass(slots=True)
+class FakeBedrock:
+    """Bedrock's control plane: every model exists but those that are listed as missing."""
+
+    missing: set[str] = field(default_factory=set)
+    deployment_status: str = "Active"
+
+    def get_foundation_model(self, modelIdentifier: str) -> dict[str, Any]:  # noqa: N803
+        self._require(modelIdentifier, "ValidationException")
+        return {"modelDetails": {"modelLifecycle": {"status": "ACTIVE"}}}
+
+    def get_custom_model_deployment(
+        self,
+        customModelDeploymentIdentifier: str,  # noqa: N803
+    ) -> dict[str, str]:
+        arn = customModelDeploymentIdentifier
+        self._require(arn, "ResourceNotFoundException")
+        return {"customModelDeploymentArn": arn, "status": self.deployment_status}
+
+    def _require(self, model: str, code: str) -> None:
+        if model in self.missing:
+            error = {"Code": code, "Message": "The provided model identifier is invalid."}
+            raise ClientError({"Error": error}, "GetFoundationModel")
+
+
+@dataclass(slots=True)
 class Clients:
     """The in-memory AWS clients of the command."""
 
@@ -96,6 +147,8 @@ class Clients:
     sqs: FakeSqs = field(default_factory=FakeSqs)
     sns: FakeTopic = field(default_factory=FakeTopic)
     runtime: FakeRuntime = field(default_factory=FakeRuntime)
+    s3: FakeS3 = field(default_factory=FakeS3)
+    bedrock: FakeBedrock = field(default_factory=FakeBedrock)
 
     def of(self, service: str) -> Any:
         return {
@@ -103,6 +156,8 @@ class Clients:
             "sqs": self.sqs,
             "sns": self.sns,
             "bedrock-runtime": self.runtime,
+            "s3": self.s3,
+            "bedrock": self.bedrock,
         }[service]
 
 
@@ -124,7 +179,14 @@ def stack(world: World, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> St
     stack = Stack(OUTPUTS, clients.of, "", lambda: None, "us-east-1")
     # What a frozen dataclass keeps in its cached properties.
     vars(stack).update(
-        objects=world.objects, ledger=world.ledger, champions=world.champions, runs=world.runs
+        objects=world.objects,
+        ledger=world.ledger,
+        champions=world.champions,
+        runs=world.runs,
+        segment_uploads=InMemoryLedger(),
+        collections=InMemoryCollections(),
+        segments=InMemoryRecords(),
+        segment_index=InMemoryIndex(),
     )
     for verb in VERBS_WITH_STACKS:
         monkeypatch.setattr(f"router_cli.{verb}.open_stack", lambda _: stack)

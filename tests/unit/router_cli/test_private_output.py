@@ -10,7 +10,7 @@ import pytest
 
 from router_cli.__main__ import main
 from router_cli.console import print_json
-from router_cli.results import _complete
+from router_cli.outputs import _beside
 from router_cli.routed_logs.tables import write_csv
 
 
@@ -34,7 +34,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     target.write_text("theirs")
     (tmp_path / "results.jsonl.partial").symlink_to(target)
 
-    with _complete(out) as file:
+    with _beside(out) as file:
         file.write(b"ours")
 
     assert target.read_text() == "theirs"

@@ -76,7 +76,7 @@ def whys(report: Any) -> list[str]:
 
 def test_empty_queues_are_reported(stack: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redrive"]) == 0
-    assert "Both dead-letter queues are empty" in capsys.readouterr().err
+    assert "The dead-letter queues are empty" in capsys.readouterr().err
 
 
 def test_redrive_explains_messages_and_leaves_them_in_the_queue(

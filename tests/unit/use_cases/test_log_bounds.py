@@ -89,7 +89,7 @@ def test_a_log_is_booked_once_and_above_its_price(serving_world: World) -> None:
 
 def test_ten_messages_fit_into_a_batch_whatever_the_header_holds(serving_world: World) -> None:
     world = serving_world
-    header = b"\x1c" * 16_000 + b",query\n"
+    header = b"\x01" * 16_000 + b",query\n"
 
     log = world.split_log(header + b"x,dogs\n" * 100, "query-logs/a.csv")
 

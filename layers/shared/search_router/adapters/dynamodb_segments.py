@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHARDS = 16
 MAX_ITEMS = 100  # TransactWriteItems and BatchGetItem
+MAX_DELETES = 25  # BatchWriteItem
 MAX_TRANSACTION_BYTES = 3_500_000  # TransactWriteItems: 4 MB
 _ROUNDS = 6
 _OVERHEAD_BYTES = 1_000  # names, keys and hashes of an item
@@ -86,6 +87,43 @@ class DynamoSegmentRecords:
         """Yield every record, deletions included."""
         for shard in range(SHARDS):
             yield from map(_record, self._query(_partition(collection, shard), True, None))
+
+    def count(self, collection: str) -> int:
+        """Count the segments that are not deleted; reads all records."""
+        counting: Any = {
+            "Select": "COUNT",
+            "FilterExpression": "attribute_exists(#segment)",
+            "ExpressionAttributeNames": {"#segment": "segment"},  # a reserved word
+        }
+        return sum(reply["Count"] for reply in self._replies(collection, counting))
+
+    def drop(self, collection: str) -> None:
+        """Delete every record; one that a worker writes meanwhile may remain."""
+        keys: Any = {"ProjectionExpression": "pk, sk"}
+        for reply in self._replies(collection, keys):
+            for batch in batched(reply["Items"], MAX_DELETES):
+                self._delete(batch)
+
+    def _delete(self, keys: list[Item]) -> None:
+        request: Any = {self._table: [{"DeleteRequest": {"Key": one}} for one in keys]}
+        for _ in rounds(_ROUNDS, self._sleep):
+            with aws_errors("delete segments"):
+                reply = self._client.batch_write_item(RequestItems=request)
+            request = reply.get("UnprocessedItems")
+            if not request:
+                return
+        raise UnavailableError(f"delete segments: not all were deleted in {_ROUNDS} rounds")
+
+    def _replies(self, collection: str, request: Any) -> Iterator[Any]:
+        pages = self._client.get_paginator("query")
+        for shard in range(SHARDS):
+            with aws_errors("query segments"):
+                yield from pages.paginate(
+                    TableName=self._table,
+                    KeyConditionExpression="pk = :pk",
+                    ExpressionAttributeValues={":pk": {"S": _partition(collection, shard)}},
+                    **request,
+                )
 
     def _get(self, keys: list[Item]) -> Iterator[Item]:
         request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}

@@ -1,6 +1,7 @@
 """ModelDeployed: score the model, the base student and the champion on the holdout."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ class EvaluateModel:
             comparison=compare(opponent, (candidate, measured[opponent][1]), labels, resampling),
             local_tier=self._local_tier(run, holdout),
             side_by_side_key=shown_key,
-            cost_usd=sum(it.cost_usd for it in scores.values()) + holdout.source.cost_usd,
+            cost_usd=_sum([holdout.source.cost_usd, *(it.cost_usd for it in scores.values())]),
         )
 
     def _examine(self, run: Run, answers: Answers, rival: Champion | None) -> Iterator[Exam]:
@@ -246,14 +247,20 @@ class EvaluateModel:
         return None
 
     def _noise(self, run: Run) -> NoiseCeiling | None:
-        """Return the label noise that intake measured; None without repeated queries."""
+        """Return the noise ceiling that intake measured; None with too few repeated queries."""
         try:
             manifest = json.loads(self.objects.get(naming.run_key(run.run_id, "manifest.json")))
         except NotFoundError:
             return None
         noise = manifest.get("label_noise", {})
-        is_measured = noise.get("repeated_queries") and "rubric" in noise
-        return NoiseCeiling.model_validate(noise) if is_measured else None
+        ceiling = noise.get("ceiling")
+        return NoiseCeiling.model_validate({**noise, **ceiling}) if ceiling else None
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """Add up costs; None if one of them is unknown."""
+    known = list(costs)
+    return None if None in known else math.fsum(cost for cost in known if cost is not None)
 
 
 def _rival(serving: ServingModel, champion: Champion | None) -> Champion | None:

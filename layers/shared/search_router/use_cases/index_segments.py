@@ -308,25 +308,50 @@ class _Writer:
         outcome = Outcome.UNCHANGED if is_same else Outcome.INDEXED
         return SegmentRecord(row.segment_id, order, outcome, segment, hashes, vectors)
 
-    def _settle(self, applied: dict[str, str]) -> None:
-        """Put records as a whole until each list holds the last write of every segment."""
-        for _ in range(_ROUNDS):
-            current = self.records.get_many(self.collection.name, list(applied))
-            newer = [
-                record for record in current.values() if record.order != applied[record.segment_id]
-            ]
-            if not newer:
-                return
-            self._put(_wholes(newer, self.collection))
-            applied = {record.segment_id: record.order for record in newer}
-        raise UnavailableError("other uploads write the same segments")
+    def _settle(self, applied: Mapping[str, str]) -> None:
+        settle(self.collection, self.records, self.index, applied)
 
     def _put(self, operations: Mapping[str, _Operations]) -> None:
-        for modality, operation in operations.items():
-            if operation.entries:
-                self.index.put(self.collection, modality, operation.entries)
-            if operation.deleted:
-                self.index.delete(self.collection, modality, operation.deleted)
+        _put(self.collection, self.index, operations)
+
+
+def put_wholes(
+    collection: Collection, index: SegmentIndex, records: Iterable[SegmentRecord]
+) -> None:
+    """Make the lists hold exactly the entries of these records."""
+    _put(collection, index, _wholes(records, collection))
+
+
+def settle(
+    collection: Collection,
+    records: SegmentRecords,
+    index: SegmentIndex,
+    applied: Mapping[str, str],
+) -> None:
+    """Put records as a whole until each list holds the last write of every segment.
+
+    `applied` are the orders that the lists hold. Raises UnavailableError.
+    """
+    for _ in range(_ROUNDS):
+        current = records.get_many(collection.name, list(applied))
+        newer = [
+            record for record in current.values() if record.order != applied[record.segment_id]
+        ]
+        if not newer:
+            return
+        put_wholes(collection, index, newer)
+        applied = {record.segment_id: record.order for record in newer}
+    raise UnavailableError("other uploads write the same segments")
+
+
+def _put(
+    collection: Collection, index: SegmentIndex, operations: Mapping[str, _Operations]
+) -> None:
+    for modality, operation in operations.items():
+        if operation.entries:
+            index.put(collection, modality, operation.entries)
+        if operation.deleted:
+            index.delete(collection, modality, operation.deleted)
 
 
 @dataclass(slots=True)

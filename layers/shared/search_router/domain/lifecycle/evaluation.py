@@ -54,8 +54,8 @@ class Scores(Record):
 
     `mae` is the mean absolute error per weight. `dominant_agreement`, `within_005` and `within_010`
     are shares of rows (all weights within 0.05, 0.10). `rubric` is the mean grade from 1 to 5.
-    Tokens and dollars are totals. `intervals` has an entry for each of these five scores and for
-    `invalid_share`.
+    Tokens and dollars are totals; dollars are None for a model without a known price. `intervals`
+    has an entry for each of these five scores and for `invalid_share`.
     """
 
     model: str
@@ -70,9 +70,9 @@ class Scores(Record):
     latency_ms: Latency
     input_tokens: int
     output_tokens: int
-    cost_usd: float
+    cost_usd: float | None
     invalid_share: float = 0.0
-    cost_usd_per_million: float = 0.0
+    cost_usd_per_million: float | None = None
     intervals: Mapping[str, Interval] = {}
     mae_by_modality: Mapping[str, float] = {}
     by_category: Mapping[str, CategoryScores] = {}
@@ -80,9 +80,10 @@ class Scores(Record):
 
 
 class NoiseCeiling(Record):
-    """The agreement of repeated labels of the same query, an upper bound for every student.
+    """The scores of a perfect student against the holdout's labels, measured at intake.
 
-    One label of a query is scored as if it were the answer to the other.
+    A perfect student answers with the consensus of infinitely many labels. Only the noise of the
+    labels that the queries happen to have keeps it from full marks. `intervals` has each score's.
     """
 
     repeated_queries: int
@@ -92,6 +93,7 @@ class NoiseCeiling(Record):
     within_005: float
     within_010: float
     rubric: float
+    intervals: Mapping[str, Interval] = {}
 
 
 class References(Record):
@@ -101,7 +103,7 @@ class References(Record):
     from_teacher: int = 0
     unusable: int = 0
     teacher: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
 
 class Comparison(Record):
@@ -144,7 +146,7 @@ class Evaluation(Record):
     exams: tuple[Exam, ...] = ()
     local_tier: LocalTierScores | None = None
     side_by_side_key: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
     @property
     def models(self) -> dict[str, Scores]:

@@ -54,14 +54,20 @@ PARAMETERS = (
         "The query. Leave it out, with a filter, to browse.",
     ),
     Parameter(
-        "collection", {"type": "string", "pattern": COLLECTION_NAME.pattern}, "Where to search."
+        "collection",
+        {"type": "string", "pattern": f"^{COLLECTION_NAME.pattern}$"},
+        "Where to search.",
     ),
     Parameter(
         "k",
         {"type": "integer", "minimum": 1, "maximum": MAX_K, "default": DEFAULT_K},
         "Hits per page.",
     ),
-    Parameter("cursor", {"type": "string"}, "The next page: `cursor` of the reply before."),
+    Parameter(
+        "cursor",
+        {"type": "string", "maxLength": MAX_CURSOR_CHARACTERS},
+        "The next page: `cursor` of the reply before.",
+    ),
     Parameter(
         "filter",
         {"type": "string"},

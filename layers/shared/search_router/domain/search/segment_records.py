@@ -81,6 +81,19 @@ def row_order(order: str, byte_offset: int) -> str:
     return f"{order}.{byte_offset:015d}"
 
 
+class WrittenBy(NamedTuple):
+    """The upload and the row, by its byte offset, that wrote a record."""
+
+    upload: str
+    byte_offset: int
+
+
+def written_by(order: str) -> WrittenBy:
+    """Return what the order of a row tells."""
+    _, _, upload, byte_offset = order.split(".")
+    return WrittenBy(upload, int(byte_offset))
+
+
 def content_hashes(segment: Segment, embedding_model: str) -> dict[str, str]:
     """Return the hash of each modality's text and vector; equal ones need no new embedding."""
     return {

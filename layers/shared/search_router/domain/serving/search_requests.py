@@ -5,7 +5,7 @@ Parsed without a framework, whose import would cost every cold start more than t
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from search_router.domain import strict_json
 from search_router.domain.errors import BadRequestError, InvalidInputError, TooLargeError
@@ -16,6 +16,20 @@ from search_router.domain.weights import dominant
 
 MAX_BODY_BYTES = 16 * 1024  # enough for 1,000 characters escaped as surrogate pairs
 MAX_QUERY_CHARACTERS = 1_000
+
+
+class RouteReply(TypedDict):
+    """The weights of a query, which sum to 1, and what made them.
+
+    `tier` is the step of the cascade that answered. `status` is `ok`, `repaired` or `fallback`.
+    """
+
+    weights: dict[str, float]
+    dominant: str
+    tier: str
+    status: str
+    champion_version: int
+    latency_ms: int
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:
@@ -56,14 +70,14 @@ def rejection(error: BadRequestError) -> tuple[int, dict[str, str]]:
     return status, {"code": code, "message": str(error)}
 
 
-def answer(decision: Decision, champion: Champion) -> dict[str, object]:
+def answer(decision: Decision, champion: Champion) -> RouteReply:
     """Return the response body: the weights, the tier and the champion that made them."""
     modalities = champion.serving.modalities
-    return {
-        "weights": dict(zip(modalities, decision.weights, strict=True)),
-        "dominant": dominant(decision.weights, modalities),
-        "tier": decision.tier.value,
-        "status": decision.status.value,
-        "champion_version": champion.version,
-        "latency_ms": decision.latency_ms,
-    }
+    return RouteReply(
+        weights=dict(zip(modalities, decision.weights, strict=True)),
+        dominant=dominant(decision.weights, modalities),
+        tier=decision.tier.value,
+        status=decision.status.value,
+        champion_version=champion.version,
+        latency_ms=decision.latency_ms,
+    )
