@@ -51,12 +51,8 @@ def told(stack: StackConnection, inbox: str) -> str | None:
 def put_event(
     stack: StackConnection, detail_type: str, detail: dict[str, Any], by: str = STACK_NAME
 ) -> None:
-    entry = {
-        "Source": "search-router",
-        "Resources": [by],
-        "DetailType": detail_type,
-        "Detail": json.dumps(detail),
-    }
+    named = json.dumps({**detail, "stack": by})
+    entry = {"Source": "search-router", "DetailType": detail_type, "Detail": named}
     stack.client("events").put_events(Entries=[entry])
 
 

@@ -17,7 +17,6 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
-    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,
@@ -27,6 +26,7 @@ ENVIRONMENT = {
     "SEGMENT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/segment-splits",
     "VECTOR_BUCKET": f"arn:aws:s3vectors:{REGION}:{ACCOUNT}:bucket/vectors",
     "EVENT_BUS_NAME": "default",
+    "STACK_NAME": "search-router",
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
@@ -51,6 +51,8 @@ ENVIRONMENT = {
     "JUDGE_MODEL_ID": "",
     "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
     "BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_MAX_HOURS": "72",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",
