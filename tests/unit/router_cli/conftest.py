@@ -135,7 +135,7 @@ class FakeBedrock:
 
     def _require(self, model: str, code: str) -> None:
         if model in self.missing:
-            error = {"Code": code, "Message": "The provided model identifier is invalid."}
+            error: Any = {"Code": code, "Message": "The provided model identifier is invalid."}
             raise ClientError({"Error": error}, "GetFoundationModel")
 
 
