@@ -60,4 +60,4 @@ def _rows(stack: Stack, prefix: str) -> Iterator[Row]:
 def _place(row: Row) -> str:
     if "line_number" not in row:
         return f"byte {row['byte_offset']:,}"
-    return f"{row['file']} line {row['line_number']:,}".lstrip()
+    return f"{row.get('file', '')} line {row['line_number']:,}".lstrip()
