@@ -36,7 +36,7 @@ BENCH_OPTIONS = $(if $(JSON),--json "$(JSON)")
 LOCKS := layers/shared/requirements requirements requirements-dev \
 	.ci/requirements-uv .ci/requirements-sam .ci/requirements-checkov .ci/requirements-mutants
 
-.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier notebook test test-all simulate unit lint mistakes mutants format openapi build deploy lock clean ci FORCE
+.PHONY: help setup demo bench-cold-start bench-intake bench-intake-gib bench-routing bench-local-tier bench-search notebook test test-all simulate unit lint mistakes mutants format openapi build deploy lock clean ci FORCE
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -100,6 +100,9 @@ bench-intake: setup ## Measure the intake of prompt files in 2 minutes (JSON=fil
 bench-intake-gib: setup ## Take in 1 GiB within the memory of a 512 MB Lambda in 10 minutes (JSON=file)
 	@$(BIN)/python -m benchmarks.intake --gib $(BENCH_OPTIONS)
 
+bench-search: setup ## Measure search and indexing in 3 minutes (JSON=file)
+	@$(BIN)/python -m benchmarks.search $(BENCH_OPTIONS)
+
 bench-routing: setup ## Route a query log in 2 minutes; ROWS=1000000 DISTINCT=20000 takes 8 (JSON=file)
 	@$(BIN)/python -m benchmarks.routing $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(DISTINCT),--distinct $(DISTINCT)) $(BENCH_OPTIONS)
@@ -121,9 +124,8 @@ openapi: setup ## Write docs/openapi.json from the code of the HTTP API
 build: setup build/sam/.complete ## Build for Lambda (ARCH=arm64 or x86_64)
 	@.ci/build $(SAM) $(BIN)/python $(ARCH)
 
-deploy: ## Deploy what `make build` built, asking before it changes anything (STAGE=dev or prod)
-	@test -f .aws-sam/build/template.yaml || { echo "nothing is built: make build" >&2; exit 1; }
-	SAM_CLI_TELEMETRY=0 $(SAM) deploy --guided --config-env $(STAGE:dev=default)
+deploy: $(VENV)/.run-complete ## Deploy what `make build` built, after a confirmation (STAGE=dev GUIDED=1 CI=1)
+	@CI="$(CI)" GUIDED="$(GUIDED)" TAGS="$(TAGS)" .ci/deploy $(SAM) $(BIN)/search-router "$(STAGE)"
 
 build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
 	@rm -f build/$*/.python

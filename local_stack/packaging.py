@@ -63,10 +63,13 @@ def build_layer(folder: Path, *, snapshot: Path, cache: Path) -> LayerArchive:
 
 def user_cache_folder(environ: Mapping[str, str]) -> Path:
     """Return the user's cache folder for installed dependencies."""
-    if "XDG_CACHE_HOME" in environ:
+    if environ.get("XDG_CACHE_HOME"):
         return Path(environ["XDG_CACHE_HOME"]) / "search-router"
     caches = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path.home() / caches / "search-router"
+    try:
+        return Path.home() / caches / "search-router"
+    except RuntimeError:
+        raise LocalStackError("no home folder. Set HOME or XDG_CACHE_HOME.") from None
 
 
 def _add_folder(archive: zipfile.ZipFile, folder: Path, prefix: str) -> None:

@@ -25,7 +25,7 @@ def runtime_folder(environ: Mapping[str, str]) -> Path:
 
     Raises `LocalStackError` if another user can write to it.
     """
-    parent = Path(environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
+    parent = Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     folder = parent / f"search-router-{os.getuid()}"
     with contextlib.suppress(FileExistsError):  # checked below
         folder.mkdir(mode=stat.S_IRWXU)

@@ -12,7 +12,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from router_cli.comparison.answers import (
     ASKED_TOGETHER,
@@ -20,9 +20,10 @@ from router_cli.comparison.answers import (
     ComparisonStore,
     KeptAnswers,
 )
-from router_cli.comparison.differences import Differences
-from router_cli.console import CommandError, print_json, print_table, progress, say
+from router_cli.comparison.differences import Differences, Side
+from router_cli.console import CommandError, fail, print_json, print_table, progress, say
 from router_cli.labels import figure, label, labelled
+from router_cli.outputs import output
 from router_cli.routed_logs.parts import (
     champion_of,
     read_parts,
@@ -32,16 +33,25 @@ from router_cli.routed_logs.parts import (
 )
 from router_cli.stack import Stack, open_stack
 from router_cli.verbs import CONFIRM_ABOVE_USD
+from search_router.adapters.bedrock import BedrockDeployments, BedrockFoundationModels
 from search_router.adapters.bedrock_runtime import ConverseModel
 from search_router.adapters.clock import SystemClock
-from search_router.domain.errors import NotFoundError
+from search_router.domain.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    NotFoundError,
+    commonest,
+)
+from search_router.domain.lifecycle.runs import DeploymentStatus
 from search_router.domain.naming import foundation_model_id
 from search_router.domain.prices import cost_usd, is_priced
 from search_router.domain.serving.cascade import route
 from search_router.domain.serving.champions import Champion, ServingModel
+from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.serving.pacing import EXPECTED_LATENCY_SECONDS, MAX_IN_FLIGHT, Pace
 
 _SHOWN = 20
+_TRIAL = 20  # if the first answers are all unusable, no more are asked for
 _NO_DEADLINE = float("inf")
 _TYPICAL_TOKENS = (60, 60)  # a short prompt and query; four weights without reasoning
 _VERSION = re.compile(r"v?(\d+)")
@@ -64,13 +74,16 @@ class ComparedModel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is compared, what must still be asked, and an estimate of its cost."""
+    """What is compared, what must still be asked, and an estimate of its cost.
+
+    The estimate is None if a model that must be asked has no known price.
+    """
 
     base: ComparedModel | None
     against: ComparedModel
     champion: Champion
     calls: int
-    estimated_usd: float
+    estimated_usd: float | None
     minutes: float
 
     @property
@@ -90,18 +103,14 @@ def run(arguments: argparse.Namespace) -> int:
     store_path = arguments.store or Path(f"compare-{arguments.log_id}.sqlite")
     with ComparisonStore(store_path) as store:
         plan = _plan(stack, store, arguments)
-        say(
-            f"{plan.calls:,} calls to make: about ${plan.estimated_usd:.4f} and "
-            f"{plan.minutes:.1f} minutes"
-        )
-        if plan.estimated_usd > CONFIRM_ABOVE_USD and not arguments.yes:
-            raise CommandError(
-                f"the estimate is above ${CONFIRM_ABOVE_USD:.0f}: ${plan.estimated_usd:.2f}. "
-                "Confirm with --yes, or compare fewer queries with --sample N."
-            )
+        price = "cost unknown" if plan.estimated_usd is None else f"about ${plan.estimated_usd:.4f}"
+        say(f"{plan.calls:,} calls to make: {price}, {plan.minutes:.1f} minutes")
+        if plan.calls and not arguments.yes:
+            _check_price(plan)
         for model in plan.asked:
-            if not is_priced(model.serving.priced_as):
-                say(f"The price of {model.serving.priced_as} is unknown and counted as 0.")
+            if store.missing(model.side, arguments.sample):
+                _check_exists(stack, model)
+        for model in plan.asked:
             _ask_missing(stack, store, model, arguments.sample, arguments.requests_per_minute)
         found = _compare(store, plan, arguments)
     report = _report(plan, found, arguments.log_id)
@@ -110,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(report)
         say(f"The answers are kept in {store_path}. Delete it when you are done.")
+    if not found.compared:
+        return fail("no query has a usable answer of both models, so nothing was compared.")
     return 0
 
 
@@ -150,6 +161,43 @@ def _serving(stack: Stack, name: str, like: Champion) -> ServingModel:
     return like.serving.model_copy(update={"model_id": model_id, "priced_as": priced_as})
 
 
+def _check_price(plan: Plan) -> None:
+    """Raise CommandError if the calls need a confirmation; an unknown price always does."""
+    unpriced = [it.serving.priced_as for it in plan.asked if not is_priced(it.serving.priced_as)]
+    if plan.estimated_usd is None:
+        raise CommandError(
+            f"the price of {', '.join(unpriced)} is unknown. Check the model id, then confirm with "
+            "--yes."
+        )
+    if plan.estimated_usd > CONFIRM_ABOVE_USD:
+        raise CommandError(
+            f"the estimate is above ${CONFIRM_ABOVE_USD:.0f}: ${plan.estimated_usd:.2f}. "
+            "Confirm with --yes, or compare fewer queries with --sample N."
+        )
+
+
+def _check_exists(stack: Stack, model: ComparedModel) -> None:
+    """Raise CommandError for a model that Bedrock does not have, before the first call.
+
+    A user who may call models but not list them is checked by the first answers.
+    """
+    model_id, bedrock = model.serving.model_id, stack.client("bedrock")
+    try:
+        if ":custom-model-deployment/" in model_id:
+            status = BedrockDeployments(bedrock).deployment(model_id).status
+            if status != DeploymentStatus.ACTIVE:
+                raise CommandError(f"cannot ask {model.name}: its deployment is {status}.")
+        elif not model_id.startswith("arn:"):
+            BedrockFoundationModels(bedrock).lifecycle(model_id)
+    except AccessDeniedError:
+        return
+    except (InvalidInputError, NotFoundError) as error:
+        raise CommandError(
+            f"no such model: {model.name} ({error}). Name a version (v3), `champion`, a run or a "
+            "model id."
+        ) from None
+
+
 def _ask_missing(
     stack: Stack,
     store: ComparisonStore,
@@ -163,10 +211,16 @@ def _ask_missing(
     client = stack.client("bedrock-runtime")
     converse = ConverseModel(client, pace, in_flight, _NO_DEADLINE, SystemClock())
     side = model.side
-    chunks = math.ceil(store.missing(side, sample) / ASKED_TOGETHER)
+    is_trial = not store.has_usable(side)
+    first = [_TRIAL] if is_trial else []
+    chunks = len(first) + math.ceil(store.missing(side, sample) / ASKED_TOGETHER)
+    unanswered = store.unanswered(side, sample, first)
     try:
-        for chunk in progress(f"asking {model.name}", store.unanswered(side, sample), chunks):
+        for chunk in progress(f"asking {model.name}", unanswered, chunks):
             routing = route(chunk, model.serving, converse, KeptAnswers(store, side))
+            if is_trial and not routing.pending:
+                _check_trial(model, list(routing.decisions.values()))
+                is_trial = False
             store.keep(side, routing.decisions)
             if routing.pending:
                 raise CommandError(
@@ -175,6 +229,16 @@ def _ask_missing(
                 )
     except NotFoundError as error:
         raise CommandError(f"cannot ask {model.name}: {error}") from None
+
+
+def _check_trial(model: ComparedModel, first: list[Decision]) -> None:
+    """Raise CommandError if a model's first answers are all unusable."""
+    if first and all(decision.status is Status.FALLBACK for decision in first):
+        raise CommandError(
+            f"none of the first {len(first)} answers of {model.name} is usable: "
+            f"{commonest(decision.problem for decision in first)}. Check the model id and its "
+            "prompt. No answer was kept."
+        )
 
 
 def _plan(stack: Stack, store: ComparisonStore, arguments: argparse.Namespace) -> Plan:
@@ -187,17 +251,17 @@ def _plan(stack: Stack, store: ComparisonStore, arguments: argparse.Namespace) -
         rows = (row for part in parts for row in rows_of(part))
         store.add_log(log.log_id, rows, champion.serving.modalities)
     tokens_in, tokens_out = _tokens(read_summary(stack, log.log_id))
-    calls, usd = 0, 0.0
+    calls, usd, is_known = 0, 0.0, True
     for model in (base, against):
         if model is not None:
-            missing, priced_as = (
-                store.missing(model.side, arguments.sample),
-                model.serving.priced_as,
-            )
+            missing = store.missing(model.side, arguments.sample)
+            priced_as = model.serving.priced_as
             calls += missing
+            is_known = is_known and (is_priced(priced_as) or not missing)
             one = cost_usd(priced_as, 1, 0) * tokens_in + cost_usd(priced_as, 0, 1) * tokens_out
             usd += missing * one
-    return Plan(base, against, champion, calls, usd, calls / arguments.requests_per_minute)
+    minutes = calls / arguments.requests_per_minute
+    return Plan(base, against, champion, calls, usd if is_known else None, minutes)
 
 
 def _tokens(summary: dict[str, Any]) -> tuple[float, float]:
@@ -209,15 +273,19 @@ def _tokens(summary: dict[str, Any]) -> tuple[float, float]:
 
 
 def _compare(store: ComparisonStore, plan: Plan, arguments: argparse.Namespace) -> Differences:
-    found = Differences(plan.champion.serving.modalities, arguments.moved_by, _SHOWN)
+    first = plan.base.serving if plan.base else plan.champion.serving
+    found = Differences(
+        plan.champion.serving.modalities,
+        arguments.moved_by,
+        _SHOWN,
+        base=Side(is_priced=is_priced(first.priced_as)),
+        against=Side(is_priced=is_priced(plan.against.serving.priced_as)),
+    )
     base = plan.base.side if plan.base else RECORDED
     with ExitStack() as closing:
-        file: BinaryIO | None = None
+        file: IO[bytes] | None = None
         if arguments.out:
-            try:
-                file = closing.enter_context(arguments.out.open("wb"))
-            except OSError as error:
-                raise CommandError(f"cannot write {arguments.out}: {error.strerror}.") from None
+            file = closing.enter_context(output(arguments.out))
         for pair in store.pairs(base, plan.against.side, arguments.sample):
             moved = found.add(pair)
             if moved is not None and file is not None:
@@ -237,8 +305,12 @@ def _report(plan: Plan, found: Differences, log_id: str) -> dict[str, Any]:
             "model": plan.against.serving.model_id,
             **found.against.as_json(),
         },
-        "estimated_cost_usd": round(plan.estimated_usd, 8),
-        "cost_usd": round(math.fsum(side.cost_usd for side in asked), 8),
+        "estimated_cost_usd": plan.estimated_usd and round(plan.estimated_usd, 8),
+        "total_cost_usd": (
+            round(math.fsum(side.cost_usd for side in asked), 8)
+            if all(side.is_priced for side in asked)
+            else None
+        ),
         **found.as_json(),
         "furthest": [asdict(moved) for moved in found.furthest()],
     }
@@ -259,7 +331,7 @@ def _print(report: dict[str, Any]) -> None:
         "Mean change by modality",
         ["modality", "mean change", "mean absolute change"],
         [
-            (name, f"{found['mean_change']:+.4f}", f"{found['mean_absolute_change']:.4f}")
+            (name, f"{found['mean_change']:+.4f}", figure("mae", found["mean_absolute_change"]))
             for name, found in report["modalities"].items()
         ],
     )

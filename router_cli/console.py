@@ -9,7 +9,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 _FAILED = 1
@@ -31,7 +31,9 @@ def printable(value: object) -> str:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print exactly one JSON object to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode, default=str)
+    sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -57,14 +59,20 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def say(message: str) -> None:
     """Print a message to stderr, so that stdout holds nothing but results."""
-    sys.stderr.write(printable(message) + "\n")
-    sys.stderr.flush()
+    _to_stderr(printable(message) + "\n")
 
 
 def fail(message: str) -> int:
     """Print an error of one or more lines and return the exit code for failed work."""
-    sys.stderr.write("search-router: " + "\n".join(map(printable, message.split("\n"))) + "\n")
+    _to_stderr("search-router: " + "\n".join(map(printable, message.split("\n"))) + "\n")
     return _FAILED
+
+
+def _to_stderr(text: str) -> None:
+    """Write to stderr; if it is closed or full, the exit code is all that is left."""
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def progress(doing: str, items: Iterable[ItemT], total: int) -> Iterator[ItemT]:

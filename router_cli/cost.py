@@ -1,18 +1,17 @@
 """`search-router cost`: the estimated cost of a file, or that of a stack in the last 30 days."""
 
 import argparse
-import gzip
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from router_cli.console import CommandError, print_json, print_table, say
-from router_cli.prompt_files import prompt_file
+from router_cli.labels import figure, label
+from router_cli.prompt_files import local_log, prompt_file
 from router_cli.stack import Stack, open_stack
 from router_cli.teardown import BedrockResources
 from router_cli.verbs import HOLDOUT_FRACTION, MODALITIES, STUDENT, TEACHER
@@ -22,50 +21,74 @@ from search_router.domain.intake.prompt_files import select_rows
 from search_router.domain.intake.selection import IntakeRules
 from search_router.domain.lifecycle.estimates import BYTES_PER_TOKEN, estimate_costs
 from search_router.domain.lifecycle.runs import Run
-from search_router.domain.logs.dialects import find_dialect
 from search_router.domain.logs.query_logs import LogState
-from search_router.domain.logs.rows import LogRow, read_row
+from search_router.domain.logs.rows import LogRow
 from search_router.domain.prices import cost_usd, price_list
 from search_router.domain.queries import query_digest
-from search_router.domain.splits.rows import raw_rows
 from search_router.domain.weights import default_system_prompt, parse_modalities
 
 _WINDOW = timedelta(days=30)
 _MEASURED, _ESTIMATED, _LISTED = "measured tokens", "estimate before the job", "list price, a month"
+_JUDGE = "the LLM judge (Bedrock does not report its tokens)"
+_INFRASTRUCTURE = "Lambda, SQS, S3, DynamoDB and logs (under $1 for a million rows)"
 _NOT_COUNTED = (
-    "the LLM judge (Bedrock does not report its tokens)",
+    _JUDGE,
+    _INFRASTRUCTURE,
     "API queries (the metric CostUsd counts them)",
-    "Lambda, SQS, S3, DynamoDB and logs (under $1 for a million rows)",
+    "`search-router label` and `compare` (each shows its own cost)",
+    "embeddings and the vector index of segments and searches",
+    "metrics ($0.30 a month each in the hours they are emitted)",
+    "query logs that are not finished, and runs older than 30 days",
 )
 _ROUTED = "estimate: no query cached, no reasoning"
-_SAMPLE_BYTES = 1 << 16
 _WATCHED = {"AWS::CloudWatch::Alarm": "alarm", "AWS::CloudWatch::Dashboard": "dashboard"}
 _ESTIMATED_PARTS = ("training_usd", "teacher_usd")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of the bill; `from_memory` if its price is not confirmed."""
+    """One item of the bill; `from_memory` if its price is not confirmed, None if it is unknown."""
 
     what: str
-    usd: float
+    usd: float | None
     basis: str
     from_memory: bool = False
+
+    @property
+    def is_monthly(self) -> bool:
+        """Whether the cost comes back every month."""
+        return self.basis == _LISTED
+
+
+def totals(items: list[Item]) -> dict[str, float | None]:
+    """Return the one-time and the monthly cost; None if a part of it is unknown."""
+    found: dict[str, float | None] = {}
+    for name, is_monthly in (("once_usd", False), ("monthly_usd", True)):
+        costs = [item.usd for item in items if item.is_monthly is is_monthly]
+        known = [usd for usd in costs if usd is not None]
+        found[name] = round(math.fsum(known), 6) if len(known) == len(costs) else None
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the items with their cost and its basis."""
     title, items, not_counted = _items(arguments)
-    total = sum(item.usd for item in items)
+    sums = totals(items)
     if arguments.json:
         listed = [asdict(item) for item in items]
-        print_json({"items": listed, "total_usd": round(total, 6), "not_counted": not_counted})
+        print_json({"items": listed, **sums, "not_counted": not_counted})
         return 0
     rows = [
-        (item.what, f"${item.usd:,.4f}", item.basis, "unconfirmed" if item.from_memory else "")
+        (
+            item.what,
+            figure("cost_usd", item.usd),
+            item.basis,
+            "unconfirmed" if item.from_memory else "",
+        )
         for item in items
     ]
-    print_table(title, ["", "cost", "basis", "price"], [*rows, ("total", f"${total:,.4f}", "", "")])
+    rows += [(label(name), figure("cost_usd", usd), "", "") for name, usd in sums.items()]
+    print_table(title, ["", "cost", "basis", "price"], rows)
     for what in not_counted:
         say(f"not counted: {what}")
     return 0
@@ -79,29 +102,27 @@ def _items(arguments: argparse.Namespace) -> tuple[str, list[Item], tuple[str, .
         return "The last 30 days", items, _NOT_COUNTED
     if not path.is_file():
         raise CommandError(f"no such file: {path}.")
-    estimate = _run_estimate if arguments.prompts else _log_estimate
+    estimate = (
+        _run_estimate(path)
+        if arguments.prompts
+        else _log_estimate(path, arguments.query_field or "")
+    )
     return (
         f"Estimated cost of {path.name}",
-        list(estimate(path)),
-        (_NOT_COUNTED[0], _NOT_COUNTED[2]),
+        list(estimate),
+        (_JUDGE, _INFRASTRUCTURE),
     )
 
 
-def _log_estimate(path: Path) -> Iterator[Item]:
+def _log_estimate(path: Path, query_field: str) -> Iterator[Item]:
     """Yield the cost of routing a log if none of its queries is cached."""
-    opened: Any = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rb") as file:
-        sample = file.read(_SAMPLE_BYTES)
-        dialect = find_dialect(path.name, sample, whole=len(sample) < _SAMPLE_BYTES)
-        if dialect is None:
-            raise CommandError(f"no rows in {path}.")
-        chunks = chain([sample], iter(lambda: file.read(_SAMPLE_BYTES), b""))
-        found = (read_row(line, dialect) for line in raw_rows(chunks, 0, dialect))
-        sizes = {
-            query_digest(row.query): len(row.query.encode())
-            for row in found
-            if isinstance(row, LogRow)
-        }
+    sizes = {
+        query_digest(row.query): len(row.query.encode())
+        for _, row in local_log(path, query_field).rows()
+        if isinstance(row, LogRow)
+    }
+    if not sizes:
+        raise CommandError(f"no row with a query in {path}.")
     modalities = parse_modalities(MODALITIES)
     prompt = len(default_system_prompt(modalities)) * len(sizes) + sum(sizes.values())
     answers = len(json.dumps(dict.fromkeys(modalities, 0.25))) * len(sizes)

@@ -14,6 +14,7 @@ from typing import Any
 from router_cli import opensearch
 from router_cli.console import CommandError, print_json, print_table, say
 from router_cli.opensearch_index import INDEX, write_index
+from router_cli.prompt_files import document
 from router_cli.routed_logs.parts import (
     DistinctQueries,
     champion_of,
@@ -22,6 +23,7 @@ from router_cli.routed_logs.parts import (
     rows_of,
 )
 from router_cli.stack import Stack, open_stack
+from search_router.domain.errors import InvalidInputError
 from search_router.domain.serving.champions import Champion
 from search_router.domain.serving.decisions import Status
 from search_router.domain.weights import Weights
@@ -146,9 +148,9 @@ def _sub_queries(path: Path | None, champion: Champion) -> opensearch.SubQueries
     if path is None:
         return opensearch.default_sub_queries(modalities)
     try:
-        return opensearch.read_sub_queries(path.read_text("utf-8"), modalities)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {path}: {error}.") from None
+        return opensearch.read_sub_queries(document(path), modalities)
+    except InvalidInputError as error:
+        raise CommandError(f"cannot read {path}: {error}") from None
 
 
 def _line(value: dict[str, Any]) -> bytes:

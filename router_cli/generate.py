@@ -6,6 +6,7 @@ from typing import Any
 
 from router_cli import synthesis
 from router_cli.console import CommandError, print_json, say
+from router_cli.outputs import is_stdout
 from router_cli.prompt_files import read_queries
 from search_router.domain.weights import Modalities, parse_modalities
 
@@ -82,10 +83,9 @@ def _prompts_of_same_seed(
 
 
 def _write(arguments: argparse.Namespace, rows: Iterable[dict[str, Any]]) -> int:
-    try:
-        count = synthesis.write_jsonl(arguments.out, rows)
-    except OSError as error:
-        raise CommandError(f"cannot write {arguments.out}: {error.strerror}.") from None
+    if is_stdout(arguments.out) and arguments.json:
+        arguments.usage_error("--json and --out - both write to stdout. Use one of them.")
+    count = synthesis.write_jsonl(arguments.out, rows)
     if arguments.json:
         print_json({"rows": count, "out": str(arguments.out)})
     else:

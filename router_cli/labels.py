@@ -23,6 +23,7 @@ _FIGURES = {
     "judge": ("LLM judge, 1 to 5", "{:.2f}"),
     "repeated_queries": ("queries labelled more than once", "{:,}"),
     "pairs": ("pairs of labels", "{:,}"),
+    "contradictory": ("queries whose labels have no common leader", "{:,}"),
     "identical": ("identical pairs", "{:.1%}"),
     "latency_mean": ("latency, mean", "{:,.0f} ms"),
     "latency_p50": ("latency, median", "{:,.0f} ms"),
@@ -54,20 +55,27 @@ _FIGURES = {
     "job_at_most_usd": ("the job at most, which the budget books", "${:,.2f}"),
     "evaluation_at_most_usd": ("the evaluation at most", "${:,.2f}"),
     "cost_usd": ("cost", "${:,.4f}"),
-    "estimated_cost_usd": ("estimated cost of the calls made", "${:,.4f}"),
+    "once_usd": ("total, once", "${:,.4f}"),
+    "monthly_usd": ("total, a month", "${:,.4f}"),
+    "estimated_cost_usd": ("estimated cost of the answers that were missing", "${:,.4f}"),
+    "total_cost_usd": ("cost of all answers, also of earlier runs", "${:,.4f}"),
     "cost_usd_per_million_rows": ("cost per million rows", "${:,.2f}"),
     "cost_usd_per_million_calls": ("cost per million calls", "${:,.2f}"),
     "cost_not_counted": ("not in the cost", "{}"),
     # a routed log
     "log_id": ("log", "{}"),
-    "tiers": ("rows by tier", "{}"),
+    "answered_by": ("rows by the tier that answered", "{}"),
+    "local_share": ("share of rows with an answer of the local tier", "{:.1%}"),
+    "repeats": ("rows that repeat a query of their split", "{:,}"),
+    "tiers": ("rows by tier, repeats as cache", "{}"),
+    "answerable_share": ("queries that its gate lets through", "{:.1%}"),
     "fallback": ("rows with the prior", "{:,}"),
     "repaired": ("rows with a repaired answer", "{:,}"),
     "interrupted": ("interrupted attempts", "{:,}"),
     "distinct": ("distinct queries", "{:,}"),
     "distinct_per_split": ("distinct queries, summed over splits", "{:,}"),
     "fallback_share": ("share of rows with the prior", "{:.1%}"),
-    "latency_ms": ("latency, ms", "{}"),
+    "latency_ms": ("latency, ms (percentiles within 5 %)", "{}"),
     "weight_means": ("mean weights", "{}"),
     "mean": ("mean", "{:,.1f}"),
     "p50": ("median", "{:,.4g}"),
@@ -96,7 +104,9 @@ def label(name: str) -> str:
 
 
 def figure(name: str, value: object) -> str:
-    """Return a figure as text: with its unit, rounded, shares as percentages."""
+    """Return a figure as text: with its unit, rounded, shares as percentages, None as unknown."""
+    if value is None and name in _FIGURES:
+        return "unknown"
     if value is None or value == "":
         return "-"
     if isinstance(value, Mapping):

@@ -44,10 +44,11 @@ _POLL_SECONDS = 0.2
 _T = TypeVar("_T")
 
 
-def up(_: argparse.Namespace) -> int:
+def up(arguments: argparse.Namespace) -> int:
     """Start a stack that keeps running after the command has ended."""
+    options = LocalStackOptions(tick_track_runs=True, parameters=dict(arguments.parameter or ()))
     with _local_stack_errors():
-        connection = start_in_background(LocalStackOptions(tick_track_runs=True), os.environ)
+        connection = start_in_background(options, os.environ)
     say(
         f"Running at {connection.endpoint}. Use it with --local and stop it with "
         "`search-router local down`."
@@ -76,7 +77,7 @@ def demo(arguments: argparse.Namespace) -> int:
         say("starting the local stack: template.yaml, ministack and the Bedrock fake")
         with LocalStack(options) as stack:
             say(f"{steps.elapsed_s:6.1f} s  deployed at {stack.connection.endpoint}")
-            summary = _main_job(stack, prompts, query_log, out, steps)
+            summary = _main_job(stack, (prompts, query_log), arguments.query_field, out, steps)
     text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     (out / "summary.json").write_text(text, encoding="utf-8")
     _print(summary, out)
@@ -108,11 +109,16 @@ def _inputs(prompts: Path | None, query_log: Path | None, out: Path) -> tuple[Pa
 
 
 def _main_job(
-    local: LocalStack, prompts: Path, query_log: Path, out: Path, steps: Steps
+    local: LocalStack,
+    files: tuple[Path, Path],
+    query_field: str | None,
+    out: Path,
+    steps: Steps,
 ) -> dict[str, Any]:
+    prompts, query_log = files
     stack = local_stack_of(local.connection)
     run = _distil(stack, prompts, steps, local)
-    log, log_summary = _route(stack, query_log, out, steps, local)
+    log, log_summary = _route(stack, query_log, query_field, out, steps, local)
     example = ask(stack, _EXAMPLE_QUERY) if run.promoted else {}
     segments, searches = _search(stack, out, steps, local)
     return {
@@ -150,10 +156,15 @@ def _distil(stack: Stack, prompts: Path, steps: Steps, local: LocalStack) -> Run
 
 
 def _route(
-    stack: Stack, query_log: Path, out: Path, steps: Steps, local: LocalStack
+    stack: Stack,
+    query_log: Path,
+    query_field: str | None,
+    out: Path,
+    steps: Steps,
+    local: LocalStack,
 ) -> tuple[QueryLog, dict[str, Any]]:
     with steps.step("upload the query log") as details:
-        log_id = upload(stack, "query-log", query_log)
+        log_id = upload(stack, "query-log", query_log, query_field)
         details.append(log_id)
     with steps.step("route the query log") as details:
         ended = (LogState.ROUTED, LogState.FAILED)

@@ -14,6 +14,8 @@ from itertools import accumulate
 from typing import Any
 
 from router_cli.console import CommandError
+from search_router.domain import strict_json
+from search_router.domain.errors import InvalidInputError
 from search_router.domain.weights import Modalities, Weights, snap
 
 MAX_SUB_QUERIES = 5
@@ -28,15 +30,15 @@ def default_sub_queries(modalities: Modalities) -> SubQueries:
     return {name: {"match": {name: {"query": PLACEHOLDER}}} for name in modalities}
 
 
-def read_sub_queries(text: str, modalities: Modalities) -> SubQueries:
+def read_sub_queries(text: bytes, modalities: Modalities) -> SubQueries:
     """Return one query clause for each modality, with `{query}` in place of the query's text.
 
     Raises CommandError for anything else.
     """
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise CommandError(f"--sub-queries: not JSON: {error}.") from None
+        value = strict_json.loads(text)
+    except InvalidInputError as error:
+        raise CommandError(f"--sub-queries: {error}.") from None
     if not isinstance(value, dict) or set(value) != set(modalities):
         raise CommandError(f"--sub-queries: expected exactly the keys {', '.join(modalities)}.")
     for name, clause in value.items():

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from router_cli import rejections
 from router_cli.console import print_json, print_table
 from router_cli.labels import figure, label, labelled
 from router_cli.stack import Stack, open_stack
@@ -25,7 +26,13 @@ _DRAWN = {"mae_interval", "risk_coverage", "held_out_patterns"}  # in the report
 def run(arguments: argparse.Namespace) -> int:
     """Show one run in full, or list all runs, query logs and uploads of segments."""
     stack = open_stack(arguments)
-    if arguments.run_id:
+    if arguments.rejected:
+        if not arguments.run_id:
+            arguments.usage_error("--rejected needs a run")
+        run_id = stack.run(arguments.run_id).run_id
+        rows = rejections.of_run(stack, run_id)
+        rejections.show(run_id, rows, arguments.out, as_json=arguments.json)
+    elif arguments.run_id:
         _show(stack, arguments.run_id, arguments.json)
     else:
         _list(stack, arguments.json)
@@ -41,7 +48,7 @@ def print_scores(evaluation: Mapping[str, Any]) -> None:
         (
             label(name),
             *(_with_interval(scores, name) for scores in models.values()),
-            figure(name, noise.get(name)),
+            _with_interval(noise, name) if name in noise else "-",
         )
         for name in _SCORES
     ]

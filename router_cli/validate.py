@@ -6,24 +6,24 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from router_cli.console import CommandError, print_json, print_table
-from router_cli.labels import labelled
+from router_cli.labels import figure, label, labelled
 from router_cli.prompt_files import prompt_file
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.intake.datasets import holds_answers, read_answers
 from search_router.domain.intake.prompt_files import PromptFile, select_rows
-from search_router.domain.intake.prompts import RejectedLine, rejected_line
+from search_router.domain.intake.prompts import RejectedLine, cause_of, rejected_line
 from search_router.domain.intake.selection import IntakeRules, Selection
 from search_router.domain.lifecycle.estimates import estimate_costs
 from search_router.domain.weights import Modalities, parse_modalities
 
 _REJECTS_IN_PAGE = 200
-_REJECTS_IN_TABLE = 20
+_CAUSES_IN_TABLE = 20
 _CAN_START = "A distillation job could start."
 
 
@@ -32,10 +32,15 @@ class _Rejects:
 
     def __init__(self) -> None:
         self.by_reason: Counter[str] = Counter()
+        self.by_cause: Counter[str] = Counter()
+        self.first_of: dict[str, str] = {}
         self.first: list[tuple[str, RejectedLine]] = []
 
     def add(self, file: str, line: RejectedLine) -> None:
         self.by_reason[line.reason.value] += 1
+        cause = cause_of(line.detail)
+        self.by_cause[cause] += 1
+        self.first_of.setdefault(cause, f"{file} line {line.line_number:,}")
         if len(self.first) < _REJECTS_IN_PAGE:
             self.first.append((file, line._replace(text=None)))
 
@@ -46,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         parse_modalities(arguments.modalities),
         arguments.holdout_fraction,
         arguments.keep_reasoning,
+        max_contradictory_share=arguments.max_contradictions,
     )
     paths = [path for path in arguments.files if not holds_answers(path.name)]
     if not paths:
@@ -55,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     rejects = _Rejects()
     try:
         selection = _select(files, rules, rejects, arguments.report)
-    except (OSError, InvalidInputError) as error:
+    except InvalidInputError as error:
         where = f"{files[0].name}: " if len(files) == 1 else ""
         raise CommandError(f"{where}{error}") from None
     report = _report(paths, selection, rejects, arguments)
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
     try:
         read_answers([prompt_file(path) for path in paths], modalities)
-    except (OSError, InvalidInputError) as error:
+    except InvalidInputError as error:
         raise CommandError(str(error)) from None
 
 
@@ -106,7 +112,12 @@ def _report(
             {"name": str(path), "rows_in": file.rows_in, "rejected": file.rejected}
             for path, file in zip(paths, selection.files, strict=True)
         ],
-        "rejected_by_reason": dict(rejects.by_reason),
+        "rejected_by_reason": dict(rejects.by_reason.most_common()),
+        "rejected_by_cause": dict(rejects.by_cause.most_common(_CAUSES_IN_TABLE)),
+        "contradictions": [
+            {"query": query, "labels": [[*label] for label in sorted(labels.elements())]}
+            for query, labels in selection.contradictions
+        ],
         "prior": dict(zip(selection.modalities, selection.prior(), strict=True)),
         **selection.report(),
         "estimate": estimate.model_dump(),
@@ -115,6 +126,24 @@ def _report(
 
 def _counts(report: Mapping[str, Any]) -> dict[str, int]:
     return {name: value for name, value in report.items() if type(value) is int}
+
+
+def _noise(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in report["label_noise"].items() if name != "ceiling"}
+
+
+def _ceiling(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, value and interval of a perfect student's scores."""
+    ceiling = report["label_noise"]["ceiling"]
+    for name, ends in ceiling["intervals"].items() if ceiling else ():
+        low, high = figure(name, ends["low"]), figure(name, ends["high"])
+        yield label(name), figure(name, ceiling[name]), f"{low} to {high}"
+
+
+def _contradictions(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for found in report["contradictions"]:
+        labels = (" ".join(f"{weight:g}" for weight in label) for label in found["labels"])
+        yield found["query"], "; ".join(labels)
 
 
 def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) -> None:
@@ -126,9 +155,12 @@ def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) ->
         "validation.html",
         report=report,
         counts=_counts(report),
+        noise=_noise(report),
+        ceiling=list(_ceiling(report)),
         rejects=rejects.first,
         rejected=rejects.by_reason.total(),
         can_start=_CAN_START,
+        causes=rejects.by_cause.most_common(_CAUSES_IN_TABLE),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
@@ -136,17 +168,28 @@ def _write_report(folder: Path, report: Mapping[str, Any], rejects: _Rejects) ->
 def _print(report: Mapping[str, Any], rejects: _Rejects) -> None:
     print_table("Rows", ["", "rows"], labelled(_counts(report)))
     print_table("Training rows by dominant modality", ["", "rows"], labelled(report["balance"]))
-    print_table("Agreement of labels of one query", ["", ""], labelled(report["label_noise"]))
+    print_table("Labels of one query", ["", ""], labelled(_noise(report)))
+    title = "Noise ceiling: the scores of a perfect student against these labels"
+    print_table(title, ["", "", "95% interval"], _ceiling(report))
     print_table("Estimated cost, US dollars", ["", ""], labelled(report["estimate"]))
     if rejects.first:
         print_table(
-            f"Rejected lines (first {_REJECTS_IN_TABLE})",
-            ["file", "line", "reason", "detail"],
+            "Rejected lines",
+            ["cause", "lines", "first"],
             [
-                (name, line.line_number, line.reason.value, line.detail)
-                for name, line in rejects.first[:_REJECTS_IN_TABLE]
+                (cause, count, rejects.first_of[cause])
+                for cause, count in rejects.by_cause.most_common(_CAUSES_IN_TABLE)
             ],
+        )
+    if report["contradictions"]:
+        names = ", ".join(report["modalities"])
+        print_table(
+            "Queries whose labels differ most",
+            ["query", f"labels ({names})"],
+            _contradictions(report),
         )
     rejection = report["rejection"]
     verdict = f"No job can start: {rejection}" if rejection else _CAN_START
+    for warning in report["warnings"]:
+        verdict += f" Warning: {warning}"
     print_table("Verdict", [""], [[verdict]])

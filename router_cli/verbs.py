@@ -15,10 +15,10 @@ TEACHER = "amazon.nova-pro-v1:0"
 STUDENT = "amazon.nova-micro-v1:0:128k"
 HOLDOUT_FRACTION = 0.1
 
-CONFIRM_ABOVE_USD = 1.0  # `compare` asks for --yes above this estimate
+CONFIRM_ABOVE_USD = 1.0  # `compare` and `label` ask for --yes above this estimate
 WEIGHT_STEPS = (0.01, 0.05, 0.1)
 FUSIONS = ("bounded", "min_max", "rrf")
-_FORMATS = ("jsonl", "csv")
+_FORMATS = ("jsonl", "csv", "parquet")
 
 
 class Argument(NamedTuple):
@@ -129,11 +129,22 @@ def _positive(text: str) -> int:
     return number
 
 
+def _version(text: str) -> int:
+    return _positive(text.removeprefix("v"))
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"not a share between 0 and 1: {text}")
     return share
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+    return name, value
 
 
 _JSON = _flag("--json", "print one JSON object instead of tables")
@@ -144,12 +155,20 @@ _STACK = (
     _argument("--profile PROFILE", "AWS profile (default: the one that the environment selects)"),
 )
 _RUN = _argument("run_id RUN", "run id, as in run-0123456789ab")
+_REASON = _argument("--reason WHY", "reason, which is recorded with your identity")
 _LOG = _argument("log_id LOG", "query log id, as in log-0123456789ab")
 _COLLECTION = _argument("--collection NAME", "collection of segments", required=True)
 _MODALITIES = _argument("--modalities NAMES", "modalities, separated by commas", default=MODALITIES)
 _TEACHER = _argument("--teacher MODEL", "teacher model id", default=TEACHER)
 _RATE = _argument(
     "--requests-per-minute N", "most model calls per minute", type=_positive, default=200
+)
+_QUERY_FIELD = _argument(
+    "--query-field NAME",
+    "field of the query, as in request.query (default: found by its name and values)",
+)
+_YES = _flag(
+    "--yes", f"accept an estimate above ${CONFIRM_ABOVE_USD:.0f}, or a model without a known price"
 )
 _FROM_SEED = (
     _argument("--out FILE", "file to write", required=True),
@@ -160,6 +179,16 @@ _SYNTHETIC = (
     *_FROM_SEED,
     _MODALITIES,
     _argument("--catalogue FILE", "JSON file with your own templates and vocabulary"),
+)
+
+_PARAMETER = Argument(
+    ("--parameter",),
+    {
+        "help": "parameter of the template, such as LocalTier=on; may be repeated",
+        "metavar": "NAME=VALUE",
+        "type": _assignment,
+        "action": "append",
+    },
 )
 
 GROUPS = {
@@ -175,7 +204,9 @@ VERBS = (
         "router_cli.validate:run",
         "check prompt files offline and show what a run would make of them",
         "validate prompts.jsonl --report report",
-        _argument("files FILE", "prompt files (.jsonl or .jsonl.gz) of one dataset", nargs="+"),
+        _argument(
+            "files FILE", "prompt files (JSON Lines, also gzipped) of one dataset", nargs="+"
+        ),
         _MODALITIES,
         _argument(
             "--holdout-fraction SHARE",
@@ -184,6 +215,12 @@ VERBS = (
             default=HOLDOUT_FRACTION,
         ),
         _flag("--keep-reasoning", "keep the reasoning of the labels for training"),
+        _argument(
+            "--max-contradictions SHARE",
+            "largest share of queries with several labels whose dominant modality differs",
+            type=float,
+            default=1.0,
+        ),
         _argument("--report DIR", "folder for report.json, report.html and rejected.jsonl"),
         _TEACHER,
         _argument("--student MODEL", "student model id, for the cost estimate", default=STUDENT),
@@ -244,6 +281,7 @@ VERBS = (
         _flag("--reasoning", "ask for a sentence of reasoning too"),
         _MODALITIES,
         _RATE,
+        _YES,
     ),
     Verb(
         "upload prompts",
@@ -257,8 +295,11 @@ VERBS = (
         "router_cli.upload:query_log",
         "upload a query log and start routing it",
         "upload query-log searches.csv --query-field term",
-        _argument("file FILE", "query log (.jsonl, .csv, .tsv or .txt, also gzipped)"),
-        _argument("--query-field NAME", "field of the query (default: query, q or a similar name)"),
+        _argument(
+            "file FILE", "query log (JSON Lines, .csv, .tsv, .txt, also gzipped, or Parquet)"
+        ),
+        _QUERY_FIELD,
+        _flag("--dry-run", "show how the file would be read and its first queries, offline"),
     ),
     Verb(
         "upload segments",
@@ -298,6 +339,8 @@ VERBS = (
         "list runs, query logs and uploads of segments, or show one run with its scores",
         "runs run-0123456789ab",
         _argument("run_id RUN", "run id (default: list everything)", nargs="?"),
+        _flag("--rejected", "show the rejected lines of the run's upload by reason"),
+        _argument("--out FILE", "file for the rejected lines, with --rejected"),
     ),
     Verb(
         "distill",
@@ -311,15 +354,35 @@ VERBS = (
         "promote",
         "router_cli.models:promote",
         "approve the model of a run that awaits approval",
-        "promote run-0123456789ab",
+        "promote run-0123456789ab --reason 'checked by hand'",
         _RUN,
+        _REASON,
+        _flag("--override", "promote the model of a rejected run; needs --reason"),
+    ),
+    Verb(
+        "reject",
+        "router_cli.models:reject",
+        "reject the model of a run that awaits approval",
+        "reject run-0123456789ab --reason 'labels are wrong'",
+        _RUN,
+        _REASON,
+    ),
+    Verb(
+        "prune",
+        "router_cli.models:prune",
+        "list the custom models that nothing needs, or delete them",
+        "prune --yes",
+        _flag("--yes", "delete the models (default: only list them)"),
     ),
     Verb(
         "rollback",
         "router_cli.models:rollback",
         "roll back to an earlier champion",
-        "rollback --to 3",
-        _argument("--to VERSION", "champion version (default: the previous champion)", type=int),
+        "rollback --to v3 --reason 'worse in the shop'",
+        _argument(
+            "--to VERSION", "champion version, as in v3 (default: the previous)", type=_version
+        ),
+        _REASON,
     ),
     Verb(
         "champions",
@@ -379,8 +442,13 @@ VERBS = (
         _LOG,
         _argument("--out FILE", "file for the rows in input order; - is stdout"),
         _argument(
-            "--format FORMAT", "format of the rows: jsonl or csv", choices=_FORMATS, default="jsonl"
+            "--format FORMAT",
+            "format of the rows: jsonl, csv or parquet",
+            choices=_FORMATS,
+            default="jsonl",
         ),
+        _flag("--rejected", "show the rejected rows by reason; --out FILE writes them"),
+        _flag("--no-bom", "write CSV without the byte order mark that spreadsheets need"),
         _flag("--athena-ddl", "print a table definition with which Athena reads the rows"),
         _argument("--answers FILE.answers.jsonl", "file for answers that train a local tier"),
     ),
@@ -399,7 +467,7 @@ VERBS = (
         _argument("--out FILE", "JSON Lines file for the queries that moved"),
         _argument("--store FILE", "SQLite file for the answers (default: compare-LOG.sqlite)"),
         _RATE,
-        _flag("--yes", f"skip the confirmation for estimates above ${CONFIRM_ABOVE_USD:.0f}"),
+        _YES,
     ),
     Verb(
         "export opensearch",
@@ -444,6 +512,15 @@ VERBS = (
             _argument("--query-log FILE", "query log; estimates routing it, offline"),
             required=False,
         ),
+        _QUERY_FIELD,
+    ),
+    Verb(
+        "doctor",
+        "router_cli.doctor:run",
+        "check account, models, quotas, permissions and stack, without changing anything",
+        "doctor --before-deploy",
+        _flag("--before-deploy", "check only what needs no stack"),
+        _PARAMETER,
     ),
     Verb(
         "cleanup",
@@ -456,7 +533,8 @@ VERBS = (
         "local up",
         "router_cli.local:up",
         "start a stack on this machine that keeps running",
-        "local up",
+        "local up --parameter LocalTier=on",
+        _PARAMETER,
         uses_stack=False,
         prints_json=False,
     ),
@@ -475,6 +553,7 @@ VERBS = (
         "local demo --prompts prompts.jsonl --query-log log.jsonl",
         _argument("--prompts FILE", "prompt file (default: 2,400 generated prompts)"),
         _argument("--query-log FILE", "query log (default: 20,000 generated rows)"),
+        _QUERY_FIELD,
         _argument("--out DIR", "folder to write into", default=Path("demo-output")),
         uses_stack=False,
         prints_json=False,

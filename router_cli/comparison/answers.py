@@ -9,13 +9,14 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from search_router.domain.queries import normalised_query, query_digest
-from search_router.domain.serving.decisions import Decision
+from search_router.domain.serving.decisions import Decision, Status
 from search_router.domain.weights import Modalities
 
 RECORDED = "recorded"
@@ -45,6 +46,7 @@ _MISSING = (
 )
 _COUNT_MISSING = f"{_SAMPLE} SELECT count(*) {_MISSING}"
 _LIST_MISSING = f"{_SAMPLE} SELECT digest, query {_MISSING} ORDER BY digest LIMIT :together"
+_USABLE = "SELECT 1 FROM answers WHERE side = ? AND answer ->> 'status' != ? LIMIT 1"
 _PAIRS = f"""{_SAMPLE} SELECT query, rows, base.answer, against.answer FROM sample
 JOIN answers AS base ON base.side = :base AND base.digest = sample.digest
 JOIN answers AS against ON against.side = :against AND against.digest = sample.digest
@@ -99,11 +101,21 @@ class ComparisonStore(AbstractContextManager["ComparisonStore"]):
         [count] = self._database.execute(_COUNT_MISSING, _parameters(sample, side=side)).fetchone()
         return int(count)
 
-    def unanswered(self, side: str, sample: int | None) -> Iterator[dict[str, str]]:
-        """Yield the queries without an answer, up to 500 at a time, by their normalised text."""
+    def has_usable(self, side: str) -> bool:
+        """Return whether a side has given any answer that is not the prior."""
+        found = self._database.execute(_USABLE, (side, Status.FALLBACK.value)).fetchone()
+        return found is not None
+
+    def unanswered(
+        self, side: str, sample: int | None, sizes: Iterable[int] = ()
+    ) -> Iterator[dict[str, str]]:
+        """Yield the queries without an answer, by their normalised text.
+
+        The chunks have the given sizes, then 500.
+        """
         after = b""
-        while True:
-            parameters = _parameters(sample, side=side, after=after)
+        for together in chain(sizes, repeat(ASKED_TOGETHER)):
+            parameters = _parameters(sample, side=side, after=after, together=together)
             found = self._database.execute(_LIST_MISSING, parameters).fetchall()
             if not found:
                 return
@@ -163,7 +175,7 @@ def _digest(query: str) -> bytes:
 def _parameters(sample: int | None, **values: object) -> dict[str, object]:
     no_limit = -1
     limit = no_limit if sample is None else sample
-    return {"limit": limit, "after": b"", "together": ASKED_TOGETHER, **values}
+    return {"limit": limit, "after": b"", **values}
 
 
 def _recorded(row: dict[str, Any], modalities: Modalities) -> Decision:

@@ -54,8 +54,9 @@ def difference(pair: AnsweredTwice, modalities: Modalities) -> Difference:
 
 @dataclass(slots=True)
 class Side:
-    """Calls, tokens, cost and latency of the answers of one model."""
+    """Calls, tokens, cost and latency of the answers of one model; a cost may be unknown."""
 
+    is_priced: bool = True
     fallback: int = 0
     answers: int = 0
     calls: int = 0
@@ -63,6 +64,7 @@ class Side:
     output_tokens: int = 0
     cost_usd: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
+    milliseconds: int = 0
 
     def add(self, decision: Decision) -> None:
         """Count one answer."""
@@ -73,6 +75,7 @@ class Side:
             self.input_tokens += decision.input_tokens
             self.output_tokens += decision.output_tokens
             self.cost_usd += decision.cost_usd
+            self.milliseconds += decision.latency_ms
             self.latency[latency_bucket(decision.latency_ms)] += 1
 
     def as_json(self) -> dict[str, Any]:
@@ -83,11 +86,13 @@ class Side:
             "model_calls": self.calls,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
-            "cost_usd": round(self.cost_usd, 8),
+            "cost_usd": round(self.cost_usd, 8) if self.is_priced else None,
             "cost_usd_per_million_calls": (
-                round(self.cost_usd / self.calls * _MILLION, 4) if self.calls else None
+                round(self.cost_usd / self.calls * _MILLION, 4)
+                if self.calls and self.is_priced
+                else None
             ),
-            "latency_ms": latency_summary(self.latency),
+            "latency_ms": latency_summary(self.latency, self.milliseconds),
         }
 
 
@@ -183,9 +188,11 @@ class Differences:
             signed, absolute = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = [signed + change, absolute + abs(change)]
 
-    def _mean_absolute_change(self) -> float:
+    def _mean_absolute_change(self) -> float | None:
+        if not self.compared:
+            return None
         absolute = math.fsum(values[1] for values in self._sums.values())
-        return round(absolute / (self.compared * len(self.modalities)), 4) if self.compared else 0.0
+        return round(absolute / (self.compared * len(self.modalities)), 4)
 
     def _percentile(self, share: float) -> float | None:
         """Return the nearest-rank percentile of the largest changes, to a hundredth."""
@@ -197,5 +204,5 @@ class Differences:
         return None
 
 
-def _share(part: int, whole: int) -> float:
-    return round(part / whole, 6) if whole else 0.0
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None

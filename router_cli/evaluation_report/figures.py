@@ -104,12 +104,13 @@ def _of_a_local_run(drawing: Drawing) -> str:
 
 def _drawings(facts: ReportFacts) -> Iterator[Drawing]:
     models = facts.evaluation.models
+    ceiling = " Dashed: the noise ceiling, a perfect student's score, and its interval."
+    ceiling = ceiling if facts.evaluation.noise else ""
     yield Drawing(
         "model-comparison",
         "Model comparison",
         f"Scores of every model on the same {facts.evaluation.candidate.n} holdout queries; bars "
-        "are 95% intervals. The dashed line is the noise ceiling: how well the labels agree with "
-        "each other.",
+        f"are 95% intervals.{ceiling}",
         _svg("model-comparison", _model_comparison(facts)),
     )
     yield Drawing(
@@ -185,6 +186,9 @@ def _measure_panel(panel: Axes, measure: _Measure, facts: ReportFacts) -> None:
     if noise is not None and measure.has_ceiling:
         ceiling = getattr(noise, measure.field) * measure.scale
         panel.axvline(ceiling, color=_CEILING, linestyle="--", linewidth=1.2)
+        if between := noise.intervals.get(measure.interval):
+            ends = (between.low * measure.scale, between.high * measure.scale)
+            panel.axvspan(*ends, color=_CEILING, alpha=0.12, linewidth=0)
         panel.annotate(
             f"noise ceiling {ceiling:.{measure.places}f}",
             (ceiling, 0),

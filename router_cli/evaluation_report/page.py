@@ -58,28 +58,29 @@ def _inline(svg: str) -> Markup:
     return Markup(svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1))  # noqa: S704
 
 
-def _scores(facts: ReportFacts) -> Iterator[tuple[str, list[Cell], str]]:
-    """Yield the rows of the score table: a title, a cell for each model, the noise ceiling."""
+def _scores(facts: ReportFacts) -> Iterator[tuple[str, list[Cell], Cell]]:
+    """Yield the rows of the score table: a title, a cell for each model and the noise ceiling."""
     models, noise = list(facts.evaluation.models.values()), facts.evaluation.noise
     for name in _MEASURES:
-        ceiling = figure(name, getattr(noise, name)) if noise else _NOT_MEASURED
+        ceiling = _measure(noise, name) if noise else Cell(_NOT_MEASURED)
         yield label(name), [_measure(scores, name) for scores in models], ceiling
+    unmeasured = Cell(_NOT_MEASURED)
     if any(scores.judge for scores in models):
-        yield label("judge"), [_judge(scores) for scores in models], _NOT_MEASURED
-    yield label("invalid"), [_measure(scores, "invalid_share") for scores in models], _NOT_MEASURED
+        yield label("judge"), [_judge(scores) for scores in models], unmeasured
+    yield label("invalid"), [_measure(scores, "invalid_share") for scores in models], unmeasured
     rest: tuple[tuple[str, Callable[[Scores], str]], ...] = (
         (label("latency_mean"), lambda it: figure("latency_mean", it.latency_ms.mean)),
         (label("latency_p50"), lambda it: figure("latency_p50", it.latency_ms.p50)),
         (label("latency_p95"), lambda it: figure("latency_p95", it.latency_ms.p95)),
         ("tokens in and out, per query", _tokens),
-        (label("cost_usd_per_million"), lambda it: f"${it.cost_usd_per_million:,.2f}"),
+        (label("cost_usd_per_million"), _cost),
     )
     for title, value in rest:
-        yield title, [Cell(value(scores)) for scores in models], _NOT_MEASURED
-    yield label("n"), [Cell(f"{scores.n:,}") for scores in models], _pairs(noise)
+        yield title, [Cell(value(scores)) for scores in models], unmeasured
+    yield label("n"), [Cell(f"{scores.n:,}") for scores in models], Cell(_pairs(noise))
 
 
-def _measure(scores: Scores, name: str) -> Cell:
+def _measure(scores: Scores | NoiseCeiling, name: str) -> Cell:
     return Cell(figure(name, getattr(scores, name)), _interval(name, scores.intervals.get(name)))
 
 
@@ -88,6 +89,10 @@ def _judge(scores: Scores) -> Cell:
     if judge is None or judge.mean is None:
         return Cell(_NOT_MEASURED)
     return Cell(figure("judge", judge.mean), _interval("judge", judge.interval))
+
+
+def _cost(scores: Scores) -> str:
+    return figure("cost_usd_per_million", scores.cost_usd_per_million)
 
 
 def _tokens(scores: Scores) -> str:

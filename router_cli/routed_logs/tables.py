@@ -45,7 +45,7 @@ def _cell(value: object) -> object:
         return _quoted(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    return _quoted(json.dumps(value, ensure_ascii=False))
+    return _quoted(text_of(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def columns_of(rows: Iterable[dict[str, Any]], modalities: Modalities) -> list[C
     for row in rows:
         for key, value in row.items():
             if key not in results:
-                kinds.setdefault(key, set()).add(_kind(value))
+                kinds.setdefault(key, set()).add(kind_of(value))
     taken = set(results)
     columns = []
     for key, found in kinds.items():
         name = _free_name(key, taken)
         taken.add(name)
-        columns.append(Column(name, _common(found), key))
+        columns.append(Column(name, common_kind(found), key))
     return [*columns, *(Column(name, kind, name) for name, kind in results.items())]
 
 
@@ -99,7 +99,13 @@ def table_name(log_id: str) -> str:
     return f"search_router_{log_id.replace('-', '_')}"
 
 
-def _kind(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value as text, or as its JSON text if it is none."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def kind_of(value: object) -> str:
+    """Return the type of a value in Athena; empty for null."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -109,7 +115,7 @@ def _kind(value: object) -> str:
     return "double" if isinstance(value, float) else "string"
 
 
-def _common(kinds: set[str]) -> str:
+def common_kind(kinds: set[str]) -> str:
     """Return the type that holds all kinds; objects and lists become their JSON text."""
     known = kinds - {""}
     if known == {"bigint", "double"}:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from router_cli.prompt_files import document
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.weights import REASONING_KEY, weights_from_object
@@ -111,7 +112,7 @@ def _read(path: Path, built_in: Catalogue) -> Catalogue:
     problems = _Problems()
     catalogue = built_in
     with problems.at("file"):
-        catalogue = _catalogue(strict_json.loads(path.read_bytes()), built_in, problems)
+        catalogue = _catalogue(strict_json.loads(document(path)), built_in, problems)
     if problems.lines:
         shown = problems.lines[:_MAX_SHOWN_PROBLEMS]
         hidden = len(problems.lines) - len(shown)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from router_cli.outputs import output
 from router_cli.synthesis.catalogue import BUILT_IN, Catalogue
 from router_cli.synthesis.draws import Draw, zipf_positions
 from router_cli.synthesis.labels import (
@@ -130,9 +131,9 @@ def record_query(record: Mapping[str, Any]) -> str:
 def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
     """Write rows as JSON Lines and return their number."""
     count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    with output(path) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
             count += 1
     return count
 

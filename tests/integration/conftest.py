@@ -28,6 +28,7 @@ from tests.integration.world import (
     DATA,
     ENVIRONMENT,
     REGION,
+    SEGMENTS,
     STATE,
     UPLOADS,
     Bedrock,
@@ -50,6 +51,7 @@ def aws() -> Iterator[World]:
         s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
         _create_table(dynamodb, STATE, "pk", "sk")
         _create_table(dynamodb, CACHE, "pk")
+        _create_table(dynamodb, SEGMENTS, "pk", "sk")
         queue_url = create_queue(sqs)
         for name, value in {**ENVIRONMENT, "SPLIT_QUEUE_URL": queue_url}.items():
             environment.setenv(name, value)

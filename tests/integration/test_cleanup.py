@@ -139,3 +139,29 @@ def test_a_missing_table_is_not_listed() -> None:
         table.delete()
 
         assert list(table.remaining()) == []
+
+
+def test_a_vector_bucket_is_emptied_of_its_indexes_and_deleted() -> None:
+    with FakeS3Vectors() as fake:
+        client = SESSION.client("s3vectors", endpoint_url=fake.url)
+        arn = client.create_vector_bucket(vectorBucketName="vectors")["vectorBucketArn"]
+        for name in ("films.visual", "films.audio"):
+            client.create_index(
+                vectorBucketName="vectors",
+                indexName=name,
+                dataType="float32",
+                dimension=2,
+                distanceMetric="cosine",
+            )
+        bucket = VectorBucket(client, arn)
+        (before,) = bucket.remaining()
+        assert (before.name, before.billed, before.note) == ("vectors", True, "2 indexes")
+
+        bucket.delete()
+        assert list(bucket.remaining()) == [before], "it is in use"
+        bucket.empty()
+        (after,) = bucket.remaining()
+        assert not after.billed
+        bucket.delete()
+        bucket.delete()
+        assert list(bucket.remaining()) == []

@@ -70,12 +70,10 @@ def test_folders_and_what_lies_in_them_are_ignored(
     ("key", "body", "reason"),
     [
         ("prompts/a.csv", PROMPTS, "not a prompt file: prompts/a.csv. Upload .jsonl"),
-        ("prompts/a.jsonl.GZ", PROMPTS, "not a prompt file: prompts/a.jsonl.GZ. Upload .jsonl"),
         ("prompts/a.jsonl", b"", "the file has no rows"),
         ("prompts/a.jsonl", b"\n \n\n", "the file has no rows"),
         ("prompts/a.jsonl", b"query\n{}\n[]\n", "none of the 3 rows is valid"),
-        ("prompts/a.jsonl", gzipped(PROMPTS), "none of the "),
-        ("prompts/a.jsonl.gz", PROMPTS, "the gzip data is damaged"),
+        ("prompts/a.jsonl", b"\x1f\x8b" + PROMPTS, "the gzip data is damaged"),
         ("prompts/a.jsonl.gz", gzipped(PROMPTS)[:-50], "the gzip data is truncated"),
         ("prompts/a.jsonl.gz", gzipped(b""), "the file has no rows"),
         ("prompts/a b+c%2B ü.jsonl", labelled(50), "Bedrock needs at least 100"),

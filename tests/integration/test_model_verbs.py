@@ -34,14 +34,20 @@ def test_champions_lists_a_rollback(command: Stack, capsys: pytest.CaptureFixtur
     command.train("prompts/more.jsonl", OTHER)
     capsys.readouterr()
 
-    assert main(["rollback", "--json"]) == 0
+    assert main(["rollback", "--to", "v1", "--reason", "worse", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["champion_version"] == 1
     assert main(["champions", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
 
     rows = [(row["version"], row["serves"], row["deployed"]) for row in listed["champions"]]
     assert rows == [(1, True, True), (2, False, True)]
-    assert {move["reason"] for move in listed["moves"]} >= {"rolled back by an operator"}
+    [move] = [move for move in listed["moves"] if move["to_version"] < (move["from_version"] or 0)]
+    assert move["reason"].startswith("rolled back by ")
+    assert move["reason"].endswith(": worse")
+    assert [row["file"] for row in listed["champions"]] == [
+        "prompts/labels.jsonl", "prompts/more.jsonl",
+    ]  # fmt: skip
+    assert all(0 <= row["error"] < 0.2 for row in listed["champions"])
     assert main(["champions"]) == 0
     assert "Champions" in capsys.readouterr().out
     assert main(["rollback"]) == 1
@@ -89,3 +95,28 @@ def test_promote_approves_a_run(
     assert "is now champion version 1" in capsys.readouterr().err
     assert command.champion().run_id == run.run_id
     assert main(["promote", run.run_id]) == 1
+
+
+def test_prune_deletes_the_models_that_nothing_needs(
+    command: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of three champions the first is needed neither now nor for a rollback."""
+    first = command.train("prompts/labels.jsonl", PROMPTS)
+    for number in (320, 340):
+        command.pass_an_hour()
+        command.train(f"prompts/{number}.jsonl", labelled(number))
+    bedrock: Any = boto3.client("bedrock", REGION)
+    bedrock.delete_custom_model_deployment(
+        customModelDeploymentIdentifier=first.deployment.arn if first.deployment else ""
+    )
+    capsys.readouterr()
+
+    assert main(["prune", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["deleted"], listed["usd_per_month"]) == (False, 1.95)
+    assert first.training is not None
+    assert listed["models"] == [first.training.model_arn]
+    assert main(["prune", "--yes"]) == 0
+    assert "1 models deleted" in capsys.readouterr().err
+    assert main(["prune", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"] == []

@@ -17,6 +17,7 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
+    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,
@@ -29,7 +30,9 @@ ENVIRONMENT = {
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
+    "ROUTE_GRACE_MS": "150",
     "INDEX_CONCURRENCY": "2",
+    "ROUTE_GRACE_MS": "150",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
     "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",
@@ -134,7 +137,7 @@ class World:
         data = get_backend("s3")[ACCOUNT]["aws"].buckets[DATA]
         data.keys.clear()
         data.multiparts.clear()
-        for table in (STATE, CACHE):
+        for table in (STATE, CACHE, SEGMENTS):
             get_backend("dynamodb")[ACCOUNT][REGION].tables[table].items.clear()
         queues = get_backend("sqs")[ACCOUNT][REGION].queues
         queues[SPLITS] = type(queues[SPLITS])(SPLITS, REGION, ACCOUNT, **_queue_attributes())

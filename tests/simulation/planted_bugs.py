@@ -17,7 +17,7 @@ from search_router.adapters.dynamodb_cache import DynamoAnswerCache
 from search_router.adapters.dynamodb_items import document_item, key
 from search_router.adapters.dynamodb_uploads import DynamoUploadLedger
 from search_router.adapters.s3 import S3ObjectStore
-from search_router.domain import naming, queries
+from search_router.domain import naming, queries, streams
 from search_router.domain.errors import ConflictError, SearchRouterError
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow
@@ -25,7 +25,7 @@ from search_router.domain.serving import cascade
 from search_router.domain.splits import rows as raw
 from search_router.domain.splits.ledger import unpacked
 from search_router.observability import logger
-from search_router.use_cases import log_parts, split_parts, split_planning
+from search_router.use_cases import log_parts, split_parts
 from search_router.use_cases.log_parts import LogParts
 from search_router.use_cases.outcomes import Ignored
 from search_router.use_cases.route_queries import RouteQueries
@@ -200,7 +200,7 @@ def _second_member_forgotten() -> Patch:
     def gunzip(chunks: Any, max_bytes: int) -> Any:
         yield zlib.decompressobj(31).decompress(b"".join(chunks), max_bytes)
 
-    return mock.patch.object(split_planning, "gunzip", gunzip)
+    return mock.patch.object(streams, "gunzip", gunzip)
 
 
 def _copies_counted_from_zero() -> Patch:

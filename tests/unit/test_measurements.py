@@ -41,6 +41,7 @@ STATS = PartStats(
     cost_usd=0.01,
     tiers={"cache": 640, "distilled": 300, "fallback": 40},
     latency={latency_bucket(100): 270, latency_bucket(1_000): 30},
+    weight_sums={"mood": 196.0, "place": 784.0},
     weights={
         "mood": [490, 0, 0, 0, 490, 0, 0, 0, 0, 0],
         "place": [0, 0, 0, 0, 0, 0, 490, 0, 0, 490],
@@ -120,8 +121,8 @@ def test_a_split_tells_rows_tiers_money_and_means() -> None:
     assert found[Metric.ROWS_BY_TIER, "cache"] == [640]
     assert found[Metric.BATCH_FALLBACK_SHARE, ""] == [pytest.approx(100 * 40 / 980)]
     assert found[Metric.COST_USD, ""] == [0.01]
-    assert found[Metric.WEIGHT_MEAN, "mood"] == [pytest.approx(0.2, abs=0.03)]
-    assert found[Metric.WEIGHT_MEAN, "place"] == [pytest.approx(0.8, abs=0.03)]
+    assert found[Metric.WEIGHT_MEAN, "mood"] == [0.2]
+    assert found[Metric.WEIGHT_MEAN, "place"] == [0.8]
 
 
 def test_a_splits_latencies_keep_their_percentiles_in_few_values() -> None:

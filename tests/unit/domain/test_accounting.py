@@ -3,13 +3,9 @@
 import gzip
 import json
 import random
-from collections import Counter
-
-import pytest
 
 from search_router.domain.intake.prompts import PromptRecord
 from search_router.domain.intake.selection import IntakeBuilder, IntakeRules
-from search_router.domain.intake.survey import LabelNoise
 from search_router.domain.lifecycle.judging import (
     METRIC,
     RATINGS,
@@ -26,7 +22,6 @@ from search_router.domain.logs.results import (
 )
 from search_router.domain.splits.plan import plan_splits
 from search_router.domain.streams import gunzip
-from search_router.domain.weights import Weights
 from search_router.measurements import LATENCY_VALUES
 from search_router.use_cases.log_parts import MAX_ABSTAINED
 from tests.records import MODALITIES
@@ -44,20 +39,6 @@ def test_the_shortest_latency_is_one_millisecond() -> None:
     assert bucket_latency(latency_bucket(0)) == 1.0
     assert bucket_latency(latency_bucket(1)) == 1.0
     assert bucket_latency(latency_bucket(2)) == 1.9  # 1.1 ** 7
-
-
-def test_the_figures_of_a_repeated_query_are_of_its_50_first_labels() -> None:
-    def agreement(alike: int) -> float:
-        labels = Counter[Weights]((0.1 + n / 1_000, 0.9 - n / 1_000) for n in range(alike))
-        labels[0.9, 0.1] += 1  # sorts last, and another modality dominates
-        noise = LabelNoise()
-        noise.add(labels)
-        assert noise.summary()["pairs"] == alike * (alike + 1) / 2
-        assert noise.summary()["repeated_queries"] == 1
-        return noise.summary()["dominant_agreement"]
-
-    assert agreement(50) == 1
-    assert agreement(49) == pytest.approx(49 * 48 / (50 * 49))
 
 
 def test_a_rejection_shows_20_lines() -> None:

@@ -29,6 +29,13 @@ def test_several_members_unpack_to_their_join(members: list[bytes], chunk_bytes:
     assert b"".join(gunzip(chunked(packed, chunk_bytes), LIMIT)) == b"".join(members)
 
 
+@given(st.integers(0, 3_000), st.sampled_from([1, 1_000, 10**6]))
+def test_zero_padding_after_a_member_is_ignored(padding: int, chunk_bytes: int) -> None:
+    packed = gzipped(b"query\n") + bytes(padding) + gzipped(b"more") + bytes(padding)
+
+    assert b"".join(gunzip(chunked(packed, chunk_bytes), LIMIT)) == b"query\nmore"
+
+
 def test_one_byte_at_a_time_is_enough() -> None:
     packed = gzipped(b"query\n" * 10) + gzipped(b"more")
 

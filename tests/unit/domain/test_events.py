@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from search_router.domain import naming
 from search_router.domain.events import (
     SOURCE,
+    ApprovalNeeded,
     ModelDeployed,
     ModelEvaluated,
     ModelPromoted,
@@ -31,6 +32,7 @@ ALL: list[RouterEvent] = [
     ModelEvaluated(run_id=RUN),
     ModelPromoted(run_id=RUN, champion_version=1),
     ModelRejected(run_id=RUN, reason="worse"),
+    ApprovalNeeded(run_id=RUN, reason="unsure", approve_with="promote", reject_with="reject"),
     RunFailed(run_id=RUN, reason="too few rows"),
     QueryLogPartsComplete(log_id=LOG),
     QueryLogRouted(log_id=LOG),
@@ -55,7 +57,7 @@ def test_an_event_reads_back_and_ignores_what_a_later_version_adds(event: Router
 
 @pytest.mark.parametrize(
     "run_id",
-    ["", "run-0123456789a", "run-0123456789abc", "run-0123456789aB", f"x{RUN}", f"{RUN}\n", LOG,
+    ["", "run-0123456789a", "run-" + 33 * "0", "run-0123456789aB", f"x{RUN}", f"{RUN}\n", LOG,
      "../etc", f"{RUN}/x", None, 7],
 )  # fmt: skip
 def test_an_id_that_is_none_of_ours_is_refused(run_id: Any) -> None:

@@ -212,7 +212,7 @@ def test_a_training_record_has_at_most_16000_bytes() -> None:
         around = len(training_line("dogs", "", MODALITIES, EVEN, None)) - 1
         line = training_line("dogs", "x" * (size - around), MODALITIES, EVEN, None)
         assert len(line) == size + 1
-        file = PromptFile("", is_packed=False, read=lambda: [line])
+        file = PromptFile("", read=lambda: [line])
         return len(list(read_prompts(file, MODALITIES)))
 
     assert accepted(16_000) == 1

@@ -28,7 +28,7 @@ OUTPUTS = {
     "SegmentQueueUrl": "https://sqs/segments",
     "SegmentDeadLetterQueueUrl": "https://sqs/segments-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
-    "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
+    "NewsTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
 VERBS_WITH_STACKS = ("results", "compare", "export", "redrive", "segments", "upload", "runs")
 ROWS = [
@@ -115,6 +115,31 @@ class FakeS3:
 
 
 @dataclass(slots=True)
+class FakeBedrock:
+    """Bedrock's control plane: every model exists but those that are listed as missing."""
+
+    missing: set[str] = field(default_factory=set)
+    deployment_status: str = "Active"
+
+    def get_foundation_model(self, modelIdentifier: str) -> dict[str, Any]:  # noqa: N803
+        self._require(modelIdentifier, "ValidationException")
+        return {"modelDetails": {"modelLifecycle": {"status": "ACTIVE"}}}
+
+    def get_custom_model_deployment(
+        self,
+        customModelDeploymentIdentifier: str,  # noqa: N803
+    ) -> dict[str, str]:
+        arn = customModelDeploymentIdentifier
+        self._require(arn, "ResourceNotFoundException")
+        return {"customModelDeploymentArn": arn, "status": self.deployment_status}
+
+    def _require(self, model: str, code: str) -> None:
+        if model in self.missing:
+            error = {"Code": code, "Message": "The provided model identifier is invalid."}
+            raise ClientError({"Error": error}, "GetFoundationModel")
+
+
+@dataclass(slots=True)
 class Clients:
     """The in-memory AWS clients of the command."""
 
@@ -123,6 +148,7 @@ class Clients:
     sns: FakeTopic = field(default_factory=FakeTopic)
     runtime: FakeRuntime = field(default_factory=FakeRuntime)
     s3: FakeS3 = field(default_factory=FakeS3)
+    bedrock: FakeBedrock = field(default_factory=FakeBedrock)
 
     def of(self, service: str) -> Any:
         return {
@@ -131,6 +157,7 @@ class Clients:
             "sns": self.sns,
             "bedrock-runtime": self.runtime,
             "s3": self.s3,
+            "bedrock": self.bedrock,
         }[service]
 
 

@@ -109,8 +109,8 @@ def test_compare_reports_the_cost_of_both_sides(compare: Answer) -> None:
     assert (report["base"]["model_calls"], report["base"]["fallback"]) == (5, 1)
     assert (report["against"]["model_calls"], report["against"]["fallback"]) == (5, 1)
     assert report["against"]["cost_usd"] == pytest.approx(5 * 6.3e-6)
-    assert report["cost_usd"] == report["against"]["cost_usd"]
-    assert report["estimated_cost_usd"] == pytest.approx(report["cost_usd"], rel=0.01)
+    assert report["total_cost_usd"] == report["against"]["cost_usd"]
+    assert report["estimated_cost_usd"] == pytest.approx(report["total_cost_usd"], rel=0.01)
     assert set(report["against"]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
 
 
@@ -119,7 +119,7 @@ def test_base_asks_both_models(compare: Answer, clients: Clients) -> None:
 
     assert len(clients.runtime.asked) == 10
     assert (report["base"]["name"], report["moved"]) == ("v1", 2)
-    assert report["cost_usd"] == pytest.approx(10 * 6.3e-6)
+    assert report["total_cost_usd"] == pytest.approx(10 * 6.3e-6)
 
 
 def test_a_stopped_comparison_continues_where_it_was(
@@ -217,6 +217,93 @@ def test_a_model_that_cannot_be_compared_is_rejected_before_any_call(
 
     assert reason in capsys.readouterr().err
     assert clients.runtime.asked == []
+
+
+@pytest.mark.parametrize("confirmed", [(), ("--yes",)])
+def test_a_model_that_bedrock_does_not_have_is_never_asked(
+    log_id: str, clients: Clients, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    confirmed: tuple[str, ...],
+) -> None:  # fmt: skip
+    # GIVEN a model name with a typo, whose price is unknown too
+    clients.bedrock.missing = {"amazon.nova-mikro-v1:0"}
+    store = ("--store", str(tmp_path / "store.sqlite"))
+    wanted = ("--against", "amazon.nova-mikro-v1:0", "--sample", "2", *confirmed)
+
+    # WHEN it is compared, also against the advice
+    code = main(["compare", log_id, *store, *FAST, *wanted])
+
+    # THEN nothing is asked, and the cost is not shown as $0
+    shown = capsys.readouterr().err
+    assert code == 1
+    assert "2 calls to make: cost unknown" in shown
+    assert ("no such model: amazon.nova-mikro-v1:0" if confirmed else "is unknown") in shown
+    assert "$0" not in shown
+    assert clients.runtime.asked == []
+
+
+def test_a_model_without_a_price_is_asked_once_confirmed(compare: Answer) -> None:
+    report = compare("--against", "other.model-v1:0", "--yes")
+
+    assert report["moved"] == 0
+    assert report["against"]["model_calls"] == 5
+    assert report["against"]["cost_usd"] is None
+    assert report["against"]["cost_usd_per_million_calls"] is None
+    assert (report["estimated_cost_usd"], report["total_cost_usd"]) == (None, None)
+
+
+def test_a_deployment_that_is_not_active_is_not_asked(
+    log_id: str, clients: Clients, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clients.bedrock.deployment_status = "Failed"
+    store = ("--store", str(tmp_path / "store.sqlite"))
+
+    assert main(["compare", log_id, *store, *FAST, "--against", "v2"]) == 1
+
+    assert "cannot ask v2: its deployment is Failed" in capsys.readouterr().err
+    assert clients.runtime.asked == []
+
+
+def test_unusable_first_answers_stop_a_comparison(
+    world: World, stack: Stack, clients: Clients, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    # GIVEN a log of many queries, and a model that answers none of them
+    world.model.answering = lambda *_: reply(label(0.7, 0.1, 0.1, 0.1))
+    log_id = route_log(world, jsonl([{"query": f"query {n}"} for n in range(200)]))
+    clients.runtime.answering = lambda *_: "as a language model"
+    store = ("--store", str(tmp_path / "store.sqlite"))
+
+    # WHEN it is compared
+    code = main(["compare", log_id, *store, *FAST, "--against", STUDENT])
+
+    # THEN twenty answers are enough to stop, and none is kept
+    assert code == 1
+    assert len(clients.runtime.asked) == 20
+    shown = capsys.readouterr().err
+    assert "none of the first 20 answers of" in shown
+    assert "20 × no JSON object in the answer" in shown  # noqa: RUF001
+    # AND after a repair all are asked
+    clients.runtime.answering = lambda *_: label(0.7, 0.1, 0.1, 0.1)
+    assert main(["compare", log_id, *store, *FAST, "--against", STUDENT]) == 0
+    assert len(clients.runtime.asked) == 220
+
+
+def test_nothing_compared_is_a_failure_and_no_figure_is_0(
+    world: World, stack: Stack, clients: Clients, answer: Answer, tmp_path: Path
+) -> None:
+    # GIVEN a log whose only row got the prior
+    world.model.answering = lambda *_: reply("no idea")
+    log_id = route_log(world, jsonl([{"query": "dogs"}]))
+    clients.runtime.answering = lambda *_: label(0.7, 0.1, 0.1, 0.1)
+    store = ("--store", str(tmp_path / "store.sqlite"))
+
+    report = answer("compare", log_id, *store, *FAST, "--against", STUDENT, code=1)
+
+    assert report["compared"] == 0
+    assert report["mean_absolute_change"] is None
+    assert report["dominant_changed_share"] is None
+    assert report["moved_share_of_rows"] is None
+    assert report["largest_change"] == {"p50": None, "p95": None, "max": None}
 
 
 def test_tables_have_no_control_characters(

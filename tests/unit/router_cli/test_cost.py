@@ -8,6 +8,7 @@ import pytest
 
 from router_cli import synthesis
 from router_cli.__main__ import main
+from router_cli.cost import Item, totals
 from search_router.domain.prices import cost_usd
 
 
@@ -30,8 +31,17 @@ def test_the_estimate_of_a_prompt_file_includes_evaluation_and_storage(
     assert items["training"]["from_memory"]
     assert items["evaluation of candidate and base student"]["usd"] > 0
     assert items["storage of the model"]["usd"] == 1.95
-    assert reply["total_usd"] == pytest.approx(sum(item["usd"] for item in reply["items"]))
+    once = sum(item["usd"] for item in reply["items"] if item["what"] != "storage of the model")
+    assert (reply["once_usd"], reply["monthly_usd"]) == (pytest.approx(once), 1.95)
     assert reply["not_counted"]
+
+
+def test_a_sum_with_an_unknown_part_is_unknown() -> None:
+    month = "list price, a month"
+    items = [Item("a", 1.5, "measured tokens"), Item("b", None, "measured tokens")]
+
+    assert totals(items) == {"once_usd": None, "monthly_usd": 0}
+    assert totals([items[0], Item("c", 2, month)]) == {"once_usd": 1.5, "monthly_usd": 2}
 
 
 def test_the_estimate_of_a_query_log_counts_distinct_queries(

@@ -75,6 +75,40 @@ def test_failed_queries_are_kept_and_asked_for_again(
     assert [row["query"] for row in rows(tmp_path / "out.jsonl.failed.jsonl")] == ["in prose"]
 
 
+@pytest.mark.parametrize("is_priced", [True, False])
+def test_an_estimate_above_a_dollar_or_unknown_needs_confirmation(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], is_priced: bool,
+) -> None:  # fmt: skip
+    (tmp_path / "in.jsonl").write_bytes(jsonl([{"query": "dogs"}]))
+    model = ("--teacher", "amazon.nova-pro-v1:0" if is_priced else "amazon.nova-por-v1:0")
+    if is_priced:
+        monkeypatch.setattr(verb, "CONFIRM_ABOVE_USD", 1e-6)
+    files = ("label", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl"))
+
+    assert main([*files, *model]) == 1
+
+    shown = capsys.readouterr().err
+    assert f"1 queries to label: {'about $0.0' if is_priced else 'cost unknown'}" in shown
+    assert "Confirm with --yes" in shown
+    assert teacher.asked == []
+    code, done = labelled(capsys, tmp_path, "--yes", *model)
+    assert (code, done["labelled"]) == (0, 1)
+    assert (done["cost_usd"] is not None) is is_priced
+
+
+def test_unusable_first_answers_stop_the_labelling(
+    teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = [{"query": f"in prose {n}"} for n in range(200)]
+    (tmp_path / "in.jsonl").write_bytes(jsonl(queries))
+
+    code, report = labelled(capsys, tmp_path)
+
+    assert (code, report["failed"], report["labelled"]) == (1, 20, 0)
+    assert len(teacher.asked) < 30
+
+
 def test_an_incomplete_last_line_is_asked_for_again(
     teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

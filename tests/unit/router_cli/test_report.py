@@ -136,6 +136,7 @@ def run(**changes: Any) -> Run:
             "within_005": 0.7,
             "within_010": 1.0,
             "rubric": 4.7,
+            "intervals": {"mae": {"low": 0.011, "high": 0.018}},
         },
         "comparison": {
             "rival": "champion",
@@ -228,7 +229,7 @@ def test_figures_without_data_are_left_out(objects: InMemoryObjects) -> None:
 
     assert not {"judge", "risk-coverage"} & {drawing.name for drawing in drawings}
     assert "local tier" not in html
-    assert "the noise of the labels is unknown" in html
+    assert "Noise ceiling: unknown" in html
     assert "LLM judge" not in html
     assert "A local run" not in html
 
@@ -267,6 +268,7 @@ def test_the_page_shows_scores_with_intervals_and_noise_ceiling(facts: ReportFac
         "0.0500",
         "0.0300 to 0.0700",
         "0.0140",
+        "0.0110 to 0.0180",
         "A local run",
         "champion before",
         "3 pairs",

@@ -80,7 +80,7 @@ def test_csv_has_all_columns_with_the_result_columns_last(
 
     answer("results", log_id, "--format", "csv", "--out", str(out))
 
-    header, first, second = list(csv.reader(io.StringIO(out.read_text("utf-8"), newline="")))
+    header, first, second = list(csv.reader(io.StringIO(out.read_text("utf-8-sig"), newline="")))
     assert header[:8] == ["n", "ok", "score", "tags", "none", "late", "row_id", "query"]
     assert header[8:12] == list(MODALITIES)
     assert header[-1] == "byte_offset"
@@ -102,7 +102,7 @@ def test_no_cell_of_a_csv_is_a_formula(
     # WHEN they are written as CSV
     answer("results", log_id, "--format", "csv", "--out", str(out))
     # THEN every text is as it was, at most with a quote in front, and none begins as a formula
-    raw = out.read_bytes().decode("utf-8")
+    raw = out.read_bytes().decode("utf-8-sig")
     header, *lines = list(csv.reader(io.StringIO(raw, newline="")))
     assert header[0] == "'=x"
     place = header.index("query")
@@ -117,6 +117,17 @@ def test_no_cell_of_a_csv_is_a_formula(
     answer("results", log_id, "--out", str(exact))
     written = [json.loads(line)["query"] for line in exact.read_bytes().split(b"\n") if line]
     assert written == HOSTILE
+
+
+def test_csv_begins_with_a_byte_order_mark_unless_it_is_left_out(
+    routed: str, answer: Answer, tmp_path: Path
+) -> None:
+    for name, options in (("with.csv", []), ("without.csv", ["--no-bom"])):
+        out = str(tmp_path / name)
+        answer("results", routed, "--format", "csv", "--out", out, *options)
+
+    written = (tmp_path / "with.csv").read_bytes()
+    assert written == b"\xef\xbb\xbf" + (tmp_path / "without.csv").read_bytes()
 
 
 def test_a_changed_part_is_an_error_and_leaves_no_file(
@@ -168,6 +179,7 @@ def test_an_unfinished_log_reports_its_progress(
         ["--athena-ddl", "--out", "x"],
         ["--athena-ddl", "--format", "csv"],
         ["--format", "csv"],
+        ["--no-bom", "--out", "x"],
         ["--format", "xml", "--out", "x"],
     ],
 )
@@ -208,12 +220,12 @@ def test_a_log_with_only_rejected_rows_names_their_location(
     log_id = route_log(world, b'{"query": "x"}\n'.replace(b"x", b" ") * 3)
     out = tmp_path / "rows.csv"
 
-    assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 0
+    assert main(["results", log_id, "--format", "csv", "--out", str(out)]) == 1
 
     assert out.read_bytes() == b""
     told = capsys.readouterr().err
-    assert "3 rows were rejected; offset and reason of each: " in told
-    assert f"s3://data/logs/{log_id}/rejected/" in told
+    assert "3 rows were rejected. " in told
+    assert f"`search-router results {log_id} --rejected` shows why" in told
     assert "`row_id` string" in answer("results", log_id, "--athena-ddl")["ddl"]
 
 
@@ -252,7 +264,7 @@ def test_answers_come_from_the_distilled_model_most_frequent_first(
     # WHEN its answers are fetched
     told = answer("results", log_id, "--answers", str(out))
     # THEN an intake can read them
-    file = PromptFile(out.name, is_packed=False, read=lambda: [out.read_bytes()])
+    file = PromptFile(out.name, read=lambda: [out.read_bytes()])
     answers = read_answers([file], MODALITIES)
     assert [query for query, _ in answers] == ["a", "b"]
     assert answers[0][1] == pytest.approx([rows[1][name] for name in MODALITIES])
@@ -264,3 +276,44 @@ def test_answers_come_from_the_distilled_model_most_frequent_first(
 def test_answers_needs_its_file_name_and_no_other_output(options: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["results", "log-1", *options])
+
+
+def test_rejected_rows_are_counted_by_reason_and_written(
+    world: World, stack: Stack, answer: Answer, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rows = [{"query": f"query {n}"} for n in range(5)]
+    body = jsonl(rows) + b'{"query": " "}\n' * 3 + b"broken\n" + b'{"query": 1}\n' * 2
+    log_id = route_log(world, body)
+    out = tmp_path / "rejected.jsonl"
+
+    found = answer("results", log_id, "--rejected", "--out", str(out))
+
+    assert found["rejected"] == 6
+    assert found["reasons"][0] == {"reason": "the query is blank", "rows": 3}
+    assert [it["rows"] for it in found["reasons"]] == [3, 2, 1]
+    written = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [body[row["byte_offset"] :].splitlines()[0].decode() for row in written] == [
+        row["text"].rstrip("\n") for row in written
+    ]
+    assert main(["results", log_id, "--rejected"]) == 0
+    shown = capsys.readouterr()
+    assert "the query is blank" in shown.out
+    assert "6 rows were rejected" in shown.err
+
+
+def test_the_rejected_lines_of_a_run_are_counted_by_reason(
+    world: World, stack: Stack, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router_cli.runs.open_stack", lambda _: stack)
+    five = '{"query": "q", "reference": {"visual": 0.5, "audio": 0.2, "ocr": 0.3}}\n'
+    run = world.sharded(five.encode() * 3 + b"no json\n")
+
+    found = answer("runs", run.run_id, "--rejected")
+
+    assert found["id"] == run.run_id
+    [first, second] = found["reasons"]
+    assert first["rows"] == 3
+    assert "unexpected ocr" in first["reason"]
+    assert second["rows"] == 1
+    assert f"3 \u00d7 {first['reason']}" in run.reason

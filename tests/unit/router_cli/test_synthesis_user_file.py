@@ -63,6 +63,18 @@ def test_own_templates_alone_make_records_evaluation_and_log(user_file: Any) -> 
     assert len({row["query"] for row in log}) == 50
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(json.dumps(SURGERY).encode(encoding))
+
+    assert read_catalogue(path).vocabulary["procedure"] == (
+        "hip replacement",
+        "skin graft",
+        "cataract removal",
+    )
+
+
 def test_own_templates_join_the_built_in_ones(user_file: Any) -> None:
     own = {"templates": [{"text": "slow zoom of {animal} eyes", "weights": {"zoom": 1.0}}]}
     catalogue = read_catalogue(user_file(own))

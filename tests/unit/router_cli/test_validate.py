@@ -127,3 +127,98 @@ def test_the_estimate_and_the_noise_are_in_the_report(
     )
     assert 0 < without < with_
     assert 0 <= found["label_noise"]["identical"] <= 1
+
+
+def test_the_noise_ceiling_is_shown_with_its_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    assert main(["generate", "prompts", "--out", str(file)]) == 0
+    _, found = report(capsys, file)
+
+    ceiling = found["label_noise"]["ceiling"]
+    # The generator moves 15 % of the labels by a step, so 85 % of single labels are exact.
+    assert ceiling["within_005"] == pytest.approx(0.86, abs=0.04)
+    assert ceiling["within_010"] == 1.0
+    assert main(["validate", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "Noise ceiling" in shown
+    assert f"{ceiling['within_005']:.1%}" in shown
+
+
+def test_rejected_lines_are_counted_by_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN a file of labels with a fifth modality, and a line that is no JSON
+    file = tmp_path / "five.jsonl"
+    labels = {"visual": 0.2, "audio": 0.2, "transcription": 0.2, "metadata": 0.2, "ocr": 0.2}
+    lines = [json.dumps({"query": f"query {n}", "reference": labels}) for n in range(821)]
+    file.write_text("\n".join([*lines, "not json"]), "utf-8")
+
+    code, found = report(capsys, file)
+
+    assert code == 1
+    assert found["rejected_by_cause"]["wrong keys: unexpected ocr"] == 821
+    assert (
+        "none of the 822 rows is valid: 821 \u00d7 wrong keys: unexpected ocr" in found["rejection"]
+    )
+    assert main(["validate", str(file)]) == 1
+    shown = capsys.readouterr().out
+    assert "five.jsonl line 1" in shown
+    assert shown.count("unexpected ocr") <= 3
+
+
+def contradictory_file(folder: Path, *, contradicted: int) -> Path:
+    """Write 200 queries, 100 of them twice, some of these with opposite labels."""
+    file = folder / "contra.jsonl"
+    one, other = ({"visual": a, "audio": b, "transcription": 0.1, "metadata": 0.1}
+                  for a, b in ((0.7, 0.1), (0.1, 0.7)))  # fmt: skip
+    rows = [{"query": f"query {n}", "reference": one} for n in range(200)]
+    rows += [{"query": f"query {n}", "reference": other if n < contradicted else one}
+             for n in range(100)]  # fmt: skip
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def test_contradictory_labels_are_listed_and_not_green(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = contradictory_file(tmp_path, contradicted=30)
+
+    code, found = report(capsys, file, "--report", tmp_path / "report")
+
+    assert code == 0
+    assert found["label_noise"]["contradictory"] == found["conflicts"] == 30
+    [warning] = found["warnings"]
+    assert "30 of 100 queries with several labels (30%)" in warning
+    assert len(found["contradictions"]) == 20
+    first = found["contradictions"][0]
+    assert first["query"].startswith("query ")
+    assert first["labels"] == [[0.1, 0.7, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]]
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert 'class="verdict good"' not in page
+    assert first["query"] in page
+    assert main(["validate", str(file)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.1 0.7 0.1 0.1; 0.7 0.1 0.1 0.1" in shown
+    assert "Warning: contradictory labels" in shown
+
+
+def test_contradictory_labels_can_be_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = contradictory_file(tmp_path, contradicted=30)
+
+    assert report(capsys, file, "--max-contradictions", "0.3")[0] == 0
+    code, found = report(capsys, file, "--max-contradictions", "0.29")
+
+    assert code == 1
+    assert "contradictory labels: 30 of 100 queries" in found["rejection"]
+
+
+def test_few_contradictory_labels_raise_no_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = contradictory_file(tmp_path, contradicted=10)
+
+    assert report(capsys, file)[1]["warnings"] == []

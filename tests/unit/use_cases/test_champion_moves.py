@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from search_router.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from search_router.domain.events import ModelDeployed, ModelPromoted
+from search_router.domain.events import (
+    ApprovalNeeded,
+    ModelDeployed,
+    ModelPromoted,
+    ModelRejected,
+)
 from search_router.domain.lifecycle.promotion import PromotionPolicy, PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.serving.champions import ChampionMove
@@ -163,8 +168,64 @@ def test_an_approved_run_is_promoted(world: World) -> None:
     promoted = world.approve(run.run_id)
 
     assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 1)
-    assert promoted.reason == "approved"
+    assert promoted.reason == run.reason, "the scores stay"
+    assert promoted.decision is not None
+    assert (promoted.decision.by, promoted.decision.why) == ("Ada", "looks right")
+    assert list(world.champions.moves())[-1].reason == "approved by Ada: looks right"
     assert world.events.of(ModelPromoted) == [ModelPromoted(run_id=run.run_id, champion_version=1)]
+
+
+def test_a_run_that_awaits_approval_is_announced_with_the_two_commands(world: World) -> None:
+    run = awaiting(world)
+
+    [event] = world.events.of(ApprovalNeeded)
+
+    assert event == ApprovalNeeded(
+        run_id=run.run_id,
+        reason=run.reason,
+        approve_with=f"search-router promote {run.run_id} --reason WHY",
+        reject_with=f"search-router reject {run.run_id} --reason WHY",
+    )
+    assert event.expires == "never"
+
+
+def test_an_operator_rejects_a_run_and_its_deployment_goes(world: World) -> None:
+    run = awaiting(world)
+
+    rejected = world.approvals.reject(run.run_id, "Ada", "too few labels")
+
+    assert (rejected.state, rejected.reason) == (RunState.REJECTED, run.reason)
+    assert rejected.decision is not None
+    assert rejected.decision.sentence == "rejected by Ada: too few labels"
+    assert deployment_of(rejected).deleted
+    assert world.champions.current() is None
+    assert world.events.of(ModelRejected)[-1].reason == "rejected by Ada: too few labels"
+    with pytest.raises(InvalidInputError, match="does not await approval"):
+        world.approvals.reject(run.run_id, "Ada", "again")
+
+
+def test_a_rejected_run_is_promoted_by_override_without_another_job(world: World) -> None:
+    # GIVEN a run that an operator rejected, whose deployment is deleted
+    first = world.promoted()
+    run = awaiting(world, OTHER)
+    world.approvals.reject(run.run_id, "Ada", "not now")
+    world.rules = PromotionRules()
+    asked, jobs = len(world.model.asked), len(world.customizer.started)
+    # WHEN another decides otherwise
+    world.approvals.override(run.run_id, "Grace", "the labels are right")
+    assert world.run(run.run_id).state is RunState.DEPLOYING
+    world.customizer.end_deployment(deployment_of(run).name)
+    world.track()
+    # THEN the model is deployed again and serves, without a job or a call
+    promoted = ran(world.promote(run.run_id))
+    assert (promoted.state, promoted.champion_version) == (RunState.PROMOTED, 2)
+    assert (len(world.model.asked), len(world.customizer.started)) == (asked, jobs)
+    assert promoted.reason == run.reason, "its scores"
+    move = list(world.champions.moves())[-1]
+    assert move.reason == "promoted by override by Grace: the labels are right"
+    assert move.from_version == first.champion_version
+    with pytest.raises(InvalidInputError, match="does not count as rejected"):
+        world.approvals.override(run.run_id, "Grace", "again")
 
 
 def test_an_approval_after_another_promotion_evaluates_again(world: World) -> None:

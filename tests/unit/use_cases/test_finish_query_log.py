@@ -9,8 +9,9 @@ from search_router.domain.errors import ConflictError, UnavailableError
 from search_router.domain.events import QueryLogRouted
 from search_router.domain.logs.query_logs import LogState
 from search_router.domain.logs.results import PartStats
+from search_router.domain.logs.summary import summarise
 from tests.fakes import FakeModel, InMemoryLedger, reply
-from tests.records import jsonl
+from tests.records import jsonl, label
 from tests.unit.use_cases.world import World, ignored, student
 
 ROWS = [{"query": f"query {n % 50}", "pad": "x" * 500} for n in range(300)]
@@ -77,10 +78,64 @@ def test_the_answers_are_compared_with_the_training_labels(world: World) -> None
     assert list(summary["latency_ms"]) == ["mean", "p50", "p95", "p99"]
 
 
+def test_mean_weights_and_shifts_are_exact(world: World) -> None:
+    # GIVEN a champion whose labels have the mean `prior`, and a model with uneven answers
+    run = world.promoted()
+    champion = world.champions.current()
+    assert champion is not None
+    prior = champion.serving.prior
+    answers = {0: (1.0, 0.0, 0.0, 0.0), 1: (0.05, 0.05, 0.35, 0.55), 2: (0.33, 0.33, 0.33, 0.01)}
+    world.model.answering = lambda _, query: (
+        reply("no idea") if query.endswith("9") else reply(label(*answers[int(query[-1]) % 3]))
+    )
+    # WHEN a log is routed
+    log = world.split_log(jsonl([{"query": f"query {n}"} for n in range(60)]))
+    world.route(world.queue.sent[-1])
+    world.finish(log.log_id)
+    # THEN the means are those of the rows, and the shifts leave the prior's rows out
+    rows = world.rows(f"logs/{log.log_id}/parts/part-00000.jsonl")
+    summary = world.text(f"logs/{log.log_id}/summary.json")
+    assert run.promoted
+    for name, trained in zip(champion.serving.modalities, prior, strict=True):
+        own = [row[name] for row in rows if row["status"] != "fallback"]
+        assert summary["weight_means"][name] == round(sum(row[name] for row in rows) / 60, 4)
+        shift = summary["drift"]["modalities"][name]["mean_shift"]
+        assert shift == pytest.approx(sum(own) / len(own) - trained, abs=0.000_051)
+    assert summary["latency_ms"]["mean"] == 800
+
+
 def test_a_champion_without_training_labels_gives_no_drift(complete: World) -> None:
     complete.finish(log_id(complete))
 
     assert complete.text(f"logs/{log_id(complete)}/summary.json")["drift"] is None
+
+
+def test_the_cost_of_a_model_without_a_price_is_unknown(serving_world: World) -> None:
+    champion = serving_world.champions.current()
+    assert champion is not None
+    unpriced = champion.serving.replace(priced_as="other.model-v1:0")
+    serving_world.champions.install(champion.replace(version=2, serving=unpriced))
+    serving_world.split_log(jsonl([{"query": "dogs"}]))
+    serving_world.route(serving_world.queue.sent[0])
+    serving_world.finish(log_id(serving_world))
+
+    summary = serving_world.text(f"logs/{log_id(serving_world)}/summary.json")
+    assert summary["model_calls"] == 1
+    assert (summary["cost_usd"], summary["cost_usd_per_million_rows"]) == (None, None)
+
+
+def test_figures_without_data_are_unknown(serving_world: World) -> None:
+    log = serving_world.split_log(BODY)
+
+    summary = summarise(log, None, PartStats(rows_in=9, rejected=9))
+
+    assert (summary["fallback_share"], summary["cost_usd_per_million_rows"]) == (None, None)
+    assert (summary["cost_usd"], summary["weight_means"], summary["drift"]) == (0, {}, None)
+    local = summarise(log, None, PartStats(local_asked=2, local_us=8))["local_tier"]
+    assert local == {
+        "asked": 2, "served": 0, "abstained": 0, "answerable_share": 1.0, "mean_us": 4.0,
+        "compared": 0, "agreement": None, "mean_difference": None,
+    }  # fmt: skip
 
 
 def test_attempts_that_ended_early_are_counted(serving_world: World) -> None:

@@ -160,7 +160,7 @@ def test_answers_alone_are_no_dataset(world: World) -> None:
 
 def test_there_is_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "MAX_ANSWERS", 3)
-    file = PromptFile("a.answers.jsonl", False, lambda: [jsonl(ANSWERS)])
+    file = PromptFile("a.answers.jsonl", lambda: [jsonl(ANSWERS)])
 
     with pytest.raises(InvalidInputError, match="line 4: more than 3 answers"):
         datasets.read_answers([file], MODALITIES)

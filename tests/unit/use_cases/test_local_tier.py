@@ -175,6 +175,28 @@ def test_the_summary_tells_what_it_did() -> None:
     assert (reported["agreement"], reported["mean_difference"]) == (1.0, 0.0)
 
 
+def test_repeats_and_cached_rows_count_for_the_tier_that_answered() -> None:
+    # GIVEN a log in which each query comes three times, and a later log with the same queries
+    world = serving(LocalTierMode.ON)
+    queries = [*NEW_OF_KNOWN_PATTERNS, *UNLIKE_ANY]
+    body = jsonl([{"query": query} for query in [*queries, *queries, *queries]])
+    message, stats = routed_log(world, body)
+    world.finish(message.log_id)
+
+    summary = world.text(f"logs/{message.log_id}/summary.json")
+
+    # THEN the tiers show how rows were served, the first figures who answered
+    known, others = len(NEW_OF_KNOWN_PATTERNS), len(UNLIKE_ANY)
+    assert stats.tiers == {"local": known, "distilled": others, "cache": 2 * len(queries)}
+    assert next(iter(summary)) == "answered_by"
+    assert summary["answered_by"] == {"local": 3 * known, "distilled": 3 * others, "fallback": 0}
+    assert summary["local_share"] == round(known / len(queries), 6)
+    assert summary["repeats"] == 2 * len(queries)
+    by_model = [str(row["model"]) for row in rows_of(world, message)]
+    assert sum(model.startswith("models/local/") for model in by_model) == 3 * known
+    assert summary["local_tier"]["answerable_share"] == round(known / len(queries), 6)
+
+
 def test_no_more_than_a_bounded_number_is_kept() -> None:
     world = serving(LocalTierMode.SHADOW)
     words = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}zz{n}" for n in range(MAX_ABSTAINED + 50)]

@@ -113,10 +113,9 @@ def test_offsets_of_rejected_lines_count_the_byte_order_mark(world: World) -> No
         (
             "prompts/a.csv",
             GOOD,
-            "not a prompt file: prompts/a.csv. Upload .jsonl or .jsonl.gz files.",
+            "not a prompt file: prompts/a.csv. Upload .jsonl, .ndjson or .json, each also .gz.",
         ),
-        ("prompts/a.JSONL", GOOD, "not a prompt file"),
-        ("prompts/a.jsonl.gz", GOOD, "the gzip data is damaged"),
+        ("prompts/a.jsonl", b"\x1f\x8b" + GOOD, "the gzip data is damaged"),
         ("prompts/a.jsonl.gz", gzipped(GOOD)[:-9], "the gzip data is truncated"),
         ("prompts/a.jsonl.gz", gzipped(bytes(64 * 1024**2)), "more than 200 times"),
     ],

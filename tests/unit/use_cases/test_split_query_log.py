@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from search_router.domain.errors import UnavailableError
+from search_router.domain.logs import log_files
 from search_router.domain.logs.query_logs import LogPlan, LogState, QueryLog, SplitMessage
 from search_router.domain.splits.formats import RowFormat
 from search_router.domain.uploads import ObjectRef
-from search_router.use_cases import log_planning
 from search_router.use_cases.log_planning import SplitRules
 from search_router.use_cases.split_query_log import SplitQueryLog
 from tests.fakes import InMemoryQueue
@@ -71,9 +71,9 @@ def test_a_text_log_needs_no_field(serving_world: World) -> None:
         (
             "query-logs/a.csv",
             b"dogs,1\n",
-            "the first row (2 fields) has no column named one of query",
+            "the first row (2 fields) is not a header",
         ),
-        ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .txt, .csv, .tsv"),
+        ("query-logs/a.parquet", b"PAR1", "not a query log: expected .jsonl, .ndjson, .json, .log"),
         (
             "query-logs/a.txt.gz",
             gzipped(SMALL)[:-9],
@@ -193,7 +193,10 @@ def test_the_query_field_is_named_by_the_upload_or_by_the_settings(serving_world
     fields = [message.dialect.query_field for message in world.queue.sent]
     assert fields == ["query", "a.b", "text", "query"]
     assert isinstance(missing, QueryLog)
-    assert missing.reason == "no row has a string in the query field 'nope'"
+    assert missing.reason == (
+        "no row has a string in the query field 'nope' (fields: query, text, a.b). "
+        "Name the field with --query-field."
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,11 +224,11 @@ def test_a_log_may_begin_with_rows_without_a_query(serving_world: World, head: b
 def test_the_search_for_a_query_is_bounded(
     serving_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_planning, "MAX_SAMPLE_BYTES", 2**20)
+    monkeypatch.setattr(log_files, "MAX_SAMPLE_BYTES", 2**20)
 
     log = serving_world.split_log(b"\n" * (2**20 + 1) + SMALL)
 
-    assert (log.state, log.reason[:27]) == (LogState.FAILED, "no row has a query field; l")
+    assert (log.state, log.reason[:27]) == (LogState.FAILED, "no line is a JSON object. N")
 
 
 @pytest.mark.parametrize(

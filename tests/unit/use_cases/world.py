@@ -20,7 +20,7 @@ from search_router.domain.serving.decisions import ModelReply
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.uploads import ObjectRef
 from search_router.domain.weights import Modalities
-from search_router.use_cases.champion_moves import Approve, Rollback
+from search_router.use_cases.champion_moves import Approvals, Rollback
 from search_router.use_cases.deploy_model import DeployModel, RunDeployments
 from search_router.use_cases.evaluate_model import EvaluateModel
 from search_router.use_cases.finish_query_log import FinishQueryLog
@@ -69,8 +69,9 @@ from tests.records import (
 AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
+TAGS = (("Stage", "dev"), ("team", "search"))
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", TAGS
 )
 
 
@@ -234,7 +235,11 @@ class World:
         return decide(run_id)
 
     def approve(self, run_id: str) -> Run:
-        return Approve(self.champions, self.lifecycle)(run_id, "approved")
+        return self.approvals.promote(run_id, "Ada", "looks right")
+
+    @property
+    def approvals(self) -> Approvals:
+        return Approvals(self.champions, self.run_deployments)
 
     def roll_back(self, version: int | None = None) -> int:
         roll_back = Rollback(self.champions, self.customizer, self.clock)

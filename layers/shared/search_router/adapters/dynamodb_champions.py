@@ -66,7 +66,7 @@ class DynamoChampionRepository:
             moved_at=champion.promoted_at,
             from_version=previous.version if previous else None,
             to_version=champion.version,
-            reason=run.reason,
+            reason=run.why,
         )
         stored = document_item(_CHAMPION, _version_key(champion.version), champion)
         self._write(

@@ -22,6 +22,9 @@ Adapters map AWS error codes to this tree; no other module reads error codes. On
 ends a run or a log, because a missing permission must not discard a paid-for job.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 
 class SearchRouterError(Exception):
     """Base class of all errors of this package."""
@@ -89,3 +92,12 @@ class UnavailableError(TransientError):
 
 class ContendedError(UnavailableError):
     """Concurrent write to the same items; retry immediately."""
+
+
+def commonest(reasons: Iterable[str]) -> str:
+    """Return the most frequent reason with its count, as in `821 × no query`."""  # noqa: RUF002
+    counts = Counter(reasons)
+    if not counts:
+        return "no reason was recorded"
+    [(reason, count)] = counts.most_common(1)
+    return f"{count:,} × {reason}"  # noqa: RUF001 - a multiplication sign

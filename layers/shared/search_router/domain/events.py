@@ -61,6 +61,17 @@ class ModelRejected(RouterEvent):
     reason: str
 
 
+class ApprovalNeeded(RouterEvent):
+    """A run awaits an operator's decision; it waits without an end."""
+
+    detail_type = "ApprovalNeeded"
+    run_id: RunId
+    reason: str
+    approve_with: str
+    reject_with: str
+    expires: str = "never"
+
+
 class RunFailed(RouterEvent):
     """A run ended without a model."""
 

@@ -44,7 +44,7 @@ class Resampling:
         return Interval(low=means[tail], high=means[-1 - tail])
 
 
-def share_interval(count: int, rows: int) -> Interval:
+def share_interval(count: float, rows: int) -> Interval:
     """Return the interval of the share `count / rows`."""
     share, z2 = count / rows, _Z**2
     centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)

@@ -8,6 +8,7 @@ import hashlib
 import unicodedata
 
 MAX_QUERY_BYTES = 4_000
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\ufffd\uffa0")  # fillers, and what decoding lost
 _SHORT = 256  # characters; canonical ordering of as many marks takes 25 µs
 _MAX_MARKS = 30  # in a row: the Stream-Safe Text Format of Unicode (UAX #15)
 
@@ -21,6 +22,19 @@ def normalised_query(query: str) -> str:
     if not query.isascii() and (len(query) <= _SHORT or _is_stream_safe(query)):
         query = unicodedata.normalize("NFC", query)
     return " ".join(query.split())
+
+
+def problem_of(query: str) -> str:
+    """Return why a value is not a query; empty if it is one."""
+    if not query.strip():
+        return "the query is blank"
+    if query.isascii() and query.isprintable():
+        return ""
+    if query.count("\0") * 4 >= len(query):
+        return "the query contains NUL characters"
+    if not any(unicodedata.category(c)[0] in "LNPS" and c not in _INVISIBLE for c in query):
+        return "the query holds only control or zero-width characters"
+    return ""
 
 
 def _is_stream_safe(text: str) -> bool:

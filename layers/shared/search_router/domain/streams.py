@@ -1,8 +1,15 @@
-"""Process byte streams piece by piece: decompress, split into lines, batch."""
+"""Process byte streams piece by piece: decompress, decode, split into lines, batch.
 
+The content of a file decides how it is read, never its name.
+"""
+
+import codecs
+import re
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from search_router.domain.errors import InvalidInputError
@@ -14,6 +21,30 @@ _SMALL_BYTES = 4 * 1024
 _STEP_BYTES = 64 * 1024
 _GZIP_WINDOW = 31  # zlib's code for "gzip header and trailer, 32 KiB window"
 _FREE_BYTES = 16 * 1024 * 1024  # unpacked bytes without a limit on the ratio
+_SNIFFED_BYTES = 64 * 1024
+_UTF8 = "utf-8"
+_PADDING = re.compile(rb"\0+")
+_BOMS = (  # the mark of UTF-16LE begins that of UTF-32LE
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BINARY = tuple(
+    (re.compile(pattern, re.DOTALL), what)
+    for pattern, what in (
+        (rb"PK[\x03\x05\x07][\x04\x06\x08]", "a ZIP archive or an Excel workbook"),
+        (rb"\xd0\xcf\x11\xe0", "an Excel workbook"),
+        (rb"PAR1\x15", "a Parquet file"),
+        (rb"Obj\x01", "an Avro file"),
+        (rb"SQLite format 3\0", "an SQLite database"),
+        (rb"%PDF-", "a PDF"),
+        (rb"BZh[1-9]1AY", "compressed with bzip2"),
+        (rb"\xfd7zXZ\0", "compressed with xz"),
+        (rb"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
+        (rb".{257}ustar", "a tar archive"),
+    )
+)
 
 
 def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
@@ -30,6 +61,10 @@ def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
         position, size = 0, _STEP_BYTES
         while position < len(chunk):
             if member.eof:
+                padding = _PADDING.match(chunk, position)  # of tapes and block devices
+                position = padding.end() if padding else position
+                if position == len(chunk):
+                    break
                 member, members = zlib.decompressobj(_GZIP_WINDOW), members + 1
                 size = _SMALL_BYTES  # zlib copies what follows a member
             data = chunk[position : position + size]
@@ -41,7 +76,9 @@ def gunzip(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
             if piece:
                 yield piece
     if open_member:
-        raise InvalidInputError(f"the gzip data is truncated after {unpacked} unpacked bytes")
+        raise InvalidInputError(
+            f"the gzip data is truncated after {unpacked} unpacked bytes. Copy the file again."
+        )
 
 
 def _check_size(unpacked: int, packed: int, members: int, max_bytes: int) -> None:
@@ -56,6 +93,116 @@ def _check_size(unpacked: int, packed: int, members: int, max_bytes: int) -> Non
 def is_gzip(start: bytes) -> bool:
     """Return whether data begins with gzip's two magic bytes (RFC 1952)."""
     return start.startswith(b"\x1f\x8b")
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How a file stores its text: gzipped, in an encoding, with CR as the line end."""
+
+    packed: bool = False
+    encoding: str = _UTF8
+    cr_only: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored bytes are UTF-8 with LF or CRLF."""
+        return self == TextForm()
+
+    def __str__(self) -> str:
+        ends = "CR line ends" if self.cr_only else "LF or CRLF line ends"
+        return f"{self.encoding.upper()}, {ends}{', gzipped' if self.packed else ''}"
+
+
+def find_form(start: bytes) -> TextForm:
+    """Return the form of a file by its first bytes; raises InvalidInputError if it is not text."""
+    packed = is_gzip(start)
+    text = _first_unpacked(start) if packed else start
+    encoding = next((name for bom, name in _BOMS if text.startswith(bom)), _UTF8)
+    if encoding == _UTF8:
+        _check_text(text)
+    else:
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(text).encode()
+    return TextForm(packed, encoding, b"\r" in text[:-1] and b"\n" not in text)
+
+
+def text_of(chunks: Iterable[bytes], form: TextForm, max_bytes: int) -> Iterable[bytes]:
+    """Return the text of a file as UTF-8 whose lines end in LF or CRLF.
+
+    `max_bytes` limits what is unpacked. A part that cannot be decoded becomes invalid UTF-8.
+    """
+    if form.packed:
+        chunks = gunzip(chunks, max_bytes)
+    if form.encoding != _UTF8:
+        chunks = _as_utf8(chunks, form.encoding)
+    if form.cr_only:
+        chunks = (chunk.replace(b"\r", b"\n") for chunk in chunks)
+    return chunks
+
+
+def read_text(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield the text of a file as `text_of` does, in the form that its first bytes show."""
+    remaining = iter(chunks)
+    start = bytearray()
+    for chunk in remaining:
+        start += chunk
+        if len(start) >= _SNIFFED_BYTES:
+            break
+    if start:
+        form = find_form(bytes(start))
+        yield from text_of(chain([bytes(start)], remaining), form, max_bytes)
+
+
+def _first_unpacked(start: bytes) -> bytes:
+    taken = bytearray()
+    with suppress(InvalidInputError):  # `start` may end inside a member
+        for piece in gunzip([start], _FREE_BYTES):
+            taken += piece
+            if len(taken) >= _SNIFFED_BYTES:
+                break
+    return bytes(taken)
+
+
+def _check_text(start: bytes) -> None:
+    """Raise InvalidInputError for binary files and for UTF-16 or UTF-32 without a mark."""
+    if is_gzip(start):
+        raise InvalidInputError("gzipped twice. Unpack it once.")
+    for pattern, what in _BINARY:
+        if pattern.match(start):
+            raise InvalidInputError(f"{what}, not text. Save the rows as CSV or JSON Lines.")
+    guess = _likely_encoding(start[:4096])
+    if guess:
+        raise InvalidInputError(
+            f"not UTF-8: likely {guess} without a byte order mark. Save the file as UTF-8."
+        )
+
+
+def _likely_encoding(start: bytes) -> str:
+    """Return the wide encoding that the places of zero bytes show, or an empty string."""
+    quarter = len(start) // 4
+    zeros = [start[place::4].count(0) for place in range(4)]
+    for name, first, second, low in (("UTF-32BE", 0, 1, 3), ("UTF-32LE", 3, 2, 0)):
+        if zeros[first] >= quarter > zeros[low] * 10 and zeros[second] * 10 > quarter * 8:
+            return name
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    most = max(even, odd)
+    if most < 2 or most * 50 < len(start) or min(even, odd) * 10 > most:
+        return ""
+    return "UTF-16LE" if odd > even else "UTF-16BE"
+
+
+def _as_utf8(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield decoded text; half of a surrogate pair becomes invalid UTF-8, which rejects its row."""
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+    try:
+        for chunk in chunks:
+            yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        if error.reason != "truncated data":
+            raise InvalidInputError(
+                f"damaged {encoding.upper()}. Save the file as UTF-8."
+            ) from None
+        yield b"\xff"
 
 
 def _unpack(member: "zlib._Decompress", data: bytes, unpacked: int) -> bytes:

@@ -15,6 +15,11 @@ from search_router.domain.errors import InvalidInputError
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 400
 
+_PROBLEMS = {  # by the messages of the json module
+    "Extra data": "text after the JSON value",
+    "Unterminated string starting at": "a string without its closing quote",
+    "Invalid control character at": "an unescaped control character",
+}
 _LONE_SURROGATE_HINT = re.compile(rb"\\u[dD][89a-fA-F]")
 # An unclosed string runs to the end, so that no byte is scanned twice.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -39,7 +44,8 @@ def loads(raw: bytes) -> object:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise InvalidInputError(f"{error.msg} at character {error.pos}") from None
+        problem = _PROBLEMS.get(error.msg, "not JSON")
+        raise InvalidInputError(f"{problem} at character {error.pos}") from None
     except RecursionError:
         raise InvalidInputError(f"nested deeper than {MAX_DEPTH}") from None
     if may_hold_half_a_surrogate(raw):

@@ -1,13 +1,16 @@
 """The layout of the upload bucket: prefixes, suffixes, and the files to ignore."""
 
+import base64
 from datetime import datetime
+from email.header import decode_header, make_header
 from typing import NamedTuple
 
 PROMPTS_PREFIX = "prompts/"
 QUERY_LOGS_PREFIX = "query-logs/"
 GOLDEN_PREFIX = "golden/"  # labelled queries that every model is measured on and none trained on
 SEGMENTS_PREFIX = "segments/"
-PROMPT_SUFFIXES = (".jsonl", ".jsonl.gz")
+PROMPT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+PROMPT_NAMES = ".jsonl, .ndjson or .json, each also .gz"
 ANSWERS_SUFFIXES = (".answers.jsonl", ".answers.jsonl.gz")  # in a dataset, for the local tier only
 QUERY_FIELD_METADATA = "query-field"  # x-amz-meta-query-field names the field that holds the query
 DATASET_MARKER = "_SUCCESS"  # Hadoop and Spark write it after all files of a dataset
@@ -27,6 +30,18 @@ class Upload(NamedTuple):
     source: ObjectRef
     uploaded_at: datetime
     size: int
+
+
+def encoded_metadata(text: str) -> str:
+    """Encode text for the metadata of an object, which S3 limits to ASCII (RFC 2047)."""
+    if text.isascii() and text == text.strip():
+        return text
+    return f"=?utf-8?B?{base64.b64encode(text.encode()).decode()}?="
+
+
+def decoded_metadata(text: str) -> str:
+    """Decode text that `encoded_metadata`, or S3 itself, encoded."""
+    return str(make_header(decode_header(text))) if "=?" in text else text
 
 
 def is_folder(key: str) -> bool:

@@ -156,23 +156,6 @@ def weight_histograms(rows: Iterable[Weights], modalities: Modalities) -> dict[s
     return histograms
 
 
-def histogram_means(histograms: Mapping[str, list[int]]) -> dict[str, float]:
-    """Estimate the mean weight per modality, to about 0.03; empty if nothing was counted.
-
-    A bin counts as its middle. Labels on a grid lie at the lower edges, which makes all means too
-    large by the same amount; it is subtracted, because the means must sum to 1.
-    """
-    totals = {name: sum(bins) for name, bins in histograms.items()}
-    if not all(totals.values()) or not totals:
-        return {}
-    raw = {
-        name: sum((index + 0.5) * count for index, count in enumerate(bins)) / BINS / totals[name]
-        for name, bins in histograms.items()
-    }
-    excess = (sum(raw.values()) - 1) / len(raw)
-    return {name: round(mean - excess, 4) for name, mean in raw.items()}
-
-
 def consensus(labels: Counter[Weights], step: float | None) -> Weights | None:
     """Return the component-wise median of a query's labels on their grid; None without labels.
 

@@ -18,6 +18,7 @@ from search_router.domain.errors import NotFoundError, TransientError
 from search_router.domain.intake.prompt_files import PromptFile, read_prompts
 from search_router.domain.lifecycle.estimates import answers_at_most_usd
 from search_router.domain.lifecycle.evaluation import References
+from search_router.domain.lifecycle.scoring import total_cost
 from search_router.domain.lifecycle.teacher import MAX_LABEL_TOKENS, teacher_prompt
 from search_router.domain.queries import normalised_query
 from search_router.domain.serving.cascade import Model, NoCache, route
@@ -179,7 +180,7 @@ def labelled_holdout(
             from_teacher=len(usable),
             unusable=len(missing) - len(usable),
             teacher=teacher,
-            cost_usd=sum(reply.cost_usd for reply in replies.values()),
+            cost_usd=total_cost(replies.values()),
         ),
     )
 
@@ -198,5 +199,5 @@ def with_detailed_prompt(model_id: str, serving: ServingModel) -> ServingModel:
 
 def _rows(answers: Answers, serving: ServingModel, run_id: str) -> dict[str, Weights | None]:
     data = answers.objects.get(naming.run_key(run_id, "holdout.jsonl"))
-    file = PromptFile("holdout.jsonl", is_packed=False, read=lambda: [data])
+    file = PromptFile("holdout.jsonl", lambda: [data])
     return {record.query: record.weights for record in read_prompts(file, serving.modalities)}

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 from search_router.domain.errors import InvalidInputError, NotFoundError
-from search_router.domain.lifecycle.runs import DeploymentStatus, Run, RunState
+from search_router.domain.lifecycle.runs import (
+    DeploymentStatus,
+    OperatorDecision,
+    Run,
+    RunState,
+)
 from search_router.domain.serving.champions import Champion, ChampionMove
 from search_router.ports import ChampionRepository, Clock, Deployments
+from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.run_lifecycle import RunLifecycle
 
 
@@ -63,25 +69,64 @@ def unmeasured_changes(run: Run, current: Champion | None) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Approve:
-    """Promotes a run that awaits an operator's approval."""
+class Approvals:
+    """Records an operator's decision on a run that awaits approval or was rejected."""
 
     champions: ChampionRepository
-    lifecycle: RunLifecycle
+    run_deployments: RunDeployments
 
-    def __call__(self, run_id: str, reason: str) -> Run:
+    @property
+    def lifecycle(self) -> RunLifecycle:
+        """Stores runs and publishes their events."""
+        return self.run_deployments.lifecycle
+
+    def promote(self, run_id: str, by: str, why: str) -> Run:
         """Promote the run, or evaluate it again if the champion changed since its comparison.
 
         Raises NotFoundError for an unknown run, InvalidInputError for one that awaits no approval.
         """
-        run = self.lifecycle.find(run_id)
-        if run.state is not RunState.AWAITING_APPROVAL:
-            why = f" ({run.reason})" if run.reason else ""
-            raise InvalidInputError(f"run does not await approval: {run_id} is {run.state}{why}")
+        run = self._decided(run_id, RunState.AWAITING_APPROVAL, "approved", by, why)
         current = self.champions.current()
         if is_stale(run, current):
-            return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
-        return promote(run, current, reason, self.champions, self.lifecycle)
+            again = run.evaluated_again(self.lifecycle.now)
+            return self.lifecycle.move(again.replace(decision=None))
+        return promote(run, current, run.reason, self.champions, self.lifecycle)
+
+    def reject(self, run_id: str, by: str, why: str) -> Run:
+        """Reject the run and delete its deployment; raises as `promote` does."""
+        run = self._decided(run_id, RunState.AWAITING_APPROVAL, "rejected", by, why)
+        moved = run.moved(RunState.REJECTED, self.lifecycle.now, run.reason)
+        return self.run_deployments.delete_unused(self.lifecycle.move(moved))
+
+    def override(self, run_id: str, by: str, why: str) -> Run:
+        """Deploy the model of a rejected run again; it becomes the champion when it is Active.
+
+        Raises NotFoundError for an unknown run or model, InvalidInputError for a run that was not
+        rejected or has no model.
+        """
+        run = self.lifecycle.find(run_id)
+        decision = self._decision(run, RunState.REJECTED, "promoted by override", by, why)
+        reopened = run.overridden(decision)
+        if run.deployment is None or run.training is None or not run.training.model_arn:
+            raise InvalidInputError(f"run has no model: {run_id} is {run.state}")
+        self.run_deployments.deployments.deploy(run.deployment.name, run.training.model_arn)
+        self.lifecycle.runs.reopen(reopened)
+        return reopened
+
+    def _decided(self, run_id: str, state: RunState, verdict: str, by: str, why: str) -> Run:
+        run = self.lifecycle.find(run_id)
+        return run.decided(self._decision(run, state, verdict, by, why))
+
+    def _decision(
+        self, run: Run, state: RunState, verdict: str, by: str, why: str
+    ) -> OperatorDecision:
+        if run.state is not state:
+            reason = f" ({run.reason})" if run.reason else ""
+            wanted = (
+                "await approval" if state is RunState.AWAITING_APPROVAL else "count as rejected"
+            )
+            raise InvalidInputError(f"run does not {wanted}: {run.run_id} is {run.state}{reason}")
+        return OperatorDecision(verdict=verdict, by=by, why=why, at=self.lifecycle.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """ModelDeployed: score the model, the base student and the champion on the holdout."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from search_router.domain import naming
 from search_router.domain.errors import (
     ConflictError,
     NotFoundError,
+    OperatorError,
     PermanentError,
+    TransientError,
 )
 from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
@@ -47,6 +50,7 @@ from search_router.use_cases.spending import Budget
 
 CLAIM = timedelta(minutes=5)
 _RENEWAL = timedelta(minutes=1)
+BASELINE_PATIENCE = timedelta(hours=6)  # a quarter of the time that an evaluation may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class EvaluateModel:
     ) -> Evaluation:
         labels, modalities = list(holdout.labels.values()), run.serving.modalities
         measured = dict(self._ask_models(run.serving, holdout, answers, rival))
+        baseline_problem = self._ask_baseline(run, holdout, answers, measured)
         resampling = Resampling(len(labels))
         scores = {
             name: score(model_id, decisions, labels, modalities, resampling)
@@ -141,12 +146,13 @@ class EvaluateModel:
             champion=scores.get(CHAMPION),
             champion_version=rival.version if rival else None,
             baseline=scores.get(BASELINE),
+            baseline_problem=baseline_problem,
             noise=self._noise(run),
             references=holdout.source,
             comparison=compare(opponent, (candidate, measured[opponent][1]), labels, resampling),
             local_tier=self._local_tier(run, holdout),
             side_by_side_key=shown_key,
-            cost_usd=sum(it.cost_usd for it in scores.values()) + holdout.source.cost_usd,
+            cost_usd=_sum([holdout.source.cost_usd, *(it.cost_usd for it in scores.values())]),
         )
 
     def _examine(self, run: Run, answers: Answers, rival: Champion | None) -> Iterator[Exam]:
@@ -214,8 +220,6 @@ class EvaluateModel:
         models = [(CANDIDATE, CANDIDATE, serving), (BASE, BASE, base)]
         if rival is not None:
             models.append((CHAMPION, f"{CHAMPION}-{rival.version}", rival.serving))
-        if self.baseline:
-            models.append((BASELINE, BASELINE, with_detailed_prompt(self.baseline, serving)))
         for role, folder, model in models:
             try:
                 found = answers.of(folder, model, holdout.labels)
@@ -224,6 +228,30 @@ class EvaluateModel:
                     raise
                 continue  # a champion whose deployment was deleted cannot serve
             yield role, (model.model_id, list(found.values()))
+
+    def _ask_baseline(
+        self,
+        run: Run,
+        holdout: LabelledHoldout,
+        answers: Answers,
+        measured: dict[str, tuple[str, list[Decision]]],
+    ) -> str:
+        """Add the baseline's answers, or return why it has none: it must not fail the run."""
+        if not self.baseline:
+            return ""
+        baseline = with_detailed_prompt(self.baseline, run.serving)
+        try:
+            found = answers.of(BASELINE, baseline, holdout.labels)
+        except ConflictError:
+            raise  # another attempt has the claim
+        except (PermanentError, OperatorError) as error:
+            return str(error)
+        except TransientError as error:
+            if self.lifecycle.now - run.state_since < BASELINE_PATIENCE:
+                raise
+            return str(error)
+        measured[BASELINE] = (baseline.model_id, list(found.values()))
+        return ""
 
     def _local_tier(self, run: Run, holdout: LabelledHoldout) -> LocalTierScores | None:
         """Score the run's local tier, if it has one with a readable artifact."""
@@ -246,14 +274,20 @@ class EvaluateModel:
         return None
 
     def _noise(self, run: Run) -> NoiseCeiling | None:
-        """Return the label noise that intake measured; None without repeated queries."""
+        """Return the noise ceiling that intake measured; None with too few repeated queries."""
         try:
             manifest = json.loads(self.objects.get(naming.run_key(run.run_id, "manifest.json")))
         except NotFoundError:
             return None
         noise = manifest.get("label_noise", {})
-        is_measured = noise.get("repeated_queries") and "rubric" in noise
-        return NoiseCeiling.model_validate(noise) if is_measured else None
+        ceiling = noise.get("ceiling")
+        return NoiseCeiling.model_validate({**noise, **ceiling}) if ceiling else None
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """Add up costs; None if one of them is unknown."""
+    known = list(costs)
+    return None if None in known else math.fsum(cost for cost in known if cost is not None)
 
 
 def _rival(serving: ServingModel, champion: Champion | None) -> Champion | None:

@@ -32,7 +32,7 @@ class GoldenSet:
             size += bytes_
             if size > MAX_GOLDEN_BYTES:
                 raise InvalidInputError(f"golden set larger than {MAX_GOLDEN_BYTES} bytes.")
-            file = PromptFile(source.key, is_packed=False, read=partial(self.uploads.read, source))
+            file = PromptFile(source.key, partial(self.uploads.read, source))
             for record in read_prompts(file, modalities):
                 if record.weights is not None:
                     labels[record.query] = record.weights

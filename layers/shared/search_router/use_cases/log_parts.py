@@ -33,8 +33,14 @@ class LogParts(SplitParts[PartMarker]):
 
     def rows(self) -> list[LogRow | RejectedRow]:
         """Read the split's rows; raises NotFoundError if the upload was deleted."""
-        read = (read_row(line, self._dialect) for line in self.lines())
-        return [row for row in read if row is not None]
+        rows: list[LogRow | RejectedRow] = []
+        for line in self.lines():
+            row = read_row(line, self._dialect)
+            if isinstance(row, RejectedRow):
+                row = self.numbered(row, line)
+            if row is not None:
+                rows.append(row)
+        return rows
 
     def rejections(self) -> Iterator[RejectedRow]:
         """Read the split and return its invalid rows."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from search_router.domain.lifecycle.evaluation import Evaluation
 from search_router.domain.lifecycle.promotion import (
     PromotionPolicy,
     PromotionRules,
@@ -42,9 +43,15 @@ class PromoteModel:
         current = self.champions.current()
         if current is not None and current.serving.model_id == run.serving.model_id:
             return self._decide_on_champion(run, current)
+        if run.decision is not None:  # an operator's override of a rejection
+            reason = decide_promotion(run.evaluation, self.rules).reason
+            return promote(run, current, reason, self.champions, self.lifecycle)
+        return self._decide_by_scores(run, run.evaluation, current)
+
+    def _decide_by_scores(self, run: Run, evaluation: Evaluation, current: Champion | None) -> Run:
         if is_stale(run, current):
             return self.lifecycle.move(run.evaluated_again(self.lifecycle.now))
-        decision = decide_promotion(run.evaluation, self.rules, unmeasured_changes(run, current))
+        decision = decide_promotion(evaluation, self.rules, unmeasured_changes(run, current))
         if decision.verdict is Verdict.ASK:
             return self._move(run, RunState.AWAITING_APPROVAL, decision.reason)
         if decision.verdict is Verdict.REJECT:

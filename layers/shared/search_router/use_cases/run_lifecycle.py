@@ -9,6 +9,7 @@ from datetime import datetime
 
 from search_router.domain.errors import NotFoundError
 from search_router.domain.events import (
+    ApprovalNeeded,
     ModelDeployed,
     ModelEvaluated,
     ModelPromoted,
@@ -71,7 +72,14 @@ def event_of(run: Run) -> RouterEvent | None:
             version = run.champion_version or 0
             return ModelPromoted(run_id=run.run_id, champion_version=version)
         case RunState.REJECTED:
-            return ModelRejected(run_id=run.run_id, reason=run.reason)
+            return ModelRejected(run_id=run.run_id, reason=run.why)
+        case RunState.AWAITING_APPROVAL:
+            return ApprovalNeeded(
+                run_id=run.run_id,
+                reason=run.reason,
+                approve_with=f"search-router promote {run.run_id} --reason WHY",
+                reject_with=f"search-router reject {run.run_id} --reason WHY",
+            )
         case RunState.FAILED | RunState.STOPPED:
             return RunFailed(run_id=run.run_id, reason=run.reason)
     return None

@@ -120,7 +120,7 @@ class ShardPrompts:
             )
 
     def _readable(self, file: DatasetFile, bucket: str) -> PromptFile:
-        return PromptFile(file.key, file.is_packed, partial(self.uploads.read, file.source(bucket)))
+        return PromptFile(file.key, partial(self.uploads.read, file.source(bucket)))
 
     def _write_rows(self, run_id: str, selection: Selection) -> None:
         for index, shard in enumerate(shards(selection.training)):

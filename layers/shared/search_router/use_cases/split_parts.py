@@ -142,20 +142,25 @@ class SplitParts(ABC, Generic[MarkerT]):
         start, end = message.start, message.end
         if message.layout is Layout.COPY:
             copy = self._objects.get(naming.split_copy_key(message.upload, start, end))
-            return raw_rows([copy], start, layout)
+            return raw_rows([copy], start, layout, message.first_line)
         if message.layout is Layout.ROWS:
-            return raw_rows(self._uploads.read(message.source, start, end), start, layout)
+            rows = self._uploads.read(message.source, start, end)
+            return raw_rows(rows, start, layout, message.first_line)
         # From the byte before the range to the end of the range's last line.
         first, last = max(0, start - 1), end + layout.max_row_bytes + 1
         return raw_rows_of_range(
             self._uploads.read(message.source, first, last), start, end, layout
         )
 
+    def numbered(self, row: RejectedRow, line: Line) -> RejectedRow:
+        """Return a rejection with the number of its line, if that is known."""
+        return row._replace(line_number=line.number) if self._message.first_line else row
+
     def _unread(self, reason: str) -> Iterator[RejectedRow]:
         for line in self.lines():
             row = rejected_unread(line, self._message.row_layout, reason)
             if row is not None:
-                yield row
+                yield self.numbered(row, line)
 
     def _other_rows(self) -> ConflictError:
         message = self._message

@@ -49,7 +49,9 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
             splits=plan.splits,
             champion_version=plan.champion_version,
             rows=plan.rows,
+            rows_are_counted=plan.rows_are_counted,
             hours_if_distinct=plan.hours_if_distinct,
+            warnings=plan.warnings,
             **self._fields(plan.source),
         )
 

@@ -103,6 +103,7 @@ class SplitSegments(SplitUpload[SegmentPlan, SegmentUpload, SegmentMarker]):
             collection=plan.collection,
             splits=plan.splits,
             rows=plan.rows,
+            rows_are_counted=plan.rows_are_counted,
             **self._fields(plan.source),
         )
 

@@ -17,8 +17,8 @@ GOOD = jsonl([conversation(f"query {n}", label(0.4, 0.3, 0.2, 0.1)) for n in ran
 RULES = IntakeRules(MODALITIES, 0.1)
 
 
-def a_file(chunks: list[bytes], *, packed: bool = False, name: str = "a.jsonl") -> PromptFile:
-    return PromptFile(name, packed, lambda: chunks)
+def a_file(chunks: list[bytes], *, name: str = "a.jsonl") -> PromptFile:
+    return PromptFile(name, lambda: chunks)
 
 
 def read(*files: PromptFile) -> tuple[Selection, list[RejectedLine]]:
@@ -39,7 +39,7 @@ def test_any_chunks_packed_or_not_give_the_same_intake(
     sent = gzipped(body) if packed else body
     chunks = [sent[start : start + size] for start in range(0, len(sent), size)]
 
-    intake, rejected = read(a_file(chunks, packed=packed))
+    intake, rejected = read(a_file(chunks))
     expected, expected_rejected = read(a_file([body]))
 
     assert intake == expected
@@ -58,4 +58,4 @@ def test_a_mark_is_only_dropped_where_the_file_begins() -> None:
 
 def test_damage_far_into_a_file_rejects_the_file_after_its_good_lines() -> None:
     with pytest.raises(InvalidInputError, match="truncated"):
-        read(a_file([gzipped(GOOD)[:-4]], packed=True))
+        read(a_file([gzipped(GOOD)[:-4]]))

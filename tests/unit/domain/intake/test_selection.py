@@ -80,7 +80,7 @@ class TakenIn:
 def records_of(rows: Sequence[TrainingRow]) -> Sequence[PromptRecord]:
     """Parse the lines of rows, which must hold the rows' own queries and labels."""
     body = joined(rows)
-    file = PromptFile("", is_packed=False, read=lambda: [body])
+    file = PromptFile("", read=lambda: [body])
     records = list(read_prompts(file, MODALITIES))
     assert [(it.query, it.weights) for it in records] == [(row.query, row.label) for row in rows]
     return records
@@ -237,7 +237,7 @@ def test_the_noise_is_the_mean_difference_of_all_pairs() -> None:
     assert noise.noise["repeated_queries"] == 1
     assert noise.noise["pairs"] == 3
     assert noise.noise["identical"] == pytest.approx(1 / 3)
-    assert noise.noise["mae"] == pytest.approx(2 * 0.05 / 3)
+    assert noise.noise["mean_difference"] == pytest.approx(2 * 0.05 / 3)
 
 
 @given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=12))
@@ -248,8 +248,14 @@ def test_the_noise_without_pairing_equals_the_noise_with(labels: list[Weights]) 
         sum(abs(a - b) for a, b in zip(one, other, strict=True)) / 4
         for one, other in combinations(labels, 2)
     ]
-    assert noise["mae"] == pytest.approx(sum(pairs) / len(pairs))
+    assert noise["mean_difference"] == pytest.approx(sum(pairs) / len(pairs))
     assert noise["identical"] == pytest.approx(sum(pair == 0 for pair in pairs) / len(pairs))
+
+
+def test_the_noise_of_labels_without_a_pair_is_unknown() -> None:
+    noise = take_in([record("dogs", LABELS[0]), record("cats", LABELS[2])]).selection.noise
+
+    assert (noise["pairs"], noise["identical"], noise["mean_difference"]) == (0, None, None)
 
 
 def test_repetitions_to_the_letter_are_told_from_others() -> None:

@@ -36,6 +36,7 @@ DOCUMENTED = {
     (S.AWAITING_APPROVAL, S.PROMOTED),
     (S.AWAITING_APPROVAL, S.REJECTED),
     (S.AWAITING_APPROVAL, S.EVALUATING),
+    (S.REJECTED, S.DEPLOYING),
     *((state, end) for state in OPEN_STATES for end in (S.FAILED, S.STOPPED)),
     *((end, S.SHARDED) for end in (S.FAILED, S.STOPPED)),
 }

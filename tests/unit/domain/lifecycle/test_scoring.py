@@ -69,6 +69,15 @@ def test_a_small_holdout_by_hand() -> None:
     assert scores.cost_usd == pytest.approx(4 * 0.0000063)
 
 
+def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
+    priced, free = a_decision(REFERENCE), a_decision(REFERENCE, cost_usd=0.0)
+    silent = a_decision(PRIOR, cost_usd=0.0, input_tokens=0, output_tokens=0)
+
+    assert score("m", [priced, silent], [REFERENCE] * 2).cost_usd == pytest.approx(6.3e-6)
+    unknown = score("m", [priced, free], [REFERENCE] * 2)
+    assert (unknown.cost_usd, unknown.cost_usd_per_million) == (None, None)
+
+
 def test_invalid_answers_are_scored_by_the_prior_and_never_left_out() -> None:
     wrong = a_decision((0.1, 0.1, 0.1, 0.7))
 

@@ -91,7 +91,9 @@ def test_the_plan_says_how_long_the_worst_case_takes() -> None:
         source_version=None, splits=234, rows=plan.rows, hours_if_distinct=11.67,
         created_at=START, updated_at=START,
     )  # fmt: skip
-    assert log.outlook.startswith("1,400,000 rows in 234 splits; 11.67 hours at the batch share")
+    assert log.outlook.startswith("about 1,400,000 rows in 234 splits; 11.67 hours at the batch")
+    counted = log.model_copy(update={"rows_are_counted": True})
+    assert counted.outlook.startswith("1,400,000 rows in 234 splits")
 
 
 def test_a_plan_with_cuts_gives_splits_of_whole_rows() -> None:

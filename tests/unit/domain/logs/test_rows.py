@@ -74,7 +74,7 @@ def test_every_single_byte_may_be_a_split_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("data", "dialect", "reason"),
     [
-        (b'{"query": ', JSONL, "Expecting value"),
+        (b'{"query": ', JSONL, "not JSON"),
         (b'"dogs"', JSONL, "not a JSON object"),
         (b'{"q": "dogs"}', JSONL, "no query text"),
         (b'{"query": ["dogs"]}', JSONL, "no query text"),
@@ -86,6 +86,13 @@ def test_every_single_byte_may_be_a_split_of_its_own() -> None:
         (jsonl([{"query": "é" * 2_001}])[:-1], JSONL, "longer than 4000 bytes"),
         (b"caf\xe9", TEXT, "not UTF-8 at byte 3"),
         (b"q" * 4_001, TEXT, "longer than 4000 bytes"),
+        (b"red cars" + bytes(3), TEXT, "contains NUL"),
+        (b"\0" * 3_000, TEXT, "contains NUL"),
+        (b"\x1a", TEXT, "only control or zero-width characters"),
+        ("\u200b\u200d \ufeff\u00ad".encode(), TEXT, "only control or zero-width characters"),
+        ("\u3164\u2800".encode(), TEXT, "only control or zero-width characters"),
+        (b'{"query": "{\\"match\\": {}}"}', JSONL, "the query is query DSL"),
+        (b'[{"match": {"title": "dogs"}}]', TEXT, "the query is query DSL"),
         ("\u3000".encode(), TEXT, "the query is blank"),
     ],
 )
@@ -112,6 +119,7 @@ TSV = Dialect(format=RowFormat.TSV, query_field="query", columns=("query", "ts")
         (b'"dogs, ""red""\ncars",1', CSV, 'dogs, "red"\ncars'),
         (b'5" pipe,1', CSV, '5" pipe'),
         (b"dogs\x00,1", CSV, "dogs\x00"),
+        (b'"{""visual"": 1}",1', CSV, '{"visual": 1}'),
         (b'"dogs"\t1', TSV, '"dogs"'),
         (b" dogs \t1", TSV, " dogs "),
     ],

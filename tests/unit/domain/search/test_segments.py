@@ -70,6 +70,12 @@ def test_a_segment_is_read_with_texts_vectors_and_attributes() -> None:
     assert (found.start, found.end) == (0.0, 1.5)
 
 
+def test_a_text_for_metadata_replaces_that_of_the_attributes() -> None:
+    found = segment(texts={"metadata": "a western"}, attributes={"genre": "drama"})
+
+    assert found.texts == {"metadata": "a western"}
+
+
 def test_a_segment_may_have_nothing_but_its_place() -> None:
     assert segment() == Segment("s1", "v1", 0.0, 1.5, {}, {}, {})
 
@@ -104,8 +110,7 @@ def test_blank_lines_are_no_rows_and_long_ones_are_rejected() -> None:
         ({"start": 2}, "end is before start"),
         ({QUOTED: 1}, "an unknown field. Use only attributes, end,"),
         ({"texts": [QUOTED]}, "texts is not a JSON object"),
-        ({"texts": {QUOTED: "x"}}, "texts has a key that is not a modality of its own"),
-        ({"texts": {"metadata": QUOTED}}, "texts has a key that is not a modality of its own"),
+        ({"texts": {QUOTED: "x"}}, "texts has a key that is not a modality"),
         ({"texts": {"visual": 1}}, "texts.visual is not a string"),
         ({"texts": {"visual": "x" * (MAX_TEXT_BYTES + 1)}}, "texts.visual is longer than 32768"),
         ({"vectors": {QUOTED: [1, 2]}}, "vectors has a key that is not a modality"),

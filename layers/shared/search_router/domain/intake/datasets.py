@@ -13,6 +13,7 @@ from search_router.domain.records import Record
 from search_router.domain.uploads import (
     ANSWERS_SUFFIXES,
     DATASET_MARKER,
+    PROMPT_NAMES,
     PROMPT_SUFFIXES,
     ObjectRef,
     Upload,
@@ -36,11 +37,6 @@ class DatasetFile(Record):
         """Whether the file holds a distilled model's answers."""
         return holds_answers(self.key)
 
-    @property
-    def is_packed(self) -> bool:
-        """Whether the file is gzipped, by its name."""
-        return self.key.endswith(".gz")
-
     def source(self, bucket: str) -> ObjectRef:
         """Return the object version to read."""
         return ObjectRef(bucket, self.key, self.version_id)
@@ -54,7 +50,7 @@ class DatasetFiles(Record):
 
 def holds_answers(name: str) -> bool:
     """Return whether a file of this name holds a distilled model's answers."""
-    return name.endswith(ANSWERS_SUFFIXES)
+    return name.lower().endswith(ANSWERS_SUFFIXES)
 
 
 def files_of(folder: str, uploads: Iterable[Upload]) -> DatasetFiles:
@@ -76,9 +72,8 @@ def check_files(files: Sequence[DatasetFile]) -> None:
             f"too many files: {len(files)}, the limit is {MAX_DATASET_FILES}. Join some of them."
         )
     for file in files:
-        if not file.key.endswith(PROMPT_SUFFIXES):
-            expected = " or ".join(PROMPT_SUFFIXES)
-            raise InvalidInputError(f"not a prompt file: {file.key}. Upload {expected} files.")
+        if not file.key.lower().endswith(PROMPT_SUFFIXES):
+            raise InvalidInputError(f"not a prompt file: {file.key}. Upload {PROMPT_NAMES}.")
     if all(file.holds_answers for file in files):
         raise InvalidInputError(
             "the dataset has only a model's answers. Upload them with labelled queries."

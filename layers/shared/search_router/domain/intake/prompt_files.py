@@ -15,7 +15,7 @@ from search_router.domain.intake.selection import (
 )
 from search_router.domain.intake.training_records import MAX_RECORD_BYTES
 from search_router.domain.queries import fingerprint
-from search_router.domain.streams import BOM, Line, gunzip, lines_at, split_lines
+from search_router.domain.streams import BOM, Line, lines_at, read_text, split_lines
 from search_router.domain.weights import Modalities
 
 MAX_DATASET_BYTES = 1024**3  # AWS's own dataset validator: 1 GiB in all
@@ -29,7 +29,6 @@ class PromptFile:
     """A file's name for error messages, and its bytes, which can be read twice."""
 
     name: str
-    is_packed: bool
     read: ReadBytes
 
 
@@ -59,7 +58,7 @@ def select_rows(
 def read_lines(file: PromptFile, modalities: Modalities) -> Iterator[PromptRecord | RejectedLine]:
     """Yield the accepted and the rejected lines of one file in order."""
     read = PromptReader(modalities).read
-    for line in split_lines(_unpacked(file), MAX_RECORD_BYTES):
+    for line in split_lines(_text(file), MAX_RECORD_BYTES):
         record = read(line if line.offset else _without_bom(line))
         if record is not None:
             yield record
@@ -80,7 +79,7 @@ def _survey(
     read, add = PromptReader(builder.rules.modalities).read, builder.add
     golden = builder.rules.golden
     base = index * FILE_SPACE
-    for line in split_lines(limits.checked(_unpacked(file)), MAX_RECORD_BYTES):
+    for line in split_lines(limits.checked(_text(file)), MAX_RECORD_BYTES):
         record = read(line if line.offset else _without_bom(line))
         if record is not None:
             if golden and isinstance(record, PromptRecord) and fingerprint(record.query) in golden:
@@ -101,7 +100,7 @@ def _rows_at(
         if first == last:
             continue
         offsets = [position - base for position in positions[first:last]]
-        for line in lines_at(_unpacked(file), offsets, MAX_RECORD_BYTES):
+        for line in lines_at(_text(file), offsets, MAX_RECORD_BYTES):
             record = reader.read(line if line.offset else _without_bom(line))
             if isinstance(record, PromptRecord):
                 yield base + line.offset, record
@@ -130,8 +129,8 @@ class _Limits:
             yield chunk
 
 
-def _unpacked(file: PromptFile) -> Iterable[bytes]:
-    return gunzip(file.read(), MAX_DATASET_BYTES) if file.is_packed else file.read()
+def _text(file: PromptFile) -> Iterator[bytes]:
+    return read_text(file.read(), MAX_DATASET_BYTES)
 
 
 def _without_bom(line: Line) -> Line:

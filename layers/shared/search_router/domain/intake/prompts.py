@@ -7,6 +7,7 @@ guide). Two short forms are converted: `{"query" | "prompt": text}` and `{"query
 """
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -76,6 +77,11 @@ class RejectedLine(NamedTuple):
     reason: RejectReason
     detail: str
     text: str | None
+
+
+def cause_of(detail: str) -> str:
+    """Return the first sentence of a detail without its numbers, to count rejections by."""
+    return re.sub(r"\d[\d,.]*\d|\d", "N", re.split(r"\.(?: |$)", detail, maxsplit=1)[0])
 
 
 class _LineError(InvalidInputError):

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search_router.domain.errors import UnavailableError
-from search_router.domain.intake.prompts import PromptRecord, RejectedLine
+from search_router.domain.errors import UnavailableError, commonest
+from search_router.domain.intake.noise import MIN_REPEATED
+from search_router.domain.intake.prompts import PromptRecord, RejectedLine, cause_of
 from search_router.domain.intake.sides import UNLABELLED, Chosen, Sides, stratum
 from search_router.domain.intake.survey import Survey
 from search_router.domain.intake.training_records import (
@@ -26,6 +27,8 @@ from search_router.domain.records import Record
 from search_router.domain.weights import Modalities, Weights, mean_weights, weight_histograms
 
 MIN_TRAINING_ROWS = 100  # Bedrock quota: prompts per distillation job
+WARN_CONTRADICTORY_SHARE = 0.1  # our own choice; 2 % of public teacher labels disagree
+_MAX_CAUSES = 1_000
 FILE_SPACE = 2**32  # a row's position is its file's index times this, plus its byte offset
 _MAX_LOCATIONS = 20
 
@@ -40,6 +43,7 @@ class IntakeRules:
     modalities: Modalities
     holdout_fraction: float
     keep_reasoning: bool = False
+    max_contradictory_share: float = 1.0
     golden: frozenset[bytes] = frozenset()  # fingerprints of queries that no model may train on
 
 
@@ -82,11 +86,13 @@ class Selection:
     training: Sequence[TrainingRow]
     holdout: Sequence[TrainingRow]
     training_sha256: str
-    noise: Mapping[str, float]
+    noise: Mapping[str, object]
     mean_query_bytes: float
     mean_reasoning_bytes: float
     differing_prompts: Sequence[str]
     too_long: str
+    commonest_cause: str = ""
+    contradictions: Sequence[tuple[str, Counter[Weights]]] = ()
 
     @property
     def modalities(self) -> Modalities:
@@ -100,7 +106,10 @@ class Selection:
             subject = "the file has" if len(self.files) == 1 else "the files have"
             return f"{subject} no rows. Write one JSON record per line."
         if self.counts.accepted == 0:
-            return f"none of the {self.counts.rows_in} rows is valid. Fix the rejected lines."
+            return (
+                f"none of the {self.counts.rows_in} rows is valid: {self.commonest_cause}. "
+                "Fix the rejected lines."
+            )
         if self.differing_prompts:
             locations = ", ".join(self.differing_prompts[:_MAX_LOCATIONS])
             return (
@@ -112,7 +121,32 @@ class Selection:
                 f"too few training rows: {len(self.training)} without duplicates and holdout. "
                 f"Add queries: Bedrock needs at least {MIN_TRAINING_ROWS}."
             )
+        if self.contradictory_share > self.rules.max_contradictory_share:
+            return f"{self._contradicted}. Correct the labels or raise the limit."
         return self.too_long
+
+    @property
+    def contradictory_share(self) -> float:
+        """The share of queries with several labels whose labels have no common leader."""
+        found, repeated = self.noise["contradictory"], self.noise["repeated_queries"]
+        if not isinstance(found, int) or not isinstance(repeated, int):
+            return 0.0
+        return found / repeated if repeated >= MIN_REPEATED else 0.0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should look at before a job starts."""
+        if self.contradictory_share <= WARN_CONTRADICTORY_SHARE:
+            return []
+        return [f"{self._contradicted}. The mean label of such a query means little."]
+
+    @property
+    def _contradicted(self) -> str:
+        return (
+            f"contradictory labels: {self.noise['contradictory']:,} of "
+            f"{self.noise['repeated_queries']:,} queries with several labels "
+            f"({self.contradictory_share:.0%}) disagree on the dominant modality"
+        )
 
     def prior(self) -> Weights:
         """Return the mean training label, the fallback when no tier answers."""
@@ -134,6 +168,7 @@ class Selection:
         """Return what the manifest and `search-router validate` have in common, as JSON values."""
         return {
             "rejection": self.rejection,
+            "warnings": self.warnings,
             "modalities": list(self.modalities),
             "keep_reasoning": self.rules.keep_reasoning,
             "system_prompt": self.system_prompt,
@@ -156,6 +191,7 @@ class IntakeBuilder:
         self._prompts = SystemPrompts(rules.modalities, with_reasoning=rules.keep_reasoning)
         self._last_prompt: str | None = None
         self._files: list[FileCounts] = []
+        self._causes: Counter[str] = Counter()
         self._reasoned_rows = 0
         self._reasoning_bytes = 0
 
@@ -169,6 +205,8 @@ class IntakeBuilder:
         counts.rows_in += 1
         if isinstance(record, RejectedLine):
             counts.rejected += 1
+            if len(self._causes) < _MAX_CAUSES:
+                self._causes[cause_of(record.detail)] += 1
             return
         number, query, weights, reasoning, system_prompt = record
         if system_prompt is not None and system_prompt is not self._last_prompt:
@@ -191,7 +229,10 @@ class IntakeBuilder:
         for rank, sightings in self._survey.queries():
             sides.add(rank, sightings, step)
         chosen_training, chosen_holdout = sides.training(), sides.holdout()
-        rows, too_long = self._render((*chosen_training, *chosen_holdout), read_rows)
+        contradicted = {position: labels for _, position, labels in sides.contradictions()}
+        rows, texts, too_long = self._render(
+            (*chosen_training, *chosen_holdout), set(contradicted), read_rows
+        )
         training = [rows[chosen.position] for chosen in chosen_training]
         holdout = [rows[chosen.position] for chosen in chosen_holdout]
         return Selection(
@@ -202,31 +243,41 @@ class IntakeBuilder:
             training=training,
             holdout=holdout,
             training_sha256=_sha256(training),
-            noise=sides.noise.summary(),
+            noise=sides.noise.summary(step),
             mean_query_bytes=self._survey.query_bytes / max(1, self._survey.rows),
             mean_reasoning_bytes=self._reasoning_bytes / max(1, self._reasoned_rows),
             differing_prompts=self._prompts.differing,
             too_long=too_long,
+            commonest_cause=commonest(self._causes.elements()),
+            contradictions=[(texts[place], labels) for place, labels in contradicted.items()],
         )
 
     def _render(
-        self, chosen: Sequence[Chosen], read_rows: ReadRows
-    ) -> tuple[Mapping[int, TrainingRow], str]:
-        """Render the chosen rows by position; return with them the error of a row too long."""
+        self, chosen: Sequence[Chosen], also: set[int], read_rows: ReadRows
+    ) -> tuple[Mapping[int, TrainingRow], Mapping[int, str], str]:
+        """Render the chosen rows by position.
+
+        Return with them the queries at the positions in `also`, and the error of a row too long.
+        """
         wanted = {row.position: row for row in chosen}
         rows: dict[int, TrainingRow] = {}
+        texts: dict[int, str] = {}
         too_long = ""
         system_prompt, modalities = self._prompts.agreed, self.rules.modalities
-        for position, record in read_rows(sorted(wanted)):
+        for position, record in read_rows(sorted({*wanted, *also})):
+            if position in also:
+                texts[position] = record.query
+            if position not in wanted:
+                continue
             label, keeps_reasoning = wanted[position].label, wanted[position].keeps_reasoning
             reasoning = record.reasoning if self.rules.keep_reasoning and keeps_reasoning else None
             line = training_line(record.query, system_prompt, modalities, label, reasoning)
             rows[position] = TrainingRow(record.query, label, line)
             if len(line) - 1 > MAX_RECORD_BYTES:
                 too_long = _too_long(self._files[position // FILE_SPACE], record, line)
-        if len(rows) < len(wanted):
+        if len(rows) < len(wanted) or len(texts) < len(also):
             raise UnavailableError("read the prompts again: they changed since the first pass")
-        return rows, too_long
+        return rows, texts, too_long
 
     def _counts(
         self, sides: Sides, training: Sequence[TrainingRow], holdout: Sequence[TrainingRow]

@@ -12,16 +12,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from search_router.domain.intake.survey import LabelNoise, Sighting
+from search_router.domain.intake.noise import LabelNoise, pairwise_difference
+from search_router.domain.intake.survey import Sighting
 from search_router.domain.weights import Modalities, Weights, consensus, dominant
 
 MAX_TRAINING_ROWS = 15_000  # Bedrock quota: prompts per distillation job
 MAX_HOLDOUT_ROWS = 1_000  # prompts per Bedrock evaluation job
 UNLABELLED = "unlabelled"
 _HASH_RANGE = 2**64
+_SHOWN = 20
 _text, _label = attrgetter("text"), attrgetter("label")
 
 
@@ -49,6 +51,7 @@ class Sides:
     noise: LabelNoise = field(default_factory=LabelNoise)
     _sizes: Counter[str] = field(default_factory=Counter)
     _strata: dict[str, list[Chosen]] = field(default_factory=dict)
+    _most_contradicted: list[tuple[float, int, Counter[Weights]]] = field(default_factory=list)
     _held_out: list[tuple[bytes, Chosen]] = field(default_factory=list)
 
     def add(self, rank: bytes, sightings: list[Sighting], step: float | None) -> None:
@@ -56,14 +59,17 @@ class Sides:
         self.distinct += 1
         if len(sightings) == 1:
             self.texts += 1
+            self.noise.sizes[1] += sightings[0].label is not None
             chosen = Chosen(rank, sightings[0].position, sightings[0].label, True)
         else:
             labels = Counter(map(_label, sightings))
             labels.pop(None, None)
             self.texts += len(set(map(_text, sightings)))
-            self.conflicts += len(labels) > 1
             self.noise.add(labels)
             chosen = _choose(rank, sightings, consensus(labels, step))
+            if len(labels) > 1:
+                self.conflicts += 1
+                self._contradict(chosen.position, labels)
         second_rank = _holdout_rank(rank)
         if int.from_bytes(second_rank[:8], "big") < self.holdout_fraction * _HASH_RANGE:
             self._held_out.append((second_rank, chosen))
@@ -75,6 +81,18 @@ class Sides:
         kept = self._strata.setdefault(name, [])
         if len(kept) < MAX_TRAINING_ROWS:  # the lowest ranks come first
             kept.append(chosen)
+
+    def contradictions(self) -> list[tuple[float, int, Counter[Weights]]]:
+        """Return the twenty queries whose labels differ most: difference, position, labels."""
+        found = sorted(self._most_contradicted, key=itemgetter(0, 1), reverse=True)
+        return [(difference, -position, labels) for difference, position, labels in found]
+
+    def _contradict(self, position: int, labels: Counter[Weights]) -> None:
+        count = labels.total()
+        difference = pairwise_difference(labels) / (count * (count - 1) / 2)
+        entry = (difference, -position, labels)
+        keep = heapq.heappush if len(self._most_contradicted) < _SHOWN else heapq.heappushpop
+        keep(self._most_contradicted, entry)
 
     def training(self) -> list[Chosen]:
         """Return at most 15,000 rows, each dominant modality in proportion, by hash rank."""

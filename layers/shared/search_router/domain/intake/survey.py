@@ -6,23 +6,18 @@ its position. Rows are grouped by fingerprint. Only the chosen rows are read aga
 
 import hashlib
 from array import array
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby, product
+from itertools import groupby
 from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from search_router.domain.grading import agrees, errors, grade, within
 from search_router.domain.queries import fingerprint
 from search_router.domain.weights import Weights, grid_step
 
 _BUCKETS = 256
-MAX_SCORED_LABELS = 50
-_SCORED = ("dominant_agreement", "within_005", "within_010", "rubric")
 _IDENTITY = Struct(">16sI8s")  # big-endian: sorted as bytes, rows are sorted by their fields
 _REST = Struct(">IQ")
 _ROW = Struct(">16sI8sIQ")
@@ -135,84 +130,3 @@ class LabelTable:
         self._width = len(label)
         self._others.extend(label)
         return _MAX_NUMBERED + len(self._others) // self._width - 1
-
-
-@dataclass(slots=True)
-class LabelNoise:
-    """Agreement of the teacher with itself, an upper bound of what a student can be measured at.
-
-    Over all pairs of labels of one query: `mae` is the mean absolute difference per weight,
-    `identical` the share of equal pairs. The other figures score one label of a pair as an answer
-    to the other. At most 50 distinct labels per query are scored, which bounds the work.
-    """
-
-    repeated_queries: int = 0
-    pairs: int = 0
-    identical_pairs: int = 0
-    _difference: float = 0.0
-    _scored: int = 0
-    _sums: list[float] = field(default_factory=lambda: [0.0] * len(_SCORED))
-
-    def add(self, labels: Counter[Weights]) -> None:
-        """Add the labels of one query."""
-        count = labels.total()
-        if count < 2:
-            return
-        self.repeated_queries += 1
-        self.pairs += count * (count - 1) // 2
-        self.identical_pairs += sum(n * (n - 1) // 2 for n in labels.values())
-        if len(labels) > 1:
-            self._difference += _pairwise_difference(labels)
-        if len(labels) > MAX_SCORED_LABELS:
-            labels = Counter(dict(sorted(labels.items())[:MAX_SCORED_LABELS]))
-        self._score(labels)
-
-    def summary(self) -> dict[str, float]:
-        """Return the figures for the manifest."""
-        return {
-            "repeated_queries": self.repeated_queries,
-            "pairs": self.pairs,
-            "identical": self.identical_pairs / self.pairs if self.pairs else 1.0,
-            "mae": self._difference / self.pairs if self.pairs else 0.0,
-            **{
-                name: total / self._scored
-                for name, total in zip(_SCORED, self._sums, strict=True)
-                if self._scored
-            },
-        }
-
-    def _score(self, labels: Counter[Weights]) -> None:
-        """Score each ordered pair, weighted by how often it occurs."""
-        for answer, reference in product(labels, labels):
-            times = labels[answer] * (labels[reference] - (answer == reference))
-            if times:
-                self._scored += times
-                for index, score in enumerate(_scores(answer, reference)):
-                    self._sums[index] += times * score
-
-
-@lru_cache(maxsize=65_536)
-def _scores(answer: Weights, reference: Weights) -> tuple[float, ...]:
-    """Score one label as an answer to another, in the order of `_SCORED`."""
-    off = errors(answer, reference)
-    return (
-        agrees(answer, reference),
-        within(off, 0.05),
-        within(off, 0.10),
-        grade(answer, reference),
-    )
-
-
-def _pairwise_difference(labels: Counter[Weights]) -> float:
-    """Sum the mean absolute differences of all pairs in n log n, by sorting."""
-    total = 0.0
-    width = len(next(iter(labels)))
-    last = labels.total() - 1
-    for column in range(width):
-        before = 0
-        for value, count in sorted((label[column], count) for label, count in labels.items()):
-            # The value at rank r is added r times and subtracted last - r times; equal values have
-            # the ranks before … before + count - 1.
-            total += value * count * (2 * before + count - 1 - last)
-            before += count
-    return total / width

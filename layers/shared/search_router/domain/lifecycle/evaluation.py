@@ -36,7 +36,7 @@ class JudgeScores(Record):
     """A judge model's grades of one model's answers, from 1 to 5.
 
     `missing` counts answers without a result; no other figure includes them. `grades` counts the
-    results by grade. `mean` and `interval` are None without any result.
+    results by grade. `mean` and `interval` are None without any result; `reason` says why.
     """
 
     judge: str
@@ -44,6 +44,7 @@ class JudgeScores(Record):
     status: str
     asked: int
     missing: int
+    reason: str = ""
     mean: float | None = None
     interval: Interval | None = None
     grades: Mapping[str, int] = {}
@@ -54,8 +55,8 @@ class Scores(Record):
 
     `mae` is the mean absolute error per weight. `dominant_agreement`, `within_005` and `within_010`
     are shares of rows (all weights within 0.05, 0.10). `rubric` is the mean grade from 1 to 5.
-    Tokens and dollars are totals. `intervals` has an entry for each of these five scores and for
-    `invalid_share`.
+    Tokens and dollars are totals; dollars are None for a model without a known price. `intervals`
+    has an entry for each of these five scores and for `invalid_share`.
     """
 
     model: str
@@ -70,9 +71,9 @@ class Scores(Record):
     latency_ms: Latency
     input_tokens: int
     output_tokens: int
-    cost_usd: float
+    cost_usd: float | None
     invalid_share: float = 0.0
-    cost_usd_per_million: float = 0.0
+    cost_usd_per_million: float | None = None
     intervals: Mapping[str, Interval] = {}
     mae_by_modality: Mapping[str, float] = {}
     by_category: Mapping[str, CategoryScores] = {}
@@ -80,9 +81,10 @@ class Scores(Record):
 
 
 class NoiseCeiling(Record):
-    """The agreement of repeated labels of the same query, an upper bound for every student.
+    """The scores of a perfect student against the holdout's labels, measured at intake.
 
-    One label of a query is scored as if it were the answer to the other.
+    A perfect student answers with the consensus of infinitely many labels. Only the noise of the
+    labels that the queries happen to have keeps it from full marks. `intervals` has each score's.
     """
 
     repeated_queries: int
@@ -92,6 +94,7 @@ class NoiseCeiling(Record):
     within_005: float
     within_010: float
     rubric: float
+    intervals: Mapping[str, Interval] = {}
 
 
 class References(Record):
@@ -101,7 +104,7 @@ class References(Record):
     from_teacher: int = 0
     unusable: int = 0
     teacher: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
 
 class Comparison(Record):
@@ -130,7 +133,7 @@ class Evaluation(Record):
 
     `champion_version` is the champion at that time; the comparison is stale once another one
     serves. `cost_usd` covers the answers and the teacher's labels, not the judge, whose tokens
-    Bedrock does not report.
+    Bedrock does not report. `baseline_problem` says why the baseline has no scores.
     """
 
     candidate: Scores
@@ -138,13 +141,14 @@ class Evaluation(Record):
     champion: Scores | None = None
     champion_version: int | None = None
     baseline: Scores | None = None
+    baseline_problem: str = ""
     noise: NoiseCeiling | None = None
     references: References | None = None
     comparison: Comparison | None = None
     exams: tuple[Exam, ...] = ()
     local_tier: LocalTierScores | None = None
     side_by_side_key: str = ""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
     @property
     def models(self) -> dict[str, Scores]:

@@ -3,8 +3,9 @@
     SHARDED → TRAINING → DEPLOYING → EVALUATING → PROMOTED | REJECTED | AWAITING_APPROVAL
         └──────────┴──────────┴───────────┴─────→ FAILED | STOPPED
 
-Only an operator returns a FAILED or STOPPED run to SHARDED (`search-router distill`). An
-AWAITING_APPROVAL run returns to EVALUATING if the champion changed before the approval.
+Only an operator returns a FAILED or STOPPED run to SHARDED (`search-router distill`), and a
+REJECTED one to DEPLOYING (`search-router promote --override`). An AWAITING_APPROVAL run returns to
+EVALUATING if the champion changed before the approval.
 """
 
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
         {RunState.PROMOTED, RunState.REJECTED, RunState.EVALUATING}
     ),
     RunState.PROMOTED: frozenset(),
-    RunState.REJECTED: frozenset(),
+    RunState.REJECTED: frozenset({RunState.DEPLOYING}),
     RunState.FAILED: frozenset({RunState.SHARDED}),
     RunState.STOPPED: frozenset({RunState.SHARDED}),
 }
@@ -133,6 +134,20 @@ class Deployment(Record):
     deleted: bool = False
 
 
+class OperatorDecision(Record):
+    """What an operator decided about a run, and why; the scores stay in the run's `reason`."""
+
+    verdict: str
+    by: str
+    why: str
+    at: datetime
+
+    @property
+    def sentence(self) -> str:
+        """The decision in one line."""
+        return f"{self.verdict} by {self.by}: {self.why}"
+
+
 class Run(Record):
     """One run; stored as a whole by writes that are conditional on `revision`.
 
@@ -157,6 +172,7 @@ class Run(Record):
     evaluation: Evaluation | None = None
     judging: Judging | None = None
     champion_version: int | None = None
+    decision: OperatorDecision | None = None
 
     @classmethod
     def create(
@@ -198,6 +214,11 @@ class Run(Record):
     def promoted(self) -> bool:
         """Whether the run's model became the champion."""
         return self.state is RunState.PROMOTED
+
+    @property
+    def why(self) -> str:
+        """The operator's decision if there is one, otherwise the reason of the state."""
+        return self.decision.sentence if self.decision else self.reason
 
     @property
     def counts(self) -> IntakeCounts:
@@ -291,6 +312,18 @@ class Run(Record):
             evaluation=None,
             judging=None,
         )
+
+    def decided(self, decision: OperatorDecision) -> "Run":
+        """Return the run with an operator's decision, which is stored with the next move."""
+        return self.replace(decision=decision)
+
+    def overridden(self, decision: OperatorDecision) -> "Run":
+        """Return a rejected run as DEPLOYING, so that its model becomes the champion."""
+        if self.deployment is None or self.evaluation is None:
+            raise InvalidInputError(f"run has no evaluated model: {self.run_id} is {self.state}")
+        deployment = self.deployment.replace(status=DeploymentStatus.CREATING.value, deleted=False)
+        now = decision.at
+        return self._moved(RunState.DEPLOYING, now, decision=decision, deployment=deployment)
 
     def _moved(self, state: RunState, now: datetime, **changes: Any) -> "Run":
         if state not in TRANSITIONS[self.state]:

@@ -5,7 +5,7 @@ therefore cannot reduce its error by failing to answer.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def score(
         "invalid_share": sum(row.is_invalid for row in rows),
     }
     shares = {name: count / len(rows) for name, count in counts.items()}
-    cost = math.fsum(decision.cost_usd for decision in decisions)
+    cost = total_cost(decisions)
     return Scores(
         model=model,
         n=len(rows),
@@ -79,7 +79,7 @@ def score(
         input_tokens=sum(decision.input_tokens for decision in decisions),
         output_tokens=sum(decision.output_tokens for decision in decisions),
         cost_usd=cost,
-        cost_usd_per_million=cost / len(rows) * MILLION,
+        cost_usd_per_million=None if cost is None else cost / len(rows) * MILLION,
         **shares,
         intervals={
             "mae": resampling.interval([row.mean for row in rows]),
@@ -91,6 +91,13 @@ def score(
         },
         by_category=_by_category(rows, modalities),
     )
+
+
+def total_cost(decisions: Iterable[Decision]) -> float | None:
+    """Return the cost of the calls in US dollars; None if the model has no known price."""
+    costs = [(decision.cost_usd, decision.input_tokens) for decision in decisions]
+    is_unknown = any(tokens and not cost for cost, tokens in costs)
+    return None if is_unknown else math.fsum(cost for cost, _ in costs)
 
 
 def compare(

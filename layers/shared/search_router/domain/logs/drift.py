@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from search_router.domain.weights import Modalities, Weights, histogram_means, weight_bin
+from search_router.domain.weights import Modalities, Weights, weight_bin
 
 MEASURE = "Jensen-Shannon divergence in bits, ten bins of weight"
 
@@ -39,20 +39,23 @@ class Drift(BaseModel):
 
 
 def weight_drift(
-    answers: Mapping[str, list[int]], training: Mapping[str, list[int]], distinct: int
+    answers: Mapping[str, list[int]],
+    training: Mapping[str, list[int]],
+    shifts: Mapping[str, float],
+    distinct: int,
 ) -> Drift | None:
     """Compare the histograms of `distinct` queries' answers with those of the training labels.
 
-    Returns None if either side is empty or their modalities differ.
+    `shifts` are the mean answers minus the mean labels. Returns None if either side is empty or
+    their modalities differ.
     """
     both = [*answers.values(), *training.values()]
     if not both or set(answers) != set(training) or not all(map(any, both)):
         return None
-    answered, trained = histogram_means(answers), histogram_means(training)
     modalities = {
         name: ModalityDrift(
             divergence=round(jensen_shannon(bins, training[name]), 4),
-            mean_shift=round(answered[name] - trained[name], 4),
+            mean_shift=round(shifts[name], 4),
         )
         for name, bins in answers.items()
     }

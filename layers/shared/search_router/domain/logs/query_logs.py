@@ -15,10 +15,11 @@ SHARE_OF_RUN = 0.5  # the rest is left for retries and slow answers
 
 
 class LogPlan(SplitPlan):
-    """How one log is cut into splits, and how to read its rows."""
+    """How one log is cut into splits, how to read its rows, and doubts about that."""
 
     log_id: str
     dialect: Dialect
+    warnings: tuple[str, ...] = ()
     champion_version: int
     requests_per_minute: float = 0.0
 
@@ -57,7 +58,7 @@ class LogState(UploadState):
 
 
 class QueryLog(UploadHead):
-    """The ledger's head of a log; `rows` and `hours_if_distinct` are the plan's."""
+    """The ledger's head of a log; `rows`, `hours_if_distinct` and `warnings` are the plan's."""
 
     id_name: ClassVar[str] = "log_id"
     planned: ClassVar[UploadState] = LogState.PLANNED
@@ -69,6 +70,7 @@ class QueryLog(UploadHead):
     state: LogState
     champion_version: int = 0
     hours_if_distinct: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     @property
     def upload(self) -> str:
@@ -79,8 +81,8 @@ class QueryLog(UploadHead):
     def outlook(self) -> str:
         """The plan in one sentence."""
         return (
-            f"{self.rows:,} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours at "
-            "the batch share of the quota if no query repeats and none is cached"
+            f"{self.planned_rows} rows in {self.splits:,} splits; {self.hours_if_distinct:,} hours "
+            "at the batch share of the quota if no query repeats and none is cached"
         )
 
 
@@ -111,4 +113,5 @@ def split_messages(plan: LogPlan) -> Iterator[SplitMessage]:
             dialect=plan.dialect,
             champion_version=plan.champion_version,
             layout=plan.layout,
+            first_line=plan.first_line(split),
         )

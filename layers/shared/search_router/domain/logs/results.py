@@ -22,7 +22,7 @@ from search_router.domain.queries import query_digest
 from search_router.domain.serving.decisions import Decision, Status, Tier
 from search_router.domain.serving.local_tier import LocalTierStats
 from search_router.domain.splits.ledger import SplitCounts, SplitMarker, packed, unpacked
-from search_router.domain.weights import BINS, Modalities, dominant, histogram_means, weight_bin
+from search_router.domain.weights import BINS, Modalities, dominant, weight_bin
 
 _LATENCY_BASE = 1.1  # buckets of 10 %, so a percentile is off by at most 5 %
 _ENCODER = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would create one for every row
@@ -54,9 +54,11 @@ class PartStats(SplitCounts):
     """Counts and histograms of one part; those of a log are the sum over its parts.
 
     `latency` counts model calls by bucket n, around 1.1 ** n milliseconds. `weights` counts rows
-    per modality and bin. `interrupted` counts the deliveries of the split that ended without a
-    part. `local_asked`, `local_abstained` and `compared` count distinct queries of the local tier,
-    `local_us` its microseconds; see LocalTierStats for `agreeing` and `difference`.
+    per modality and bin, `weight_sums` adds the weights up; `latency_sum` adds up milliseconds.
+    `origins` counts rows by the tier that made the answer, also for repeats and cached answers.
+    `interrupted` counts the deliveries of the split that ended without a part. `local_asked`,
+    `local_abstained` and `compared` count distinct queries of the local tier, `local_us` its
+    microseconds; see LocalTierStats for `agreeing` and `difference`.
     """
 
     routed: int = 0
@@ -67,6 +69,7 @@ class PartStats(SplitCounts):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    latency_sum: int = 0
     local_asked: int = 0
     local_us: int = 0
     local_abstained: int = 0
@@ -74,8 +77,10 @@ class PartStats(SplitCounts):
     agreeing: int = 0
     difference: float = 0.0
     tiers: dict[str, int] = Field(default_factory=dict)
+    origins: dict[str, int] = Field(default_factory=dict)
     latency: dict[int, int] = Field(default_factory=dict)
     weights: dict[str, list[int]] = Field(default_factory=dict)
+    weight_sums: dict[str, float] = Field(default_factory=dict)
 
     @property
     def add_up(self) -> bool:
@@ -89,8 +94,10 @@ class PartStats(SplitCounts):
 
     @property
     def weight_means(self) -> dict[str, float]:
-        """The estimated mean weight per modality; empty if no row carries weights."""
-        return histogram_means(self.weights)
+        """The mean weight per modality; empty if no row carries weights."""
+        if not self.answered:
+            return {}
+        return {name: round(total / self.answered, 4) for name, total in self.weight_sums.items()}
 
     def latency_sample(self, size: int) -> list[float]:
         """Return at most `size` latencies in milliseconds, evenly spread over the calls' ranks."""
@@ -100,8 +107,13 @@ class PartStats(SplitCounts):
         return PartStats(
             **self.sums(other),
             tiers=dict(Counter(self.tiers) + Counter(other.tiers)),
+            origins=dict(Counter(self.origins) + Counter(other.origins)),
             latency=dict(Counter(self.latency) + Counter(other.latency)),
             weights=_add_bins(self.weights, other.weights),
+            weight_sums={
+                name: round(self.weight_sums.get(name, 0.0) + other.weight_sums.get(name, 0.0), 6)
+                for name in {**self.weight_sums, **other.weight_sums}
+            },
         )
 
 
@@ -146,21 +158,22 @@ class PartBuilder:
         self._modalities = modalities
         self._lines: list[bytes] = []
         self._identity = hashlib.sha256()
-        self._seen: dict[str, tuple[str, Decision]] = {}  # digest, and the repetitions' decision
+        # By query: digest, the repetitions' decision, and the tier that made the answer.
+        self._seen: dict[str, tuple[str, Decision, Tier]] = {}
         self._rejected = 0
         self._tally = _Tally(modalities)
 
     def add(self, row: LogRow, key: str, decision: Decision) -> None:
         """Append one row whose normalised query is `key`."""
         if key in self._seen:
-            digest, served = self._seen[key]
+            digest, served, origin = self._seen[key]
         else:
-            digest, served = query_digest(key), decision
-            self._seen[key] = digest, _repeated(decision)
+            digest, served, origin = query_digest(key), decision, _origin(decision)
+            self._seen[key] = digest, _repeated(decision), origin
         row_id = f"{self._log_id}.{row.byte_offset}"
         self._identity.update(_identity_line(row_id, digest))
         self._lines.append(result_line(row, row_id, served, self._modalities))
-        self._tally.count(served)
+        self._tally.count(served, origin)
 
     def reject(self) -> None:
         """Count one rejected row."""
@@ -236,15 +249,17 @@ def bucket_latency(bucket: int) -> float:
     return round(_LATENCY_BASE**bucket, 1)
 
 
-def latency_summary(buckets: Mapping[int, int]) -> dict[str, float]:
-    """Estimate mean, p50, p95 and p99 in milliseconds from buckets; empty without calls."""
+def latency_summary(buckets: Mapping[int, int], milliseconds: int) -> dict[str, float]:
+    """Return the mean of all calls and p50, p95 and p99, to 5 %, from buckets; empty without calls.
+
+    `milliseconds` is the sum over all calls.
+    """
     total = sum(buckets.values())
     if not total:
         return {}
-    mean = math.fsum(bucket_latency(b) * n for b, n in buckets.items()) / total
     ordered = sorted(buckets.items())
     return {
-        "mean": round(mean, 1),
+        "mean": round(milliseconds / total, 1),
         "p50": bucket_latency(_bucket_at(ordered, 0.50 * total)),
         "p95": bucket_latency(_bucket_at(ordered, 0.95 * total)),
         "p99": bucket_latency(_bucket_at(ordered, 0.99 * total)),
@@ -271,19 +286,25 @@ def total_stats(parts: Iterable[PartStats]) -> PartStats:
 class _Tally:
     def __init__(self, modalities: Modalities) -> None:
         self._tiers: Counter[str] = Counter()
+        self._origins: Counter[str] = Counter()
         self._statuses: Counter[Status] = Counter()
         self._latency: Counter[int] = Counter()
         self._weights = {name: [0] * BINS for name in modalities}
-        self._calls = self._input_tokens = self._output_tokens = 0
+        self._sums = [0.0] * len(modalities)
+        self._calls = self._milliseconds = self._input_tokens = self._output_tokens = 0
         self._cost = 0.0
 
-    def count(self, decision: Decision) -> None:
+    def count(self, decision: Decision, origin: Tier) -> None:
+        self._origins[origin.value] += 1
         self._tiers[decision.tier.value] += 1
         self._statuses[decision.status] += 1
-        for bins, weight in zip(self._weights.values(), decision.weights, strict=True):
-            bins[weight_bin(weight)] += 1
+        bins = self._weights.values()
+        for index, (counts, weight) in enumerate(zip(bins, decision.weights, strict=True)):
+            counts[weight_bin(weight)] += 1
+            self._sums[index] += weight
         if decision.latency_ms:
             self._calls += 1
+            self._milliseconds += decision.latency_ms
             self._latency[latency_bucket(decision.latency_ms)] += 1
             self._input_tokens += decision.input_tokens
             self._output_tokens += decision.output_tokens
@@ -306,6 +327,7 @@ class _Tally:
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
             cost_usd=round(self._cost, 10),
+            latency_sum=self._milliseconds,
             interrupted=interrupted,
             local_asked=local.asked,
             local_us=local.microseconds,
@@ -314,8 +336,12 @@ class _Tally:
             agreeing=local.agreeing,
             difference=round(local.difference, 6),
             tiers=dict(self._tiers),
+            origins=dict(self._origins),
             latency=dict(self._latency),
             weights=self._weights,
+            weight_sums={
+                name: round(total, 6) for name, total in zip(self._weights, self._sums, strict=True)
+            },
         )
 
 
@@ -332,6 +358,11 @@ def _free_name(
 def _repeated(decision: Decision) -> Decision:
     tier = Tier.FALLBACK if decision.status is Status.FALLBACK else Tier.CACHE
     return Decision(decision.weights, tier, decision.status, decision.model)
+
+
+def _origin(decision: Decision) -> Tier:
+    """Return the tier that made an answer; the cache holds those of the distilled model."""
+    return Tier.DISTILLED if decision.tier is Tier.CACHE else decision.tier
 
 
 def _add_bins(

@@ -5,10 +5,13 @@ from typing import NamedTuple
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.logs.dialects import Dialect, fields_of, value_at
-from search_router.domain.queries import MAX_QUERY_BYTES
+from search_router.domain.logs.query_fields import holds_query_dsl
+from search_router.domain.queries import MAX_QUERY_BYTES, problem_of
 from search_router.domain.splits.formats import RowFormat
 from search_router.domain.splits.rows import RejectedRow, row_data, shown
 from search_router.domain.streams import Line
+
+_MAY_BEGIN_JSON = frozenset("{[ \t\n")
 
 
 class LogRow(NamedTuple):
@@ -43,20 +46,27 @@ def _row(offset: int, data: bytes, dialect: Dialect) -> LogRow:
     if dialect.format is RowFormat.TEXT:
         return LogRow(offset, _checked_query(text), {})
     columns = _columns(fields_of(text, dialect), dialect)
-    return LogRow(offset, _checked_query(columns[dialect.query_field]), columns)
+    return LogRow(offset, _checked_query(columns.get(dialect.query_field)), columns)
 
 
 def _columns(fields: list[str], dialect: Dialect) -> dict[str, object]:
     if len(fields) != len(dialect.columns):
         raise InvalidInputError(f"{len(fields)} fields instead of {len(dialect.columns)}")
-    return dict(zip(dialect.columns, fields, strict=True))
+    columns: dict[str, object] = dict(zip(dialect.columns, fields, strict=True))
+    if dialect.optional:
+        for name in dialect.columns[-dialect.optional :]:
+            if not columns[name]:
+                del columns[name]
+    return columns
 
 
 def _checked_query(query: object) -> str:
     if not isinstance(query, str):
         raise InvalidInputError("the row has no query text")
-    if not query.strip():
-        raise InvalidInputError("the query is blank")
-    if len(query.encode("utf-8")) > MAX_QUERY_BYTES:
+    if problem := problem_of(query):
+        raise InvalidInputError(problem)
+    if query[0] in _MAY_BEGIN_JSON and holds_query_dsl(query):
+        raise InvalidInputError("the query is query DSL, not text")
+    if len(query) * 4 > MAX_QUERY_BYTES and len(query.encode("utf-8")) > MAX_QUERY_BYTES:
         raise InvalidInputError(f"the query is longer than {MAX_QUERY_BYTES} bytes")
     return query

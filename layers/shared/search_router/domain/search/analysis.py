@@ -6,6 +6,7 @@ words are, and which words a snippet marks.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from search_router.domain.local_tier.terms import words_of
@@ -40,7 +41,7 @@ def all_terms(text: str, max_words: int) -> set[str]:
     pieces = (
         found.group() for found, _ in zip(_WORD.finditer(text), range(max_words), strict=False)
     )
-    return {term for piece in pieces for term in _terms(words_of(piece))}
+    return {term for piece in pieces for term in _terms_of(piece)}
 
 
 def matches_in(text: str, terms: Sequence[str]) -> Iterator[Word]:
@@ -56,8 +57,14 @@ def matches_in(text: str, terms: Sequence[str]) -> Iterator[Word]:
         re.escape(t) if len(t) == 1 and not t.isascii() else rf"\b{re.escape(t)}\w*" for t in wanted
     ]
     for found in re.finditer("|".join(sorted(beginnings)), text, re.IGNORECASE):
-        if matched := wanted.intersection(_terms(words_of(found.group()))):
+        if matched := wanted.intersection(_terms_of(found.group())):
             yield Word(found.start(), found.end(), matched)
+
+
+@lru_cache(maxsize=4096)
+def _terms_of(word: str) -> tuple[str, ...]:
+    """Return the terms of a text without spaces; the same words come again and again."""
+    return tuple(_terms(words_of(word)))
 
 
 def _terms(words: list[str]) -> Iterator[str]:

@@ -80,7 +80,8 @@ class SegmentUpload(UploadHead):
     @property
     def outlook(self) -> str:
         """The plan in one sentence."""
-        return f"{self.rows:,} segments in {self.splits:,} splits for collection {self.collection}"
+        rows, splits = self.planned_rows, f"{self.splits:,}"
+        return f"{rows} segments in {splits} splits for collection {self.collection}"
 
 
 class SegmentCounts(SplitCounts):

@@ -14,12 +14,14 @@ from search_router.domain.streams import Line
 class Cut(NamedTuple):
     """One split: its offsets [start, end) in the text, its number of rows, and its bytes.
 
-    `data` is cut off after a row that exceeds the size limit.
+    `first_line` is the number of its first line in the file, from 1. `data` is cut off after a row
+    that exceeds the size limit.
     """
 
     start: int
     end: int
     rows: int
+    first_line: int
     data: bytes
 
 
@@ -28,18 +30,18 @@ def cut_rows(
 ) -> Iterator[Cut]:
     """Cut a whole file into splits of at most `max_bytes` and `max_rows`."""
     buffer = _Buffer(chunks, max_bytes + 4 * layout.max_row_bytes)
-    rows = 0
+    rows, number = 0, 1
     for line in raw_rows(buffer.read(), 0, layout):
         full = rows >= max_rows or line.offset + line.size - buffer.start > max_bytes
         if full and line.offset > buffer.start:
-            yield buffer.cut(line.offset, rows)
-            rows = 0
+            yield buffer.cut(line.offset, rows, number)
+            rows, number = 0, line.number
         rows += _counts(line, layout)
         if line.data is None and line.size > max_bytes:
-            yield buffer.cut(min(line.offset + line.size + 1, buffer.end), rows)
-            rows = 0
+            yield buffer.cut(min(line.offset + line.size + 1, buffer.end), rows, number)
+            rows, number = 0, line.number + 1
     if buffer.end > buffer.start:
-        yield buffer.cut(buffer.end, rows)
+        yield buffer.cut(buffer.end, rows, number)
 
 
 def _counts(line: Line, layout: RowLayout) -> bool:
@@ -66,7 +68,7 @@ class _Buffer:
             self.end += len(chunk)
             yield chunk
 
-    def cut(self, end: int, rows: int) -> Cut:
+    def cut(self, end: int, rows: int, first_line: int) -> Cut:
         """Cut at `end`, which may lie before the latest chunk if a quoted field was followed."""
         inside = end - (self.end - len(self._chunk))
         if inside <= 0:
@@ -78,6 +80,6 @@ class _Buffer:
             data = bytes(self._held) + (self._chunk[:inside] if whole else b"")
             self._held.clear()
             self._chunk = self._chunk[inside:]
-        cut = Cut(self.start, end, rows, data)
+        cut = Cut(self.start, end, rows, first_line, data)
         self.start = end
         return cut

@@ -16,14 +16,11 @@ class RowFormat(StrEnum):
     TSV = "tsv"
 
 
-_DELIMITERS = {RowFormat.CSV: ",", RowFormat.TSV: "\t"}
-
-
 class RowLayout(BaseModel):
     """How to find the rows of a file.
 
-    Rows start at byte `header_end`. A row of a `quoted` file may span lines. A row of more than
-    `max_row_bytes` is rejected.
+    Rows start at byte `header_end`. A row of a `quoted` file may span lines. `separator` is that of
+    a CSV. A row of more than `max_row_bytes` is rejected.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,9 +28,10 @@ class RowLayout(BaseModel):
     format: RowFormat
     header_end: int = 0
     quoted: bool = False
+    separator: str = ","
     max_row_bytes: int = MAX_ROW_BYTES
 
     @property
     def delimiter(self) -> str:
         """The separator of fields in a CSV or TSV."""
-        return _DELIMITERS[self.format]
+        return "\t" if self.format is RowFormat.TSV else self.separator

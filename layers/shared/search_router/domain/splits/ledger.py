@@ -31,7 +31,8 @@ class UploadState(StrEnum):
 class UploadHead(BaseModel):
     """An upload in the ledger: its state, its `splits`, and how many have their `parts`.
 
-    `rows` is the plan's. `id_name` is the name of the field that holds the id.
+    `rows` is the plan's, an estimate unless `rows_are_counted`. `id_name` is the name of the field
+    that holds the id.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,8 +51,14 @@ class UploadHead(BaseModel):
     splits: int
     parts: int = 0
     rows: int = 0
+    rows_are_counted: bool = False
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def planned_rows(self) -> str:
+        """The number of rows in words, with "about" for an estimate."""
+        return f"{'' if self.rows_are_counted else 'about '}{self.rows:,}"
 
     @property
     def upload(self) -> str:

@@ -1,7 +1,8 @@
 """The plan that cuts an upload into splits, and the splits' messages.
 
 Splits are Hadoop-style input splits. A file of plain lines is cut at any byte, so its plan needs
-one HEAD and one small read. A gzipped or quoted file is read once and cut between rows.
+one HEAD and one small read. A quoted file, and one that is not plain UTF-8 with LF or CRLF, is read
+once and cut between rows.
 """
 
 import math
@@ -13,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from search_router.domain.errors import MalformedMessageError
 from search_router.domain.splits.formats import MAX_ROW_BYTES, RowLayout
+from search_router.domain.streams import TextForm
 from search_router.domain.uploads import ObjectRef
 
 SAMPLE_BYTES = 64 * 1024
+MAX_READ_BYTES = 4 * 1024**3  # of text: as much as one planner reads within 15 minutes
 MAX_SPLIT_BYTES = 2 * 1024 * 1024
 MIN_SPLIT_BYTES = 64 * 1024
 _USUAL_ROW_BYTES = 100.0  # if the sample holds no row
@@ -28,15 +31,15 @@ class Layout(StrEnum):
 
     RANGE = "range"  # in the upload, cut at any byte
     ROWS = "rows"  # in the upload, cut between rows
-    COPY = "copy"  # unpacked in the data bucket, cut between rows
+    COPY = "copy"  # converted to plain text in the data bucket, cut between rows
 
 
 class SplitPlan(BaseModel):
     """How one upload is cut into splits; stored once as `plan.json`.
 
-    `size` is the upload's in bytes; offsets are in the unpacked text. A file cut between rows has
-    the end offsets of its splits in `cuts`, and its rows are counted; otherwise `rows` is estimated
-    from the sample.
+    `size` is the upload's in bytes, `form` says how it stores its text; offsets are in that text. A
+    file cut between rows has the end offsets of its splits in `cuts` and the numbers of their first
+    lines in `first_lines`, and its rows are counted; otherwise `rows` is estimated from the sample.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,10 +48,12 @@ class SplitPlan(BaseModel):
     key: str
     version_id: str | None
     size: int
+    form: TextForm = TextForm()
     split_bytes: int
     splits: int
     layout: Layout = Layout.RANGE
     cuts: tuple[int, ...] = ()
+    first_lines: tuple[int, ...] = ()
     rows: int = 0
     rows_are_counted: bool = False
 
@@ -56,6 +61,12 @@ class SplitPlan(BaseModel):
     def source(self) -> ObjectRef:
         """The uploaded object."""
         return ObjectRef(self.bucket, self.key, self.version_id)
+
+    def first_line(self, split: int) -> int:
+        """Return the number of a split's first line from 1, or 0 if it is not known."""
+        if self.first_lines:
+            return self.first_lines[split]
+        return 0 if split else 1
 
     @property
     def ranges(self) -> Iterator[tuple[int, int]]:
@@ -71,7 +82,10 @@ class SplitPlan(BaseModel):
 
 
 class UploadSplit(BaseModel):
-    """Where to read one split of an upload: the base of the SQS messages."""
+    """Where to read one split of an upload: the base of the SQS messages.
+
+    `first_line` is the number of its first line from 1, or 0 if it is not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -82,6 +96,7 @@ class UploadSplit(BaseModel):
     key: str
     version_id: str | None
     layout: Layout = Layout.RANGE
+    first_line: int = 0
 
     @property
     def source(self) -> ObjectRef:

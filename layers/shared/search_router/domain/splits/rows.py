@@ -16,11 +16,15 @@ from search_router.domain.streams import BOM, Line, split_lines
 
 
 class RejectedRow(NamedTuple):
-    """One row that cannot be used; `reason` never quotes the row."""
+    """One row that cannot be used; `reason` never quotes the row.
+
+    `line_number` counts from 1; it is None where the lines before the split are not counted.
+    """
 
     byte_offset: int
     reason: str
     text: str | None
+    line_number: int | None = None
 
 
 def raw_rows_of_range(
@@ -37,9 +41,11 @@ def raw_rows_of_range(
     return takewhile(lambda line: line.offset < end, lines)
 
 
-def raw_rows(chunks: Iterable[bytes], start: int, layout: RowLayout) -> Iterator[Line]:
+def raw_rows(
+    chunks: Iterable[bytes], start: int, layout: RowLayout, first_line: int = 1
+) -> Iterator[Line]:
     """Split text that begins with a row into rows, including blank ones and the header."""
-    lines = split_lines(chunks, layout.max_row_bytes, first_offset=start)
+    lines = split_lines(chunks, layout.max_row_bytes, first_number=first_line, first_offset=start)
     if layout.quoted:
         return join_quoted(lines, layout.delimiter.encode(), layout.max_row_bytes)
     return lines
