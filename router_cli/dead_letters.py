@@ -174,7 +174,7 @@ def send_event(stack: Stack, failed: FailedEvent) -> bool:
     if not failed.is_own:
         return False
     payload = json.dumps(failed.event, ensure_ascii=False)
-    if failed.target == stack.outputs.get("NotificationTopicArn"):
+    if failed.target == stack.outputs.get("NewsTopicArn"):
         stack.client("sns").publish(TopicArn=failed.target, Message=payload)
         return True
     reply = stack.client("lambda").invoke(
@@ -206,7 +206,7 @@ def _short(text: str) -> str:
 
 def _own_targets(stack: Stack) -> set[str]:
     names = {value for name, value in stack.outputs.items() if name.endswith("FunctionName")}
-    return names | {stack.outputs.get("NotificationTopicArn", "")} - {""}
+    return names | {stack.outputs.get("NewsTopicArn", "")} - {""}
 
 
 def _function_name(arn: str) -> str:

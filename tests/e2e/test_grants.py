@@ -52,6 +52,21 @@ REASONS = {
         ),
         "S3 looks at it to answer 404 instead of 403; no call is made",
     ),
+    **dict.fromkeys(
+        (
+            ("DetectMissingUploads", "s3:ListBucketVersions"),
+            ("DetectMissingObjects", "s3:ListBucketVersions"),
+        ),
+        "S3 may look at it to answer 404 for a deleted version",
+    ),
+    **dict.fromkeys(
+        (
+            ("ReadJudgeJobs", "bedrock:GetEvaluationJob"),
+            ("ReadJudgments", "s3:GetObject"),
+            ("FindJudgments", "s3:ListBucket"),
+        ),
+        "the stack has no judge: test_bedrock_permissions.py",
+    ),
     ("WriteRun", "s3:AbortMultipartUpload"): "after a refused part: test_s3_adapter.py",
     ("ReadFixedFiles", "s3:GetObject"): "after a crash: test_shard_prompts_crashes.py",
 }
@@ -395,6 +410,7 @@ def test_an_extra_grant_is_found(record: Record) -> None:
     ("role", "sid", "call"),
     [
         ("RouteApiRole", "InvokeStudent", "RouteApiRole: bedrock:InvokeModel on "),
+        ("RouteApiRole", "ReadModels", "RouteApiRole: bedrock:GetCustomModel on "),
         ("StartDistillationRole", "PassDistillationRole", "StartDistillationRole: iam:PassRole on"),
         ("PromoteModelRole", "PublishEvents", "PromoteModelRole: events:PutEvents on "),
         ("RouteQueriesRole", "UseCache", "RouteQueriesRole: dynamodb:Batch"),

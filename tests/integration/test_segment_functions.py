@@ -1,10 +1,12 @@
 """The functions of indexing on moto, the S3 Vectors fake and the Bedrock fake."""
 
+import itertools
 import json
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -24,10 +26,11 @@ from tests.aws_calls import AwsCalls, Crash, Fault
 from tests.conftest import FakeLambdaContext
 from tests.integration.logs import captured_logs
 from tests.integration.stack import invoke
-from tests.integration.world import REGION, UPLOADS, Bedrock, World
+from tests.integration.world import LONG_AGO, REGION, UPLOADS, Bedrock, World
 from tests.records import jsonl
 
 QUOTED = "zqsecret"
+_numbers = itertools.count()
 PROBE = array("f", [1.0] * 256)
 DOOR = {
     "segment_id": "s1",
@@ -62,7 +65,9 @@ class Functions:
             return invoke(function, event, self.context)
 
     def upload(self, *rows: dict[str, Any], key: str = "segments/films/a.jsonl") -> ObjectRef:
-        return self.world.upload(key, jsonl(list(rows)))
+        """Upload a file, a second after the one before."""
+        at = LONG_AGO + timedelta(seconds=next(_numbers))
+        return self.world.upload(key, jsonl(list(rows)), at)
 
     def split(self, source: ObjectRef) -> SegmentUpload:
         event = self.load_event("split_segments")
@@ -146,8 +151,7 @@ def functions(
     lambda_context: FakeLambdaContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Functions]:
-    queue_url = world.sqs.create_queue(QueueName="segment-splits")["QueueUrl"]
-    world.sqs.purge_queue(QueueUrl=queue_url)
+    queue_url = world.sqs.create_queue(QueueName=f"segments-{next(_numbers)}")["QueueUrl"]
     with FakeS3Vectors() as fake:
         monkeypatch.setenv("SEGMENT_QUEUE_URL", queue_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3VECTORS", fake.url)
@@ -202,15 +206,19 @@ def test_a_message_that_is_no_split_fails_alone(functions: Functions) -> None:
     assert len(functions.work()) == 1
 
 
-def test_after_any_failed_call_every_segment_is_indexed_and_counted(functions: Functions) -> None:
-    """Every AWS call of the functions meets every fault once."""
+@pytest.mark.parametrize(
+    "fault", [Fault.CRASH_AFTER, *(pytest.param(f, marks=pytest.mark.sweep) for f in Fault)]
+)
+def test_after_any_failed_call_every_segment_is_indexed_and_counted(
+    functions: Functions, fault: Fault
+) -> None:
+    """Every AWS call of the functions meets the fault once."""
     made = _story(functions, 0, None, Fault.CRASH_BEFORE)
     assert {"CreateIndex", "PutVectors", "DeleteVectors", "TransactWriteItems"} <= set(made)
     assert {"InvokeModel", "BatchGetItem", "SendMessageBatch", "PutEvents"} <= set(made)
 
     for place in range(len(made)):
-        for number, fault in enumerate(Fault, start=1):
-            _story(functions, number + place * len(Fault), place, fault)
+        _story(functions, place + 1, place, fault)
 
 
 def _story(functions: Functions, number: int, broken: int | None, fault: Fault) -> list[str]:

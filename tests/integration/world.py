@@ -17,6 +17,7 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
+    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,
@@ -26,10 +27,10 @@ ENVIRONMENT = {
     "SEGMENT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/segment-splits",
     "VECTOR_BUCKET": f"arn:aws:s3vectors:{REGION}:{ACCOUNT}:bucket/vectors",
     "EVENT_BUS_NAME": "default",
-    "STACK_NAME": "search-router",
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",
+    "ROUTE_GRACE_MS": "150",
     "INDEX_CONCURRENCY": "2",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",

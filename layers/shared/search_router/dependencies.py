@@ -231,7 +231,7 @@ class Dependencies:
         """Bedrock's on-demand deployments."""
         from search_router.adapters.bedrock import BedrockDeployments
 
-        return BedrockDeployments(self._bedrock)
+        return BedrockDeployments(self._bedrock, self.settings.tags)
 
     @cached_property
     def evaluation_jobs(self) -> "BedrockEvaluationJobs":
@@ -302,7 +302,10 @@ class Dependencies:
 
         settings = self.settings
         plan = JudgePlan(
-            settings.judge_model_id, settings.evaluation_role_arn, settings.data_bucket
+            model=settings.judge_model_id,
+            role_arn=settings.evaluation_role_arn,
+            data_bucket=settings.data_bucket,
+            tags=settings.tags,
         )
         return Judge(plan, self.evaluation_jobs, self.objects, self.budget)
 
@@ -318,7 +321,7 @@ class Dependencies:
             max_output_tokens=settings.max_output_tokens,
             role_arn=settings.distillation_role_arn,
             data_bucket=settings.data_bucket,
-            stage=settings.stage,
+            tags=settings.tags,
         )
         models = self.foundation_models
         return StartDistillation(plan, self.lifecycle, self.budget, models, self.jobs)

@@ -28,7 +28,7 @@ OUTPUTS = {
     "SegmentQueueUrl": "https://sqs/segments",
     "SegmentDeadLetterQueueUrl": "https://sqs/segments-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
-    "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
+    "NewsTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
 VERBS_WITH_STACKS = ("results", "compare", "export", "redrive", "segments", "upload", "runs")
 ROWS = [

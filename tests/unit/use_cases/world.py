@@ -70,8 +70,9 @@ from tests.records import (
 AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
+TAGS = (("Stage", "dev"), ("team", "search"))
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", TAGS
 )
 
 

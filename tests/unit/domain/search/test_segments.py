@@ -70,6 +70,12 @@ def test_a_segment_is_read_with_texts_vectors_and_attributes() -> None:
     assert (found.start, found.end) == (0.0, 1.5)
 
 
+def test_a_text_for_metadata_replaces_that_of_the_attributes() -> None:
+    found = segment(texts={"metadata": "a western"}, attributes={"genre": "drama"})
+
+    assert found.texts == {"metadata": "a western"}
+
+
 def test_a_segment_may_have_nothing_but_its_place() -> None:
     assert segment() == Segment("s1", "v1", 0.0, 1.5, {}, {}, {})
 
