@@ -51,8 +51,12 @@ def told(stack: StackConnection, inbox: str) -> str | None:
 def put_event(
     stack: StackConnection, detail_type: str, detail: dict[str, Any], by: str = STACK_NAME
 ) -> None:
-    named = json.dumps({**detail, "stack": by})
-    entry = {"Source": "search-router", "DetailType": detail_type, "Detail": named}
+    entry = {
+        "Source": "search-router",
+        "Resources": [by],
+        "DetailType": detail_type,
+        "Detail": json.dumps(detail),
+    }
     stack.client("events").put_events(Entries=[entry])
 
 

@@ -128,7 +128,7 @@ def test_an_event_names_us_and_the_bus(world: World) -> None:
             "Source": "search-router",
             "Resources": ["a-stack"],
             "DetailType": "PromptsSharded",
-            "Detail": '{"run_id":"run-0123456789ab","stack":"ours"}',
+            "Detail": '{"run_id":"run-0123456789ab"}',
             "EventBusName": "default",
         }
     ]

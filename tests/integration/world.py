@@ -26,7 +26,6 @@ ENVIRONMENT = {
     "SEGMENT_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/segment-splits",
     "VECTOR_BUCKET": f"arn:aws:s3vectors:{REGION}:{ACCOUNT}:bucket/vectors",
     "EVENT_BUS_NAME": "default",
-    "STACK_NAME": "search-router",
     "MODALITIES": "visual,audio,transcription,metadata",
     "EMBEDDING_MODEL_ID": "amazon.nova-2-multimodal-embeddings-v1:0",
     "EMBEDDING_DIMENSION": "256",

@@ -683,20 +683,6 @@ def test_queue_messages_hold_no_query_text() -> None:
     assert "query" not in body
 
 
-def test_rules_and_mails_are_of_this_stack_only() -> None:
-    """Every rule on our events names the stack, and mails carry ids only."""
-    template = SamTemplate.load(ROOT / "template.yaml")
-    rules = [
-        event["Properties"]["Pattern"]
-        for function in template.resources("AWS::Serverless::Function").values()
-        for event in function.get("Events", {}).values()
-        if event["Type"] == "EventBridgeRule"
-        and event["Properties"]["Pattern"]["source"] == ["search-router"]
-    ]
-    assert len(rules) >= 5
-    assert all(rule["detail"] == {"stack": [{"Ref": "AWS::StackName"}]} for rule in rules)
-
-
 @pytest.mark.parametrize("role", ["ShardPromptsRole", "SplitQueryLogRole", "RouteQueriesRole"])
 def test_a_parser_of_uploads_may_write_neither_champion_nor_budget(role: str) -> None:
     template = SamTemplate.load(ROOT / "template.yaml")

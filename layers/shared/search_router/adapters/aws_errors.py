@@ -94,8 +94,8 @@ _UNKNOWN_MODEL = re.compile(
 def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
     """Run AWS calls and map their errors; the message is `action`, AWS's code and message.
 
-    With `with_query`, InvalidInputError means that AWS rejected the query. AWS's message is left
-    out, because it may quote the query.
+    With `with_query`, InvalidInputError means that AWS rejected the query. AWS's messages
+    are left out, because they may quote the query.
     """
     try:
         yield

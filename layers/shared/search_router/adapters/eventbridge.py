@@ -1,6 +1,5 @@
 """EventBridge: the event bus."""
 
-import json
 from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
@@ -12,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class EventBridgePublisher:
-    """Publishes events; PutEvents reports failures in its reply, not as an error.
+    """Publishes events that name their stack, because stacks of an account share the bus.
 
-    Each detail names the stack, so that the rules of other stacks on the same bus do not match it.
+    PutEvents reports failures in its reply, not as an error.
     """
 
     def __init__(self, client: "EventBridgeClient", bus_name: str, stack_name: str) -> None:
@@ -24,14 +23,14 @@ class EventBridgePublisher:
 
     def publish(self, event: RouterEvent) -> None:
         """Publish one event."""
-        detail = {**event.model_dump(mode="json"), "stack": self._stack_name}
         with aws_errors("publish an event"):
             reply = self._client.put_events(
                 Entries=[
                     {
                         "Source": SOURCE,
+                        "Resources": [self._stack_name],
                         "DetailType": event.detail_type,
-                        "Detail": json.dumps(detail, separators=(",", ":")),
+                        "Detail": event.model_dump_json(),
                         "EventBusName": self._bus_name,
                     }
                 ]
