@@ -21,19 +21,22 @@ from local_stack.state_file import STACK_NAME
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
+from router_cli.search import search
 from router_cli.stack import Stack, local_stack_of
-from router_cli.upload import upload
+from router_cli.upload import upload, upload_segments, wait_for_segments
 from search_router.domain import naming
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.logs.query_logs import LogState
+from search_router.domain.search.segment_uploads import SegmentState
 from tests.e2e.grants import Call, Grant, calls, granted, missing, table, unused
 from tests.expanded_template import ACCOUNT, REGION, Resolver, expected
 from tests.policies import Request
-from tests.records import a_run, a_training_job, dataset_of, deployment_of, job_of
+from tests.records import a_run, a_training_job, dataset_of, deployment_of, gzipped, job_of
 from tests.waiting import eventually
 
 # Too few for a holdout of 20 rows: such a run is rejected.
 FEW, ENOUGH = 150, 500
+COLLECTION = "films"
 
 # Grants that no recorded call uses, by Sid and action, and why they are there all the same.
 REASONS = {
@@ -120,6 +123,12 @@ class Story:
 
         eventually(is_routed)
 
+    def segments_until_indexed(self, file: Path) -> None:
+        """Upload segments and wait for the end of their upload."""
+        head = wait_for_segments(self.stack, upload_segments(self.stack, file, COLLECTION))
+        assert head is not None
+        assert head.state is SegmentState.INDEXED, head.reason
+
     def invoke(self, function: str, event: object) -> None:
         """Invoke a function and wait for its end."""
         reply = self.stack.client("lambda").invoke(
@@ -169,8 +178,12 @@ class Story:
 
     def publish(self, detail_type: str, **detail: str) -> None:
         """Put one of our events on the bus."""
-        named = {**detail, "stack": STACK_NAME}
-        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(named)}
+        entry = {
+            "Source": "search-router",
+            "Resources": [STACK_NAME],
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail),
+        }
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:
@@ -285,6 +298,29 @@ def a_dataset_of_sixteen_files(story: Story) -> None:
     story.tick()
 
 
+def segments_that_are_searched(story: Story) -> None:
+    """Segments are indexed, changed and deleted; a collection is searched and browsed."""
+    rows = list(synthesis.segment_rows(1, 40))
+    for name, body in (
+        ("first.jsonl", rows),
+        (
+            "second.jsonl",
+            [rows[0] | {"texts": {}}, {"segment_id": rows[1]["segment_id"], "deleted": True}],
+        ),
+    ):
+        file = story.folder / name
+        synthesis.write_jsonl(file, body)
+        story.segments_until_indexed(file)
+    packed = story.folder / "packed.jsonl.gz"
+    packed.write_bytes(gzipped((story.folder / "first.jsonl").read_bytes()))
+    story.segments_until_indexed(packed)
+    for query in ([("q", "a red door")], [("filter", "year:>=1900")]):
+        reply = search(story.stack, [*query, ("collection", COLLECTION)])
+        assert reply["degraded"] == []
+        assert reply["hits"]
+    story.as_if_unversioned("split_segments", f"segments/{COLLECTION}", file)
+
+
 def event_of(function: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((PROJECT / "events" / f"{function}.json").read_bytes())
     return event
@@ -315,6 +351,7 @@ CHAPTERS = (
     prompts_without_labels,
     failures,
     a_dataset_of_sixteen_files,
+    segments_that_are_searched,
     what_only_a_long_time_brings,
 )
 
