@@ -32,7 +32,6 @@ ENVIRONMENT = {
     "EMBEDDING_DIMENSION": "256",
     "ROUTE_GRACE_MS": "150",
     "INDEX_CONCURRENCY": "2",
-    "ROUTE_GRACE_MS": "150",
     "TEACHER_MODEL_ID": "amazon.nova-pro-v1:0",
     "STUDENT_MODEL_ID": "amazon.nova-micro-v1:0:128k",
     "DISTILLATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/distillation",

@@ -135,8 +135,8 @@ class FakeBedrock:
 
     def _require(self, model: str, code: str) -> None:
         if model in self.missing:
-            error = {"Code": code, "Message": "The provided model identifier is invalid."}
-            raise ClientError({"Error": error}, "GetFoundationModel")
+            message = "The provided model identifier is invalid."
+            raise ClientError({"Error": {"Code": code, "Message": message}}, "GetFoundationModel")
 
 
 @dataclass(slots=True)
