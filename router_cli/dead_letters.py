@@ -133,9 +133,8 @@ class FailedEvent:
         known = detail if isinstance(detail, dict) else {}
         uploaded = known.get("object")
         key = uploaded.get("key") if isinstance(uploaded, dict) else None
-        ids = (known.get(name) for name in ("run_id", "log_id", "upload_id", "jobArn"))
-        names = (*ids, key)
-        found = [str(name) for name in names if name]
+        ids = [known.get(name) for name in ("run_id", "log_id", "upload_id", "jobArn")]
+        found = [str(name) for name in (*ids, key) if name]
         return " ".join([str(self.event.get("detail-type", "an event")), *found])
 
     def as_json(self) -> dict[str, object]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
+from local_stack.state_file import STACK_NAME
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
@@ -168,7 +169,8 @@ class Story:
 
     def publish(self, detail_type: str, **detail: str) -> None:
         """Put one of our events on the bus."""
-        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(detail)}
+        named = {**detail, "stack": STACK_NAME}
+        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(named)}
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:

@@ -82,7 +82,7 @@ MODELLED: dict[str, tuple[int, type[SearchRouterError]]] = {
     "NoSuchKey": (404, NotFoundError),
     "NoSuchBucket": (404, NotFoundError),
     "NoSuchUpload": (404, UnavailableError),
-    "InvalidObjectState": (403, AccessDeniedError),
+    "InvalidObjectState": (403, InvalidInputError),
     "EncryptionTypeMismatch": (400, InvalidInputError),
     "InvalidRequest": (400, InvalidInputError),
     "InvalidWriteOffset": (400, InvalidInputError),

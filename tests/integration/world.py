@@ -17,7 +17,6 @@ ACCOUNT = "123456789012"
 
 ENVIRONMENT = {
     "STAGE": "dev",
-    "STACK_NAME": "a-stack",
     "AWS_REGION": REGION,
     "UPLOAD_BUCKET": UPLOADS,
     "DATA_BUCKET": DATA,
@@ -51,6 +50,8 @@ ENVIRONMENT = {
     "JUDGE_MODEL_ID": "",
     "EVALUATION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/evaluation",
     "BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_BUDGET_USD_PER_30_DAYS": "1000",
+    "LOG_MAX_HOURS": "72",
     "PROMOTION_POLICY": "automatic",
     "PROMOTION_MARGIN": "0.01",
     "POWERTOOLS_SERVICE_NAME": "search-router",

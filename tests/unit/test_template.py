@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.template import SamTemplate
 from router_cli.verbs import make_parser
 from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
@@ -18,7 +19,10 @@ ROOT = checks.PROJECT
 FOLDERS = {file.parent.name for file in ROOT.glob("functions/*/app.py")}
 EVENTS = {file.stem: json.loads(file.read_text()) for file in ROOT.glob("events/*.json")}
 EVENT_FILES = {f"{name}.json" for name in EVENTS}
-NAMES = {"UploadBucket": "search-router-dev-uploadbucket-0123456789ab"}
+NAMES = {
+    "UploadBucket": "search-router-dev-uploadbucket-0123456789ab",
+    "AWS::StackName": "search-router",
+}
 
 FUNCTION_FOLDERS = {
     "shard_prompts",
@@ -677,3 +681,21 @@ def test_every_check_has_a_planted_mistake() -> None:
 def test_queue_messages_hold_no_query_text() -> None:
     body = json.loads(EVENTS["route_queries"]["Records"][0]["body"])
     assert "query" not in body
+
+
+@pytest.mark.parametrize("role", ["ShardPromptsRole", "SplitQueryLogRole", "RouteQueriesRole"])
+def test_a_parser_of_uploads_may_write_neither_champion_nor_budget(role: str) -> None:
+    template = SamTemplate.load(ROOT / "template.yaml")
+    [policy] = template.resources("AWS::IAM::Role")[role]["Policies"]
+    state = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == {"Fn::GetAtt": ["StateTable", "Arn"]}
+    ]
+    assert state
+    for statement in state:
+        keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        assert "SPENDING" not in keys
+        assert "*" not in keys
+        assert keys == ["CHAMPION"] or "CHAMPION" not in keys
+        assert keys != ["CHAMPION"] or statement["Action"] == "dynamodb:GetItem"

@@ -146,6 +146,17 @@ class Dependencies:
         return Budget(self.spending, self.settings.budget_usd_per_30_days, self.clock)
 
     @cached_property
+    def log_budget(self) -> "Budget":
+        """The 30-day budget of query logs."""
+        from search_router.adapters.dynamodb_runs import LOGS, DynamoSpendingLedger
+        from search_router.domain.lifecycle.budget import LOG_REMEDY
+        from search_router.use_cases.spending import Budget
+
+        ledger = DynamoSpendingLedger(self._dynamodb, self.settings.state_table, LOGS)
+        usd = self.settings.log_budget_usd_per_30_days
+        return Budget(ledger, usd, self.clock, LOG_REMEDY)
+
+    @cached_property
     def champions(self) -> DynamoChampionRepository:
         """The owner of the champion pointer."""
         return DynamoChampionRepository(self._dynamodb, self.settings.state_table)
@@ -381,7 +392,9 @@ class Dependencies:
                 requests_per_minute=self.settings.batch_requests_per_minute,
                 workers=self.settings.route_concurrency,
                 query_field=self.settings.query_field,
+                max_hours=self.settings.log_max_hours,
             ),
+            budget=self.log_budget,
         )
 
     @cached_property

@@ -66,6 +66,8 @@ class Settings(BaseModel):
     judge_model_id: str
     evaluation_role_arn: str
     budget_usd_per_30_days: Annotated[float, Field(ge=0)]
+    log_budget_usd_per_30_days: Annotated[float, Field(ge=0)]
+    log_max_hours: Annotated[float, Field(gt=0, le=168)]
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]
 

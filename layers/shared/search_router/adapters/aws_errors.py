@@ -48,6 +48,9 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "KmsNotFoundException": OperatorError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "TooManyTagsException": InvalidInputError,
+    "InvalidObjectState": InvalidInputError,  # archived in GLACIER
+    "KMS.DisabledException": InvalidInputError,
+    "KMS.NotFoundException": InvalidInputError,
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
     "NoSuchBucket": NotFoundError,
@@ -91,8 +94,8 @@ _UNKNOWN_MODEL = re.compile(
 def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
     """Run AWS calls and map their errors; the message is `action`, AWS's code and message.
 
-    With `with_query`, InvalidInputError means that AWS rejected the query. AWS's message about it
-    is left out, because it may quote the query.
+    With `with_query`, InvalidInputError means that AWS rejected the query. AWS's messages
+    are left out, because they may quote the query.
     """
     try:
         yield
@@ -111,12 +114,16 @@ def _translate(action: str, error: ClientError, with_query: bool) -> SearchRoute
         return _cancelled(action, error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if kind is AccessDeniedError and "kms:Decrypt" in message:  # an upload under a key of its own
+        return InvalidInputError(f"{action}: the stack may not use the object's KMS key")
     if kind is None:
         kind = UnavailableError if status >= 500 else InvalidInputError
     if kind is NotFoundError and _LOCKED_MODEL.match(message):
         kind = AccessDeniedError
     if with_query and kind is InvalidInputError:
         return _rejection(action, code, message)
+    if with_query:
+        return kind(f"{action}: {code}")
     return kind(f"{action}: {code}: {message}")
 
 

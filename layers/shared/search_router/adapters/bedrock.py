@@ -86,9 +86,17 @@ class BedrockDistillationJobs:
                 )
         except (ConflictError, InvalidInputError):
             with suppress(*_NO_SUCH_NAME):
-                return self.job(job.name).arn
+                if self._trains_on_our_data(job):
+                    return self.job(job.name).arn
             raise
         return reply["jobArn"]
+
+    def _trains_on_our_data(self, job: DistillationJob) -> bool:
+        """Whether the job of that name has data of our bucket; runs of the same bytes share it."""
+        with aws_errors("read the distillation job"):
+            reply = self._client.get_model_customization_job(jobIdentifier=job.name)
+        bucket = job.training_uri.removeprefix("s3://").partition("/")[0]
+        return reply["trainingDataConfig"].get("s3Uri", "").startswith(f"s3://{bucket}/")
 
     def job(self, identifier: str) -> JobView:
         """Read a job by name or ARN; raises NotFoundError."""
@@ -121,9 +129,17 @@ class BedrockDeployments:
                 )
         except (ConflictError, InvalidInputError):
             with suppress(*_NO_SUCH_NAME):  # a taken name has no error code of its own
-                return self.deployment(deployment_name).arn
+                if self._model_of(deployment_name) == model_arn:
+                    return self.deployment(deployment_name).arn
             raise
         return reply["customModelDeploymentArn"]
+
+    def _model_of(self, deployment_name: str) -> str:
+        with aws_errors("read the deployment"):
+            reply = self._client.get_custom_model_deployment(
+                customModelDeploymentIdentifier=deployment_name
+            )
+        return reply["modelArn"]
 
     def deployment(self, identifier: str) -> DeploymentView:
         """Read a deployment by name or ARN; raises NotFoundError."""
