@@ -35,7 +35,10 @@ _PROBLEM: Json = {
     },
     "required": ["code", "message"],
 }
-_FORBIDDEN: Json = {"description": "Lambda rejected the signature or the caller's permissions."}
+_OF_LAMBDA: Json = {
+    "403": {"description": "Lambda rejected the signature or the caller's permissions."},
+    "429": {"description": "Lambda has no free execution. Retry with backoff."},
+}
 
 
 def document() -> Json:
@@ -85,8 +88,8 @@ def _search(reply: Json) -> Json:
         "responses": {
             "200": _json("One page of hits.", reply),
             "400": _problem("A parameter is invalid."),
-            "403": _FORBIDDEN,
             "404": _problem("The collection does not exist."),
+            **_OF_LAMBDA,
             "503": _problem("Every list failed. Try again."),
         },
     }
@@ -109,7 +112,7 @@ def _route(reply: Json) -> Json:
         "responses": {
             "200": _json("The weights.", reply),
             "400": _problem("The body is invalid."),
-            "403": _FORBIDDEN,
+            **_OF_LAMBDA,
             "413": _problem("The body is too large."),
             "503": _problem("No model can answer. Use weights of your own."),
         },
