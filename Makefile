@@ -124,9 +124,8 @@ openapi: setup ## Write docs/openapi.json from the code of the HTTP API
 build: setup build/sam/.complete ## Build for Lambda (ARCH=arm64 or x86_64)
 	@.ci/build $(SAM) $(BIN)/python $(ARCH)
 
-deploy: ## Deploy what `make build` built, asking before it changes anything (STAGE=dev or prod)
-	@test -f .aws-sam/build/template.yaml || { echo "nothing is built: make build" >&2; exit 1; }
-	SAM_CLI_TELEMETRY=0 $(SAM) deploy --guided --config-env $(STAGE:dev=default)
+deploy: $(VENV)/.run-complete ## Deploy what `make build` built, after a confirmation (STAGE=dev GUIDED=1 CI=1)
+	@CI="$(CI)" GUIDED="$(GUIDED)" TAGS="$(TAGS)" .ci/deploy $(SAM) $(BIN)/search-router "$(STAGE)"
 
 build/%/.complete: .ci/requirements-%.txt $(VENV)/.python
 	@rm -f build/$*/.python

@@ -130,6 +130,7 @@ def function_settings(queue_url: str, quota: Quota) -> dict[str, str]:
         "SEGMENT_QUEUE_URL": f"{queue_url}-segments",
         "VECTOR_BUCKET": "vectors",
         "EVENT_BUS_NAME": "default",
+        "STACK_NAME": "search-router",
         "PROMOTION_POLICY": "automatic",
         "DISTILLATION_ROLE_ARN": "arn:aws:iam::000000000000:role/distillation",
         "EVALUATION_ROLE_ARN": "arn:aws:iam::000000000000:role/evaluation",

@@ -25,15 +25,12 @@ def measure_indexing(segments: int) -> tuple[list[Goal], list[Row]]:
     changed = frozenset(draw.sample(range(segments), int(segments * CHANGED_SHARE)))
     second, again_seconds, _ = _indexed(world, _file(segments, changed))
     stored = {modality: len(entries) for (_, modality), entries in world.index.lists.items()}
+    grown = current_usage().peak_bytes - before
     rows: list[Row] = [
-        {"what": "index a file", "rows": first.rows_in, "rows/s": first.rows_in / seconds}
-        | {"embeddings": first.embeddings},
-        {"what": "again, 1 % changed", "rows": second.rows_in}
-        | {"rows/s": second.rows_in / again_seconds, "embeddings": second.embeddings},
-        {"what": "parse the rows, nothing else", "rows": first.rows_in}
-        | {"rows/s": first.rows_in / plain},
-        {"what": "memory grown, index included, MiB"}
-        | {"rows": (current_usage().peak_bytes - before) // 2**20},
+        _row("index a file", first, seconds),
+        _row("again, 1 % changed", second, again_seconds),
+        {"what": "parse the rows, nothing else", "rows/s": first.rows_in / plain},
+        {"what": "memory grown, index included", "MiB": grown // 2**20},
     ]
     goals = [
         Goal("rows that are lost", float(_lost(first, segments) + _lost(second, segments)), 0, ""),
@@ -47,6 +44,15 @@ def measure_indexing(segments: int) -> tuple[list[Goal], list[Row]]:
         Goal("outcomes of a second upload: indexed", second.indexed / len(changed), 1.0, "x"),
     ]
     return goals, rows
+
+
+def _row(what: str, counts: SegmentCounts, seconds: float) -> Row:
+    return {
+        "what": what,
+        "rows": counts.rows_in,
+        "rows/s": counts.rows_in / seconds,
+        "embeddings": counts.embeddings,
+    }
 
 
 def _indexed(world: Indexing, body: bytes) -> tuple[SegmentCounts, float, float]:

@@ -59,6 +59,7 @@ QUERY = "a man opens a red door in the rain"
 ROUTER_SECONDS, EMBEDDING_SECONDS, LIST_SECONDS, GRACE_SECONDS = 0.833, 0.08, 0.1, 0.15
 CALLERS = (1, 8, 32)
 SEARCHES_PER_CALLER = 12
+_REPEATS = 20
 _WORDS = [f"word{number}" for number in range(500)]
 _QUERY_WORDS = ["man", "opens", "red", "door", "rain"]
 _CONFIG = Config(parameter_validation=False, max_pool_connections=256)
@@ -88,8 +89,8 @@ def main() -> int:
 
 def _plant() -> None:
     plant: Any = search_module
-    plant.fuse = doubled(doubled(search_module.fuse))
-    plant.hit_reply = doubled(doubled(search_module.hit_reply))
+    plant.fuse = doubled(doubled(plant.fuse))
+    plant.hit_reply = doubled(doubled(plant.hit_reply))
     globals()["fuse"] = doubled(doubled(fuse))
 
 
@@ -142,7 +143,8 @@ class Bench:
         session.set_credentials("AKIAEXAMPLE", "secret")
         self._executor = executor
         self._vectors: Any = session.create_client("s3vectors", "us-east-1", config=_CONFIG)
-        self._bedrock: Any = session.create_client("bedrock-runtime", "us-east-1", config=_CONFIG)
+        runtime: Any = session.create_client("bedrock-runtime", "us-east-1", config=_CONFIG)
+        self._bedrock = runtime
         self.collection = Collection(
             name="films",
             modalities=MODALITIES,
@@ -265,23 +267,26 @@ def _cpu(bench: Bench) -> tuple[list[Goal], list[Row]]:
     weights = dict.fromkeys(MODALITIES, 0.25)
     scoring = Scoring(RankingProfile(), CALIBRATION, ["man", "door", "rain"])
     ways = {
-        "search": lambda: cpu_seconds(lambda: [bench.search(cached_weights) for _ in range(20)]),
-        "the same calls, nothing else": lambda: cpu_seconds(
-            lambda: [bench.bare_calls() for _ in range(20)]
-        ),
+        "search": lambda: cpu_seconds(lambda: _repeated(lambda: bench.search(cached_weights))),
+        "the same calls, nothing else": lambda: cpu_seconds(lambda: _repeated(bench.bare_calls)),
         "fuse 4 lists of 100": lambda: cpu_seconds(
-            lambda: [fuse(lists, weights, scoring) for _ in range(20)]
+            lambda: _repeated(lambda: fuse(lists, weights, scoring))
         ),
     }
     figures = interleaved(ways)
     search, bare, fusing = (figures[name] for name in ways)
-    per_search = {name: min(seconds) / 20 * 1_000 for name, seconds in figures.items()}
+    per_search = {name: min(seconds) / _REPEATS * 1_000 for name, seconds in figures.items()}
     rows: list[Row] = [{"what": name, "CPU ms": value} for name, value in per_search.items()]
     goals = [
         Goal("CPU of a search / of its bare calls", ratio(search, bare), 1.5, "x"),
         Goal("CPU of fusing / of the bare calls", ratio(fusing, bare), 0.12, "x"),
     ]
     return goals, rows
+
+
+def _repeated(work: Callable[[], object]) -> None:
+    for _ in range(_REPEATS):
+        work()
 
 
 def _latency(bench: Bench, canned: Canned) -> tuple[list[Goal], list[Row]]:
@@ -297,11 +302,9 @@ def _latency(bench: Bench, canned: Canned) -> tuple[list[Goal], list[Row]]:
     for callers in CALLERS:
         seconds = {name: _timed(work, callers) for name, work in ways.items()}
         limit, cached, model, _ = (median(values) for values in seconds.values())
-        rows += [
-            {"what": f"{name}, {callers} callers", "p50 ms": 1_000 * median(values)}
-            | {"p99 ms": 1_000 * quantiles(values, n=100)[98]}
-            for name, values in seconds.items()
-        ]
+        for name, values in seconds.items():
+            p50, p99 = 1_000 * median(values), 1_000 * quantiles(values, n=100)[98]
+            rows.append({"what": f"{name}, {callers} callers", "p50 ms": p50, "p99 ms": p99})
         if callers == 1:  # more share this interpreter's lock; a Lambda container serves one
             goals += [
                 Goal("cached weights / (embedding + lists)", cached / limit, 1.15, "x"),

@@ -18,6 +18,7 @@ from local_stack.connection import StackConnection
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
 from local_stack.processes import LocalStackError
 from local_stack.state_file import published, running_stacks, runtime_folder
+from local_stack.template import SamTemplate
 
 # The first start installs the layer's dependencies.
 _START_SECONDS = 300
@@ -31,6 +32,7 @@ def start_in_background(options: LocalStackOptions, environ: Mapping[str, str]) 
 
     Raises `LocalStackError` with the end of its log if it fails or takes over five minutes.
     """
+    SamTemplate.load(options.template).check_parameters(options.parameters)
     folder = runtime_folder(environ)
     log = folder / "local-up.log"
     # `subprocess` would warn that the process is never waited for.

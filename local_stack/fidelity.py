@@ -71,6 +71,8 @@ _NOT_EMULATED: Mapping[str, Mapping[str, str]] = {
     "AWS::CloudWatch::Dashboard": {"": "stored only"},
     "AWS::SNS::Subscription": {"": "no e-mail is sent"},
     "AWS::SNS::TopicPolicy": {"": "publishing is not checked"},
+    "AWS::IAM::ManagedPolicy": {"": "stored only; nobody signs in here"},
+    "AWS::IAM::Role": {"PermissionsBoundary": "not checked"},
 }
 # Properties that work as on AWS. Any other type or property is an error.
 _EMULATED: Mapping[str, str] = {

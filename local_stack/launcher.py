@@ -84,6 +84,7 @@ class LocalStack:
         self._options = options or LocalStackOptions()
         self._template = SamTemplate.load(self._options.template)
         require_known(self._template)
+        self._template.check_parameters(self._options.parameters)
         self._signals = contextlib.ExitStack()
         self._cleanup = contextlib.ExitStack()
         self._children: list[ChildProcess] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,21 @@ class SamTemplate:
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
         return dict(self.document.get("Parameters", {}))
+
+    def check_parameters(self, values: Mapping[str, str]) -> None:
+        """Raise `LocalStackError` for a value that CloudFormation would not accept."""
+        for name, value in values.items():
+            declared = self.parameters.get(name)
+            if declared is None:
+                raise LocalStackError(
+                    f"no such parameter: {name}. The template has {', '.join(self.parameters)}."
+                )
+            allowed = [str(item) for item in declared.get("AllowedValues", [value])]
+            if value not in allowed:
+                raise LocalStackError(f"{name}={value} is not one of {', '.join(allowed)}.")
+            pattern = declared.get("AllowedPattern", "")
+            if not re.search(pattern, value):
+                raise LocalStackError(f"{name}={value} does not match {pattern}.")
 
     def resources(self, *types: str) -> dict[str, dict[str, Any]]:
         """Return the properties of all resources of these types, by logical id."""

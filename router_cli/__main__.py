@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         return fail("stdout is closed. Redirect it to a file or to /dev/null.")
     _show_any_character()
+    os.umask(0o077)  # files that a verb writes may hold queries
     try:
         return _run(arguments)
     except (CommandError, SearchRouterError) as error:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 _FAILED = 1
 _MAX_UNWRAPPED = 32  # characters; ids in the first column are copied from it
+_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # C1 and bidi controls
 _NUMBER = re.compile(r"\$?[+-]?\d[\d,.]*(%| ms| µs)?")
 ItemT = TypeVar("ItemT")
 
@@ -33,7 +34,7 @@ def print_json(value: Mapping[str, object]) -> None:
     """Print exactly one JSON object to stdout."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=2, ensure_ascii=not is_unicode, default=str)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

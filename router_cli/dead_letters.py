@@ -133,9 +133,8 @@ class FailedEvent:
         known = detail if isinstance(detail, dict) else {}
         uploaded = known.get("object")
         key = uploaded.get("key") if isinstance(uploaded, dict) else None
-        names = (known.get("run_id"), known.get("log_id"), known.get("upload_id"))
-        names += (known.get("jobArn"), key)
-        found = [str(name) for name in names if name]
+        ids = [known.get(name) for name in ("run_id", "log_id", "upload_id", "jobArn")]
+        found = [str(name) for name in (*ids, key) if name]
         return " ".join([str(self.event.get("detail-type", "an event")), *found])
 
     def as_json(self) -> dict[str, object]:
@@ -174,7 +173,7 @@ def send_event(stack: Stack, failed: FailedEvent) -> bool:
     if not failed.is_own:
         return False
     payload = json.dumps(failed.event, ensure_ascii=False)
-    if failed.target == stack.outputs.get("NotificationTopicArn"):
+    if failed.target == stack.outputs.get("NewsTopicArn"):
         stack.client("sns").publish(TopicArn=failed.target, Message=payload)
         return True
     reply = stack.client("lambda").invoke(
@@ -206,7 +205,7 @@ def _short(text: str) -> str:
 
 def _own_targets(stack: Stack) -> set[str]:
     names = {value for name, value in stack.outputs.items() if name.endswith("FunctionName")}
-    return names | {stack.outputs.get("NotificationTopicArn", "")} - {""}
+    return names | {stack.outputs.get("NewsTopicArn", "")} - {""}
 
 
 def _function_name(arn: str) -> str:

@@ -44,10 +44,11 @@ _POLL_SECONDS = 0.2
 _T = TypeVar("_T")
 
 
-def up(_: argparse.Namespace) -> int:
+def up(arguments: argparse.Namespace) -> int:
     """Start a stack that keeps running after the command has ended."""
+    options = LocalStackOptions(tick_track_runs=True, parameters=dict(arguments.parameter or ()))
     with _local_stack_errors():
-        connection = start_in_background(LocalStackOptions(tick_track_runs=True), os.environ)
+        connection = start_in_background(options, os.environ)
     say(
         f"Running at {connection.endpoint}. Use it with --local and stop it with "
         "`search-router local down`."

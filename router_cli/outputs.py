@@ -60,7 +60,8 @@ def _beside(target: Path) -> Iterator[IO[bytes]]:
     """Write a file under another name, then rename it; keep the permissions of the one before."""
     partial = target.with_name(f"{target.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # follows no link that was put there
             yield file
         with suppress(FileNotFoundError):
             shutil.copymode(target, partial)

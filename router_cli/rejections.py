@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from router_cli.console import CommandError, print_json, print_table, say
+from router_cli.console import print_json, print_table, say
+from router_cli.outputs import output
 from router_cli.stack import Stack
 from search_router.domain import naming
 from search_router.domain.intake.prompts import cause_of
@@ -28,18 +30,13 @@ def show(what: str, rows: Iterator[Row], out: Path | None, *, as_json: bool) -> 
     """Print the reasons, the most frequent first; write the rows to `out` if given."""
     reasons: Counter[str] = Counter()
     first: dict[str, Row] = {}
-    try:
-        file = out.open("wb") if out else None
-    except OSError as error:
-        raise CommandError(f"cannot write {out}: {error.strerror}.") from None
-    for row in rows:
-        reason = cause_of(row.get("detail") or row["reason"])
-        reasons[reason] += 1
-        first.setdefault(reason, row)
-        if file:
-            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-    if file:
-        file.close()
+    with output(out) if out else nullcontext() as file:
+        for row in rows:
+            reason = cause_of(row.get("detail") or row["reason"])
+            reasons[reason] += 1
+            first.setdefault(reason, row)
+            if file:
+                file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     if as_json:
         listed = [{"reason": reason, "rows": count} for reason, count in reasons.most_common()]
         print_json({"id": what, "rejected": reasons.total(), "reasons": listed})
@@ -58,6 +55,6 @@ def _rows(stack: Stack, prefix: str) -> Iterator[Row]:
 
 
 def _place(row: Row) -> str:
-    if "line_number" not in row:
+    if row.get("line_number") is None:
         return f"byte {row['byte_offset']:,}"
-    return f"{row['file']} line {row['line_number']:,}".lstrip()
+    return f"{row.get('file', '')} line {row['line_number']:,}".lstrip()

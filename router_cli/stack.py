@@ -94,7 +94,7 @@ class Stack:
     @cached_property
     def lifecycle(self) -> RunLifecycle:
         """Moves runs from state to state and publishes their events."""
-        events = EventBridgePublisher(self.client("events"), _EVENT_BUS)
+        events = EventBridgePublisher(self.client("events"), _EVENT_BUS, self.name)
         return RunLifecycle(self.runs, events, SystemClock())
 
     @cached_property

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     rejects = _Rejects()
     try:
         selection = _select(files, rules, rejects, arguments.report)
-    except (OSError, InvalidInputError) as error:
+    except InvalidInputError as error:
         where = f"{files[0].name}: " if len(files) == 1 else ""
         raise CommandError(f"{where}{error}") from None
     report = _report(paths, selection, rejects, arguments)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_answers(paths: Sequence[Path], modalities: Modalities) -> None:
     try:
         read_answers([prompt_file(path) for path in paths], modalities)
-    except (OSError, InvalidInputError) as error:
+    except InvalidInputError as error:
         raise CommandError(str(error)) from None
 
 

@@ -140,6 +140,13 @@ def _share(text: str) -> float:
     return share
 
 
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+    return name, value
+
+
 _JSON = _flag("--json", "print one JSON object instead of tables")
 _STACK = (
     _flag("--local", "use the stack that `search-router local up` started"),
@@ -172,6 +179,16 @@ _SYNTHETIC = (
     *_FROM_SEED,
     _MODALITIES,
     _argument("--catalogue FILE", "JSON file with your own templates and vocabulary"),
+)
+
+_PARAMETER = Argument(
+    ("--parameter",),
+    {
+        "help": "parameter of the template, such as LocalTier=on; may be repeated",
+        "metavar": "NAME=VALUE",
+        "type": _assignment,
+        "action": "append",
+    },
 )
 
 GROUPS = {
@@ -498,6 +515,14 @@ VERBS = (
         _QUERY_FIELD,
     ),
     Verb(
+        "doctor",
+        "router_cli.doctor:run",
+        "check account, models, quotas, permissions and stack, without changing anything",
+        "doctor --before-deploy",
+        _flag("--before-deploy", "check only what needs no stack"),
+        _PARAMETER,
+    ),
+    Verb(
         "cleanup",
         "router_cli.cleanup:run",
         "list everything that a stack has, Bedrock included, or delete it",
@@ -508,7 +533,8 @@ VERBS = (
         "local up",
         "router_cli.local:up",
         "start a stack on this machine that keeps running",
-        "local up",
+        "local up --parameter LocalTier=on",
+        _PARAMETER,
         uses_stack=False,
         prints_json=False,
     ),

@@ -28,6 +28,9 @@ class Fault(StrEnum):
     LOST_REPLY = "lost reply after commit"
     THROTTLED = "throttled"
     ACCESS_DENIED = "access denied"
+    CREDENTIALS_EXPIRED = "credentials expired"
+    MODEL_UNKNOWN = "model unknown"  # only Converse answers so; access denied for other calls
+    MODEL_LOCKED = "model locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +92,39 @@ def aws_calls(broken: int | None = None, fault: Fault = Fault.CRASH_BEFORE) -> I
 
 
 def _break_before(fault: Fault, operation: str, client: Any) -> None:
-    match fault:
-        case Fault.CRASH_BEFORE:
-            raise Crash(f"before {operation}")
-        case Fault.CONNECTION_ERROR:
-            raise ConnectTimeoutError(endpoint_url=client.meta.endpoint_url)
-        case Fault.THROTTLED:
-            raise _refusal("ThrottlingException", 429, operation)
-        case Fault.ACCESS_DENIED:
-            raise _refusal("AccessDeniedException", 403, operation)
+    if fault is Fault.CRASH_BEFORE:
+        raise Crash(f"before {operation}")
+    if fault is Fault.CONNECTION_ERROR:
+        raise ConnectTimeoutError(endpoint_url=client.meta.endpoint_url)
+    if fault in _MODEL_FAULTS and operation != "Converse":
+        fault = Fault.ACCESS_DENIED
+    if fault in _REFUSALS:
+        raise _refusal(*_REFUSALS[fault], operation)
 
 
-def _refusal(code: str, status: int, operation: str) -> ClientError:
+_MODEL_FAULTS = (Fault.MODEL_UNKNOWN, Fault.MODEL_LOCKED)
+_PLANNED = "planned by the test"
+_REFUSALS = {
+    Fault.THROTTLED: ("ThrottlingException", 429, _PLANNED),
+    Fault.ACCESS_DENIED: ("AccessDeniedException", 403, _PLANNED),
+    Fault.CREDENTIALS_EXPIRED: ("ExpiredTokenException", 400, _PLANNED),
+    Fault.MODEL_UNKNOWN: (
+        "ValidationException",
+        400,
+        "The provided model identifier is invalid.",
+    ),
+    Fault.MODEL_LOCKED: (
+        "ResourceNotFoundException",
+        404,
+        "Model use case details have not been submitted for this account.",
+    ),
+}
+
+
+def _refusal(code: str, status: int, message: str, operation: str) -> ClientError:
     return ClientError(
         {
-            "Error": {"Code": code, "Message": "planned by the test"},
+            "Error": {"Code": code, "Message": message},
             "ResponseMetadata": {
                 "HTTPStatusCode": status,
                 "RequestId": "",

@@ -611,11 +611,15 @@ class InMemoryCustomizer:
 
 @dataclass(slots=True)
 class InMemoryJudges:
-    """Evaluation jobs that end when a test says so; `refusing` is raised instead of a start."""
+    """Evaluation jobs that end when a test says so.
+
+    `refusing` is raised instead of a start, `unreadable` instead of a view.
+    """
 
     started: dict[str, JudgeRequest] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     refusing: SearchRouterError | None = None
+    unreadable: SearchRouterError | None = None
 
     def start(self, request: JudgeRequest) -> str:
         if self.refusing is not None:
@@ -627,6 +631,8 @@ class InMemoryJudges:
         return arn
 
     def view(self, job_arn: str) -> JudgeView:
+        if self.unreadable is not None:
+            raise self.unreadable
         if job_arn not in self.statuses:
             raise NotFoundError("read the evaluation job: unknown")
         return JudgeView(self.statuses[job_arn], "")

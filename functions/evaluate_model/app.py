@@ -25,6 +25,11 @@ def lambda_handler(event: RunEvent, context: LambdaContext) -> None:
     if isinstance(outcome, Ignored):
         logger.info("event ignored", reason=outcome.reason)
         return
+    for job in outcome.judging.jobs if outcome.judging else ():
+        if job.reason:
+            logger.warning("judge's job not started", model=job.name, reason=job.reason)
+    if outcome.evaluation and outcome.evaluation.baseline_problem:
+        logger.warning("baseline not asked", reason=outcome.evaluation.baseline_problem)
     models = outcome.evaluation.models if outcome.evaluation else {}
     errors = {name: scores.mae for name, scores in models.items()}
     logger.info("model evaluated", state=outcome.state, reason=outcome.reason, mae=errors)

@@ -61,6 +61,7 @@ class FakeBedrock:
         self._evaluations = EvaluationJobs(account, foundation_models, read_object, write_object)
         control_plane: dict[str, Operation] = {
             "GetFoundationModel": foundation_models.get,
+            "GetFoundationModelAvailability": foundation_models.availability,
             "CreateModelCustomizationJob": self._jobs.create,
             "GetModelCustomizationJob": self._jobs.get,
             "ListModelCustomizationJobs": self._jobs.list_jobs,

@@ -26,6 +26,9 @@ class Fault(StrEnum):
     MODEL_ERROR = "424"
     INTERNAL = "500"
     UNAVAILABLE = "503"
+    MODEL_UNKNOWN = "model-unknown"
+    MODEL_LOCKED = "model-locked"
+    MODEL_LEGACY = "model-legacy"
     LOST_REPLY = "lost-reply"  # the operation succeeds, but its reply does not arrive
 
 
@@ -36,6 +39,21 @@ _CODES = {
     Fault.MODEL_ERROR: ("ModelErrorException",),
     Fault.INTERNAL: ("InternalServerException",),
     Fault.UNAVAILABLE: ("ServiceUnavailableException",),
+    Fault.MODEL_UNKNOWN: ("ValidationException",),
+    Fault.MODEL_LOCKED: ("ResourceNotFoundException",),
+    Fault.MODEL_LEGACY: ("ResourceNotFoundException",),
+}
+# What Bedrock answers for models that it does not serve to this account.
+_MESSAGES = {
+    Fault.MODEL_UNKNOWN: "The provided model identifier is invalid.",
+    Fault.MODEL_LOCKED: (
+        "Model use case details have not been submitted for this account. Fill out the Anthropic "
+        "use case details form before using the model."
+    ),
+    Fault.MODEL_LEGACY: (
+        "Access denied. This Model is marked by provider as Legacy and you have not been actively "
+        "using the model in the last 30 days. Please upgrade to an active model."
+    ),
 }
 
 
@@ -118,4 +136,5 @@ def raise_error(operation: OperationModel, fault: Fault | None) -> None:
     """Raise the `ApiError` of a fault; None and a lost reply raise nothing."""
     code = _code(operation, fault) if fault else None
     if code:
-        raise ApiError(code, "This fault is injected by the fake.")
+        message = _MESSAGES.get(fault, "This fault is injected by the fake.") if fault else ""
+        raise ApiError(code, message)

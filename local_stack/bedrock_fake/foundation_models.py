@@ -118,6 +118,8 @@ class FoundationModels:
                 "This model version has reached the end of its life. Please refer to the AWS "
                 "documentation for more details."
             )
+        if self._is_locked(model):
+            raise not_found("Model use case details have not been submitted for this account.")
         if model.output != output:
             raise invalid("This action doesn't support the model that you provided. Try again.")
         if not model.on_demand or (model.profile_only and not form["profile"]):
@@ -153,6 +155,23 @@ class FoundationModels:
             "modelLifecycle": model.lifecycle(self._account.now()),
         }
         return {"modelDetails": details}
+
+    def availability(self, params: Params) -> Params:
+        """Answer GetFoundationModelAvailability."""
+        model = self._current(params["modelId"])
+        if model is None:
+            raise not_found("The provided model identifier is invalid.")
+        agreement = "NOT_AVAILABLE" if self._is_locked(model) else "AVAILABLE"
+        return {
+            "modelId": model.model_id,
+            "agreementAvailability": {"status": agreement},
+            "authorizationStatus": "AUTHORIZED",
+            "entitlementAvailability": "AVAILABLE",
+            "regionAvailability": "AVAILABLE",
+        }
+
+    def _is_locked(self, model: FoundationModel) -> bool:
+        return model.model_id in _names(self._account.settings.locked_models)
 
     def check_pair(self, teacher_identifier: str, student_identifier: str) -> FoundationModel:
         """Return the student; raises `BedrockError` if this teacher cannot be distilled into it."""

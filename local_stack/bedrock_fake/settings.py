@@ -34,6 +34,7 @@ class FakeSettings:
     base_fenced_rate: float = setting(0.26, "share of its answers with JSON in a code fence")
     legacy_models: str = setting("", "comma-separated foundation models that are LEGACY")
     retired_models: str = setting("", "comma-separated foundation models past end of life")
+    locked_models: str = setting("", "comma-separated foundation models without an agreement")
     faults: str = setting("", "comma-separated OPERATION:FAULT:RATE, * = every operation")
     event_loss_rate: float = setting(0.0, "share of events that are lost")
     event_duplicate_rate: float = setting(0.0, "share of events that are sent twice")

@@ -35,6 +35,13 @@ def write_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], out: TextI
 
 
 def _quoted(text: str) -> str:
+    """Quote a cell, and what becomes a cell if the separator is a semicolon or a tab."""
+    for separator in ";\t":
+        text = separator.join(map(_without_formula, text.split(separator)))
+    return _without_formula(text)
+
+
+def _without_formula(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from router_cli.synthesis.catalogue import BUILT_IN, SLOT
 from router_cli.synthesis.draws import Draw
 
-# One query for each default modality. Its words occur in the texts of other modalities too.
+# One query for each default modality. Some of its words occur in the texts of other modalities too.
 EXAMPLE_QUERIES = {
-    "visual": "close-up of a goalkeeper juggling oranges",
-    "audio": "noise of a foghorn",
-    "transcription": "interview that mentions klezmer music",
-    "metadata": "silent film on Orbit TV",
+    "visual": "goalkeeper busy juggling oranges",
+    "audio": "steady hum of a chainsaw",
+    "transcription": "what the goalkeeper said about night trains",
+    "metadata": "silent film made by Orbit TV before 2005",
 }
 
 _SEGMENTS_PER_VIDEO = 6

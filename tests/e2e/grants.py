@@ -14,6 +14,7 @@ from typing import Any
 from local_stack.launcher import AUTHORIZATIONS, BEDROCK_CALLS, S3_VECTORS_CALLS
 from tests.expanded_template import ACCOUNT, REGION, Resolver
 from tests.policies import Request, listed, matches
+from tests.records import TEACHER
 
 _BEDROCK = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:"
 
@@ -148,8 +149,12 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
     create, tag = "bedrock:CreateModelCustomizationJob", "bedrock:TagResource"
     passed = {"iam:PassedToService": "bedrock.amazonaws.com"}
     tagged = {"jobTags": job, "customModelTags": model}
+    # AWS does not document which names of the models are authorized: all of them. The record
+    # leaves the teacher out.
+    student = given["baseModelIdentifier"]
+    models = (student, student.rpartition(":")[0], TEACHER)
     return [
-        Request(create, _arn("foundation-model", given["baseModelIdentifier"])),
+        *(Request(create, _arn("foundation-model", model)) for model in models),
         Request(create, model),
         Request(create, job),
         Request("iam:PassRole", given["roleArn"], passed),
@@ -160,13 +165,18 @@ def _create_job(given: Mapping[str, str]) -> list[Request]:
 def _create_deployment(given: Mapping[str, str]) -> list[Request]:
     deployment = _arn("custom-model-deployment", given["modelDeploymentName"])
     tagged = [Request("bedrock:TagResource", deployment)] if "tags" in given else []
-    create = Request("bedrock:CreateCustomModelDeployment", _arn("custom-model", given["modelArn"]))
-    return [create, *tagged]
+    model = _arn("custom-model", given["modelArn"])
+    actions = ("bedrock:CreateCustomModelDeployment", "bedrock:GetCustomModel")
+    return [*(Request(action, model) for action in actions), *tagged]
 
 
 def _invoke(given: Mapping[str, str]) -> list[Request]:
-    kind = "foundation-model"  # deployments are named by their ARN
-    return [Request("bedrock:InvokeModel", _arn(kind, given["modelId"]))]
+    """A deployment also needs access to its model (user guide, "inference-prereq")."""
+    model = _arn("foundation-model", given["modelId"])  # deployments are named by their ARN
+    requests = [Request("bedrock:InvokeModel", model)]
+    if ":custom-model-deployment/" in model:
+        requests.append(Request("bedrock:GetCustomModel", _arn("custom-model", "of-it")))
+    return requests
 
 
 def _on_index(*actions: str) -> Callable[[Mapping[str, str]], list[Request]]:

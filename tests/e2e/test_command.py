@@ -39,7 +39,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def stack(places: Path) -> Iterator[Path]:
     """A running stack; the value is a folder for files."""
-    assert main(["local", "up"]) == 0
+    assert main(["local", "up", "--parameter", "Stage=test"]) == 0
     yield places
     assert main(["local", "down"]) == 0
     assert main(["runs", "--local"]) == 1
@@ -58,6 +58,29 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run one verb that must fail and return what it says."""
     assert main([*arguments, "--local", "--json"]) == 1
     return capsys.readouterr().err
+
+
+def test_a_parameter_reaches_the_functions(stack: Path) -> None:
+    local = find_running_stack(runtime_folder(os.environ))
+    variables = local.client("lambda").get_function_configuration(
+        FunctionName=local.outputs["RouteApiFunctionName"]
+    )["Environment"]["Variables"]
+    assert variables["STAGE"] == "test"
+
+
+def test_doctor_finds_the_local_stack_healthy(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(capsys, "doctor")
+    by_status: dict[str, set[str]] = {}
+    for finding in found["findings"]:
+        by_status.setdefault(finding["status"], set()).add(finding["check"])
+
+    assert found["blockers"] == 0
+    # The emulator has no Service Quotas, delivers no metrics, and nobody subscribed.
+    assert by_status["unknown"] == {"Bedrock quotas"}
+    assert by_status["warning"] == {"alarm subscriptions", "alarms"}
+    assert {"credentials", "teacher access", "permissions", "champion"} <= by_status["ok"]
 
 
 def test_from_a_prompt_file_to_the_results_of_a_log(

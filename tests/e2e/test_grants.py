@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from local_stack.launcher import PROJECT, LocalStack, LocalStackOptions
+from local_stack.state_file import STACK_NAME
 from local_stack.template import SamTemplate
 from router_cli import synthesis
 from router_cli.route import ask
@@ -50,6 +51,21 @@ REASONS = {
             ("DetectMissingObjects", "s3:ListBucket"),
         ),
         "S3 looks at it to answer 404 instead of 403; no call is made",
+    ),
+    **dict.fromkeys(
+        (
+            ("DetectMissingUploads", "s3:ListBucketVersions"),
+            ("DetectMissingObjects", "s3:ListBucketVersions"),
+        ),
+        "S3 may look at it to answer 404 for a deleted version",
+    ),
+    **dict.fromkeys(
+        (
+            ("ReadJudgeJobs", "bedrock:GetEvaluationJob"),
+            ("ReadJudgments", "s3:GetObject"),
+            ("FindJudgments", "s3:ListBucket"),
+        ),
+        "the stack has no judge: test_bedrock_permissions.py",
     ),
     ("WriteRun", "s3:AbortMultipartUpload"): "after a refused part: test_s3_adapter.py",
     ("ReadFixedFiles", "s3:GetObject"): "after a crash: test_shard_prompts_crashes.py",
@@ -153,7 +169,8 @@ class Story:
 
     def publish(self, detail_type: str, **detail: str) -> None:
         """Put one of our events on the bus."""
-        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(detail)}
+        named = {**detail, "stack": STACK_NAME}
+        entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(named)}
         self.stack.client("events").put_events(Entries=[entry])
 
     def tune_bedrock(self, **settings: object) -> None:
@@ -393,6 +410,7 @@ def test_an_extra_grant_is_found(record: Record) -> None:
     ("role", "sid", "call"),
     [
         ("RouteApiRole", "InvokeStudent", "RouteApiRole: bedrock:InvokeModel on "),
+        ("RouteApiRole", "ReadModels", "RouteApiRole: bedrock:GetCustomModel on "),
         ("StartDistillationRole", "PassDistillationRole", "StartDistillationRole: iam:PassRole on"),
         ("PromoteModelRole", "PublishEvents", "PromoteModelRole: events:PutEvents on "),
         ("RouteQueriesRole", "UseCache", "RouteQueriesRole: dynamodb:Batch"),

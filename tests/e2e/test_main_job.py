@@ -120,6 +120,19 @@ def test_every_result_has_weights_that_sum_to_one_and_its_own_columns(demo: Demo
     assert first["query_id"] == "q00000001"
 
 
+def test_a_catalogue_is_indexed_and_searched_with_routed_and_equal_weights(demo: Demo) -> None:
+    segments = demo.summary["segments"]
+    assert segments["rows_in"] == segments["indexed"] == 300
+    searches = demo.summary["searches"]
+    assert [one["modality"] for one in searches] == list(MODALITIES)
+    for one in searches:
+        assert len(one["routed"]["hits"]) == len(one["equal"]["hits"]) == 3
+        assert one["routed"]["tier"] in ("cache", "local", "distilled")
+        assert set(one["equal"]["weights"].values()) == {0.25}
+        assert one["routed"]["weights"] != one["equal"]["weights"]
+        assert f"GET /search, {one['modality']}: {one['query']}" in demo.said
+
+
 def test_nothing_leaves_the_machine(demo: Demo) -> None:
     assert demo.calls_outside == 0
 

@@ -1,4 +1,4 @@
-"""Who watches: lost uploads are found and repaired, outcomes and alarms reach the topic."""
+"""Who watches: lost uploads are found and repaired, outcomes and alarms reach their topics."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from local_stack.connection import StackConnection
 from local_stack.launcher import LocalStack
+from local_stack.state_file import STACK_NAME
 from tests.waiting import eventually
 
 
@@ -19,8 +20,8 @@ def stack() -> Iterator[StackConnection]:
 
 @pytest.fixture(scope="module")
 def inbox(stack: StackConnection) -> str:
-    """The URL of a queue that is subscribed to the topic."""
-    sqs, topic = stack.client("sqs"), stack.outputs["NotificationTopicArn"]
+    """The URL of a queue that is subscribed to both topics."""
+    sqs = stack.client("sqs")
     url: str = sqs.create_queue(QueueName="inbox")["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     let_in = {
@@ -31,7 +32,10 @@ def inbox(stack: StackConnection) -> str:
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [let_in]})
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+    for topic in ("AlarmTopicArn", "NewsTopicArn"):
+        stack.client("sns").subscribe(
+            TopicArn=stack.outputs[topic], Protocol="sqs", Endpoint=attributes["QueueArn"]
+        )
     return url
 
 
@@ -44,8 +48,15 @@ def told(stack: StackConnection, inbox: str) -> str | None:
     return None
 
 
-def put_event(stack: StackConnection, detail_type: str, detail: dict[str, Any]) -> None:
-    entry = {"Source": "search-router", "DetailType": detail_type, "Detail": json.dumps(detail)}
+def put_event(
+    stack: StackConnection, detail_type: str, detail: dict[str, Any], by: str = STACK_NAME
+) -> None:
+    entry = {
+        "Source": "search-router",
+        "Resources": [by],
+        "DetailType": detail_type,
+        "Detail": json.dumps(detail),
+    }
     stack.client("events").put_events(Entries=[entry])
 
 
@@ -55,11 +66,15 @@ def emf_lines(stack: StackConnection, output: str) -> list[dict[str, Any]]:
 
 
 def test_an_outcome_reaches_the_topic(stack: StackConnection, inbox: str) -> None:
-    put_event(stack, "RunFailed", {"run_id": "run-0123456789ab", "reason": "too few rows"})
+    run, log = "run-0123456789ab", "log-0123456789ab"
+    put_event(stack, "RunFailed", {"run_id": "run-ba9876543210", "reason": "theirs"}, by="another")
+    put_event(stack, "RunFailed", {"run_id": run, "reason": "too few rows"})
+    put_event(stack, "QueryLogRouted", {"log_id": log})
 
-    event = json.loads(eventually(lambda: told(stack, inbox)))
-
-    assert (event["detail-type"], event["detail"]["reason"]) == ("RunFailed", "too few rows")
+    assert {eventually(lambda: told(stack, inbox)).strip('"') for _ in range(2)} == {
+        f"{STACK_NAME}: RunFailed, run {run}. too few rows Scores: search-router report {run}",
+        f"{STACK_NAME}: query log {log} is routed. Rows: search-router results {log}",
+    }
 
 
 def test_every_alarm_rings_at_the_topic(stack: StackConnection, inbox: str) -> None:
@@ -119,4 +134,4 @@ def test_a_tick_lists_the_uploads_under_its_own_role(stack: StackConnection) -> 
         line for line in emf_lines(stack, "TrackRunsFunctionName") if "UploadsMissed" in line
     ]
     assert counted[-1]["TrackingErrors"] == [0.0]
-    assert counted[-1]["service"] == "search-router-dev"
+    assert counted[-1]["service"] == STACK_NAME

@@ -82,7 +82,7 @@ MODELLED: dict[str, tuple[int, type[SearchRouterError]]] = {
     "NoSuchKey": (404, NotFoundError),
     "NoSuchBucket": (404, NotFoundError),
     "NoSuchUpload": (404, UnavailableError),
-    "InvalidObjectState": (403, AccessDeniedError),
+    "InvalidObjectState": (403, InvalidInputError),
     "EncryptionTypeMismatch": (400, InvalidInputError),
     "InvalidRequest": (400, InvalidInputError),
     "InvalidWriteOffset": (400, InvalidInputError),
@@ -158,6 +158,13 @@ UNMODELLED: list[tuple[str, int, type[SearchRouterError]]] = [
     ("Throttling", 400, ThrottledError),
     ("ResourceInUseException", 400, ConflictError),
     ("MetadataTooLarge", 400, InvalidInputError),
+    ("ExpiredToken", 400, AccessDeniedError),
+    ("ExpiredTokenException", 400, AccessDeniedError),
+    ("RequestExpired", 400, AccessDeniedError),
+    ("NotAuthorized", 400, AccessDeniedError),
+    ("IncompleteSignature", 400, AccessDeniedError),
+    ("UnrecognizedClientException", 400, AccessDeniedError),
+    ("OptInRequired", 403, AccessDeniedError),
 ]
 
 # A code that nobody has heard of is judged by its status.
@@ -178,19 +185,50 @@ BY_STATUS: list[tuple[int, type[SearchRouterError]]] = [
 ]
 
 
-def client_error(code: str, status: int, **more: Any) -> ClientError:
+# Converse answers an unusable model like a query that it rejects or a resource that is gone.
+UNUSABLE_MODELS: list[tuple[str, int, str, type[SearchRouterError]]] = [
+    ("ValidationException", 400, "The provided model identifier is invalid.", NotFoundError),
+    (
+        "ValidationException",
+        400,
+        "Invocation of model ID a.b-v1:0 with on-demand throughput isn\u2019t supported.",
+        NotFoundError,
+    ),
+    (
+        "ResourceNotFoundException",
+        404,
+        "Access denied. This Model is marked by provider as Legacy.",
+        AccessDeniedError,
+    ),
+    (
+        "ResourceNotFoundException",
+        404,
+        "Model use case details have not been submitted for this account.",
+        AccessDeniedError,
+    ),
+    ("ResourceNotFoundException", 404, "The deployment was not found.", NotFoundError),
+    ("SomethingNew", 400, "as AWS puts it", AccessDeniedError),
+]
+
+
+def client_error(
+    code: str, status: int, message: str = "as AWS puts it", **more: Any
+) -> ClientError:
     """Return the error that botocore makes of such a reply."""
     reply: Any = {
-        "Error": {"Code": code, "Message": "as AWS puts it"},
+        "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
         **more,
     }
     return ClientError(reply, "AnOperation")
 
 
-def translation(error: Exception) -> SearchRouterError:
+def translation(error: Exception, *, with_query: bool = False) -> SearchRouterError:
     """Return what an error of AWS becomes."""
-    with pytest.raises(SearchRouterError) as caught, aws_errors("do something"):
+    with (
+        pytest.raises(SearchRouterError) as caught,
+        aws_errors("do something", with_query=with_query),
+    ):
         raise error
     assert caught.value.__cause__ is error
     return caught.value
@@ -227,6 +265,28 @@ def test_an_unknown_code_is_judged_by_its_status(
     status: int, kind: type[SearchRouterError]
 ) -> None:
     assert type(translation(client_error("NeverHeardOf", status))) is kind
+
+
+@pytest.mark.parametrize(("code", "status", "message", "kind"), UNUSABLE_MODELS)
+def test_an_unusable_model_is_no_rejected_query(
+    code: str, status: int, message: str, kind: type[SearchRouterError]
+) -> None:
+    assert type(translation(client_error(code, status, message), with_query=True)) is kind
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "1 validation error detected: Value 'The provided model identifier is invalid' at 'query'",
+        "Malformed input request: The provided model identifier is invalid",
+        "The model returned the following errors: the text is empty",
+    ],
+)
+def test_a_query_cannot_pass_for_an_unusable_model(message: str) -> None:
+    error = translation(client_error("ValidationException", 400, message), with_query=True)
+
+    assert type(error) is InvalidInputError
+    assert "model" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,15 @@ from tests.integration.fake_bench import (
 )
 
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
-STATUSES = {
+STATUSES: dict[Fault, tuple[str, int] | tuple[str, int, str]] = {
     Fault.THROTTLE: ("ThrottlingException", 429),
     Fault.MODEL_TIMEOUT: ("ModelTimeoutException", 408),
     Fault.MODEL_ERROR: ("ModelErrorException", 424),
     Fault.INTERNAL: ("InternalServerException", 500),
     Fault.UNAVAILABLE: ("ServiceUnavailableException", 503),
+    Fault.MODEL_UNKNOWN: ("ValidationException", 400, "model identifier is invalid"),
+    Fault.MODEL_LOCKED: ("ResourceNotFoundException", 404, "use case details"),
+    Fault.MODEL_LEGACY: ("ResourceNotFoundException", 404, "Access denied.*Legacy"),
 }
 
 
@@ -156,6 +159,19 @@ def test_models_can_be_made_legacy_and_retired(bench: Bench) -> None:
         bench.ask(TEACHER)
     with invalid("end of life"):
         bench.create_job(customizationConfig=teacher(TEACHER))
+
+
+def test_a_locked_model_has_no_agreement_and_is_not_served(bench: Bench) -> None:
+    def agreement() -> str:
+        reply = bench.bedrock.get_foundation_model_availability(modelId=HAIKU)
+        return str(reply["agreementAvailability"]["status"])
+
+    assert agreement() == "AVAILABLE"
+
+    bench.fake.change(locked_models=HAIKU)
+    assert agreement() == "NOT_AVAILABLE"
+    with rejected("ResourceNotFoundException", 404, "use case details"):
+        bench.ask(f"us.{HAIKU}")
 
 
 def test_a_legacy_student_cannot_be_customized(bench: Bench) -> None:

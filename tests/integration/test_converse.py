@@ -22,6 +22,7 @@ from search_router.dependencies import Dependencies
 from search_router.domain.errors import (
     AccessDeniedError,
     InvalidInputError,
+    ModelUnusableError,
     NotFoundError,
     SearchRouterError,
     ThrottledError,
@@ -38,6 +39,7 @@ from tests.records import a_serving_model
 from tests.waiting import PATIENCE_SECONDS
 
 SERVING = a_serving_model(system_prompt="Return weights.", max_output_tokens=123)
+PROBE = bedrock_runtime._PROBE
 UNHURRIED = 1e9  # requests per second, or seconds until the deadline
 
 
@@ -289,6 +291,15 @@ def test_only_throttling_lowers_the_pace(model: Making, bedrock: ScriptedBedrock
     [
         (refuses("AccessDeniedException", 403), AccessDeniedError),
         (refuses("ResourceNotFoundException", 404), NotFoundError),
+        (
+            refuses("ValidationException", 400, "The provided model identifier is invalid."),
+            NotFoundError,
+        ),
+        (
+            refuses("ResourceNotFoundException", 404, "Access denied. This Model is Legacy."),
+            AccessDeniedError,
+        ),
+        (refuses("ExpiredTokenException", 403), AccessDeniedError),
     ],
 )
 @pytest.mark.parametrize("in_flight", [1, 4])
@@ -320,7 +331,43 @@ def test_a_query_that_bedrock_refuses_is_its_own_answer(
     assert {query: type(answer) for query, answer in answers.items()} == dict.fromkeys(
         ("one", "two", "three"), ModelReply
     )
-    assert len(bedrock.asked) == 4
+    assert set(bedrock.queries) - {PROBE} == {"one", "odd", "two", "three"}
+    assert len(bedrock.asked) - bedrock.queries.count(PROBE) == 4
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_a_model_that_rejects_every_query_is_unusable(
+    model: Making, bedrock: ScriptedBedrock, in_flight: int, count: int
+) -> None:
+    """Bedrock words the rejection of a model in ways that we do not list."""
+    bedrock.answering = scripted(refuses("ValidationException", 400, "This model has moved."))
+
+    with pytest.raises(ModelUnusableError, match="rejects every query"):
+        ask(model(in_flight=in_flight), *(f"query {n}" for n in range(count)))
+
+    assert len(bedrock.asked) <= in_flight + count
+    assert _asking_threads() == []
+
+
+def test_a_working_model_is_probed_once(model: Making, bedrock: ScriptedBedrock) -> None:
+    """A retry of a split asks only the queries that the model rejects."""
+    invalid = refuses("ValidationException", 400)
+    bedrock.answering = lambda query: says("{}") if query == PROBE else invalid
+
+    answers = ask(model(), "one", "two", "three")
+
+    assert [type(answer) for _, answer in answers] == [InvalidInputError] * 3
+    assert bedrock.queries == ["one", PROBE, "two", "three"]
+
+
+def test_a_rejection_that_cannot_be_checked_is_asked_again_later(
+    model: Making, bedrock: ScriptedBedrock
+) -> None:
+    invalid = refuses("ValidationException", 400)
+    bedrock.answering = lambda query: THROTTLING if query == PROBE else invalid
+
+    assert type(ask_one(model())) is ThrottledError
 
 
 def test_what_bedrock_finds_wrong_with_a_query_is_not_repeated(
@@ -328,7 +375,8 @@ def test_what_bedrock_finds_wrong_with_a_query_is_not_repeated(
 ) -> None:
     """Bedrock's validation quotes the value; our errors end in logs, run reasons and events."""
     message = "Value 'the name of a person' at 'messages.1.member' failed to satisfy constraint"
-    bedrock.answering = scripted(refuses("ValidationException", 400, message))
+    invalid = refuses("ValidationException", 400, message)
+    bedrock.answering = lambda query: says("{}") if query == PROBE else invalid
 
     assert str(ask_one(model())) == "ask the model: ValidationException"
 

@@ -162,7 +162,7 @@ def _on_aws(world: World, published: Callable[[], list[tuple[str, dict[str, Any]
         ledger=DynamoUploadLedger(world.dynamodb, STATE, QUERY_LOGS),
         queue=SqsSplitQueue(world.sqs, world.queue_url),
         sent=sent,
-        events=EventBridgePublisher(boto3.client("events", REGION), "default"),
+        events=EventBridgePublisher(boto3.client("events", REGION), "default", "a-stack"),
         published=published,
         caches=DynamoAnswerCaches(world.dynamodb, CACHE, timedelta(days=1), VirtualClock()),
     )

@@ -119,13 +119,14 @@ def test_a_message_that_is_not_in_hand_cannot_be_postponed(world: World) -> None
 
 
 def test_an_event_names_us_and_the_bus(world: World) -> None:
-    publisher = EventBridgePublisher(boto3.client("events", REGION), "default")
+    publisher = EventBridgePublisher(boto3.client("events", REGION), "default", "a-stack")
     with aws_calls() as calls:
         publisher.publish(EVENT)
 
     assert calls.made[0].parameters["Entries"] == [
         {
             "Source": "search-router",
+            "Resources": ["a-stack"],
             "DetailType": "PromptsSharded",
             "Detail": '{"run_id":"run-0123456789ab"}',
             "EventBusName": "default",
@@ -143,4 +144,4 @@ def test_an_event_that_is_refused_in_the_reply_is_an_outage() -> None:
 
     client: Any = FullBus()
     with pytest.raises(UnavailableError, match="ThrottlingException"):
-        EventBridgePublisher(client, "default").publish(EVENT)
+        EventBridgePublisher(client, "default", "a-stack").publish(EVENT)

@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
+from botocore.stub import ANY, Stubber
 from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
 
@@ -170,6 +171,30 @@ def test_a_large_object_is_uploaded_in_parts(world: World, calls: AwsCalls) -> N
     assert made == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
     body = store.get("runs/r/training.jsonl")
     assert body == LINE * lines
+
+
+def test_the_parts_of_a_large_object_are_checked() -> None:
+    """S3 requires every part's checksum on completion if the upload names an algorithm."""
+    s3 = boto3.Session("test", "test", region_name=REGION).client("s3")
+    sent = {"Bucket": DATA, "Key": "runs/a.jsonl"}
+    parts = [{"PartNumber": n, "ETag": f"e{n}", "ChecksumCRC32": f"c{n}"} for n in (1, 2)]
+    with Stubber(s3) as stubber:
+        stubber.add_response(
+            "create_multipart_upload", {"UploadId": "u"}, {**sent, "ChecksumAlgorithm": "CRC32"}
+        )
+        for part in parts:
+            reply = {key: part[key] for key in ("ETag", "ChecksumCRC32")}
+            wanted = {**sent, "UploadId": "u", "PartNumber": part["PartNumber"], "Body": ANY}
+            stubber.add_response("upload_part", reply, wanted)
+        stubber.add_response(
+            "complete_multipart_upload",
+            {},
+            {**sent, "UploadId": "u", "MultipartUpload": {"Parts": parts}},
+        )
+        with S3ObjectStore(s3, DATA).writer("runs/a.jsonl") as write:
+            for _ in range(EIGHT_MIB + 1):
+                write(LINE)
+        stubber.assert_no_pending_responses()
 
 
 @pytest.mark.parametrize("lines", [EIGHT_MIB - 1, EIGHT_MIB])

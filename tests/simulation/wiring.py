@@ -10,7 +10,7 @@ from typing import Any
 from local_stack.template import SamTemplate
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"UploadBucket": "uploads", "DataBucket": "data"}
+NAMES = {"UploadBucket": "uploads", "DataBucket": "data", "AWS::StackName": "search-router"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ _SUB_REFERENCE = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 _REFERRING = frozenset({"Ref", "Fn::GetAtt", "Fn::Sub"})
 _S3_WRITES = ("s3:Put", "s3:Delete", "s3:Restore", "s3:Replicate")
 _SEARCHED = re.compile(r"SEARCH\('\{(?P<schema>[^}]+)\} (?P<terms>[^']+)', '\w+', \d+\)")
+_RUNBOOK = re.compile(r"Runbook: docs/operations\.md#(\w+)$")
 _VISIBILITY_FACTOR = 6  # AWS's recommendation for queues with a Lambda consumer
 _MIN_RECEIVES = 5  # AWS's recommendation, because throttled receives count
 
@@ -140,7 +141,11 @@ def referred(value: Any) -> str | None:
 
 def statements(template: Template) -> Iterator[Statement]:
     """Yield every Allow statement of every role."""
-    for role, properties in of_type(template, "AWS::IAM::Role").items():
+    yield from _statements(of_type(template, "AWS::IAM::Role"))
+
+
+def _statements(owners: Mapping[str, Properties]) -> Iterator[Statement]:
+    for role, properties in owners.items():
         for policy in properties.get("Policies", []):
             for statement in _all_branches(policy["PolicyDocument"]["Statement"]):
                 if statement["Effect"] == "Allow":
@@ -186,10 +191,18 @@ def mismatched_functions(template: Template, folders: set[str], event_files: set
 
 
 def foreign_policies(template: Template) -> list[str]:
-    """Roles use only the inline policies of the template, none of AWS or SAM."""
+    """Roles use only the inline policies of the template, none of AWS or SAM.
+
+    Managed policies are for people, so the template attaches them to nothing.
+    """
     roles = of_type(template, "AWS::IAM::Role")
     findings = [f"{r}: managed policies" for r, p in roles.items() if p.get("ManagedPolicyArns")]
-    for type_ in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+    findings += [
+        f"{name}: attached by the template"
+        for name, policy in of_type(template, "AWS::IAM::ManagedPolicy").items()
+        if policy.keys() & {"Roles", "Users", "Groups"}
+    ]
+    for type_ in ("AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
         findings += [f"{name}: policy outside of a role" for name in of_type(template, type_)]
     created_by_sam = [
         r
@@ -199,10 +212,22 @@ def foreign_policies(template: Template) -> list[str]:
     return findings + [f"{role}: role created by SAM" for role in created_by_sam]
 
 
+def unbounded_roles(template: Template) -> list[str]:
+    """Every role accepts the permissions boundary that an organisation may demand."""
+    boundary = {"Ref": "PermissionsBoundaryArn"}
+    return [
+        f"{role}: no permissions boundary"
+        for role, properties in of_type(template, "AWS::IAM::Role").items()
+        if boundary not in properties.get("PermissionsBoundary", {}).get("Fn::If", [])
+    ]
+
+
 def wide_grants(template: Template) -> list[str]:
     """Grants have no wildcard actions, and wildcard resources only where ids are unknown."""
     findings = []
-    for grant in statements(template):
+    policies = of_type(template, "AWS::IAM::ManagedPolicy")
+    of_people = _statements({name: {"Policies": [it]} for name, it in policies.items()})
+    for grant in (*statements(template), *of_people):
         where = f"{grant.role} {'+'.join(grant.actions)}"
         if any("*" in action for action in grant.actions):
             findings.append(f"{where}: wildcard action")
@@ -414,7 +439,11 @@ def unsafe_tables(template: Template, kept: str, expiring: str) -> list[str]:
 
 
 def open_policies(template: Template) -> list[str]:
-    """Policies of buckets, queues and topics allow only services, on behalf of named resources."""
+    """Policies of buckets, queues and topics allow only services, on behalf of named resources.
+
+    Topics that EventBridge publishes to are the exception: "You can't use Condition blocks in
+    Amazon SNS topic policies for EventBridge" (EventBridge user guide, "eb-use-resource-based").
+    """
     findings = []
     for type_ in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
         for name, properties in of_type(template, type_).items():
@@ -425,10 +454,19 @@ def open_policies(template: Template) -> list[str]:
                 if set(statement["Principal"]) != {"Service"}:
                     findings.append(f"{where}: allows more than a service")
                 condition = statement.get("Condition", {})
+                if _is_of_eventbridge(statement):
+                    findings += [f"{where}: EventBridge cannot publish"] if condition else []
+                    continue
                 keys = {key for operator in condition.values() for key in operator}
                 missing = {"aws:SourceAccount", "aws:SourceArn"} - keys
                 findings += [f"{where}: lacks the condition {key}" for key in sorted(missing)]
     return findings
+
+
+def _is_of_eventbridge(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement lets EventBridge publish to a topic."""
+    principal = {"Service": "events.amazonaws.com"}
+    return bool(statement["Principal"] == principal and statement["Action"] == "sns:Publish")
 
 
 def unmatched_events(template: Template, source: str, published: set[str]) -> list[str]:
@@ -457,13 +495,23 @@ def unpublished_outcomes(template: Template, outcomes: set[str]) -> list[str]:
             if topic not in topics:
                 continue
             sent.update(properties["EventPattern"]["detail-type"])
-            if rule not in _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "events"):
+            if not any(
+                _is_of_eventbridge(statement) and referred(statement["Resource"]) == topic
+                for policy in of_type(template, "AWS::SNS::TopicPolicy").values()
+                for statement in policy["PolicyDocument"]["Statement"]
+                if statement["Effect"] == "Allow"
+            ):
                 findings.append(f"{topic}: policy denies {rule}")
     return findings + [f"{name}: no topic gets it" for name in sorted(outcomes - sent)]
 
 
 def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
-    """Functions, queues and `own_metrics` have alarms, which notify a topic that accepts them."""
+    """Functions, dead letters and `own_metrics` have alarms on a topic that accepts them.
+
+    SQS stops the metrics of a queue after six idle hours ("monitoring-using-cloudwatch"), so an
+    alarm on a queue keeps its state without data. The age of a work queue is not needed: SQS leaves
+    messages out of it that were received three times ("sqs-available-cloudwatch-metrics").
+    """
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     watched = {
         (alarm["MetricName"], referred(dimension["Value"]))
@@ -477,13 +525,14 @@ def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
     }
     depth, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     needed |= {(metric, queue) for queue in _dead_letters(template) for metric in (depth, age)}
-    needed |= {
-        (age, referred(mapping["EventSourceArn"]) or "")
-        for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
-    }
     findings = [f"{of}: no alarm on {metric}" for metric, of in sorted(needed - watched)]
     metrics = {alarm["MetricName"] for alarm in alarms.values()}
     findings += [f"no alarm on {metric}" for metric in sorted(own_metrics - metrics)]
+    findings += [
+        f"{name}: no state while the metrics of the idle queue stop"
+        for name, alarm in alarms.items()
+        if alarm["Namespace"] == "AWS/SQS" and alarm.get("TreatMissingData") != "ignore"
+    ]
     for name, alarm in alarms.items():
         topics = {referred(action) for action in alarm.get("AlarmActions", [])}
         if not topics:
@@ -493,6 +542,16 @@ def missing_alarms(template: Template, own_metrics: set[str]) -> list[str]:
             for topic in topics
             if not _accepted_sources(template, "AWS::SNS::TopicPolicy", topic, "cloudwatch")
         ]
+    return findings
+
+
+def alarms_without_runbook(template: Template, sections: set[str]) -> list[str]:
+    """Each alarm names a section of the runbook."""
+    findings = []
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        found = _RUNBOOK.search(render(alarm["AlarmDescription"]))
+        if found is None or found[1] not in sections:
+            findings.append(f"{name}: no section of the runbook")
     return findings
 
 

@@ -15,14 +15,14 @@ from tests.policies import Request, is_allowed, matches
 from tests.unit.template_checks import expanded_template
 
 STRANGER = "999999999999"
-TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:the-topic"
+TOPICS = {name: f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}" for name in ("AlarmTopic", "NewsTopic")}
 
 
 @pytest.fixture(scope="module")
 def resolver() -> Resolver:
     document = expanded_template()
     names = {name: f"the-{name.lower()}" for name in document["Resources"]}
-    names["MonitoringNotificationTopic"] = TOPIC
+    names |= {f"Monitoring{name}": arn for name, arn in TOPICS.items()}
     return Resolver(document, {}, names, "the-stack", {})
 
 
@@ -183,34 +183,48 @@ def test_only_rules_of_the_stack_send_dead_letters(resolver: Resolver) -> None:
     assert not accepts(ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other")
 
 
+ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:the-stack-X-1A2B"
+RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-rule"
+
+
 @pytest.mark.parametrize(
-    ("service", "source", "allowed"),
+    ("topic", "service", "source", "allowed"),
     [
-        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:the-stack-X-1A2B", True),
-        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:other", False),
-        ("cloudwatch", f"arn:aws:cloudwatch:{REGION}:{STRANGER}:alarm:the-stack-X-1A2B", False),
-        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-monitoringoutcomerule", True),
-        ("events", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other", False),
-        ("s3", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/the-monitoringoutcomerule", False),
+        ("AlarmTopic", "cloudwatch", ALARM, True),
+        ("AlarmTopic", "cloudwatch", ALARM.replace("the-stack", "other"), False),
+        ("AlarmTopic", "cloudwatch", ALARM.replace(ACCOUNT, STRANGER), False),
+        ("AlarmTopic", "events", RULE, False),
+        ("NewsTopic", "events", RULE, True),
+        ("NewsTopic", "cloudwatch", ALARM, False),
+        ("NewsTopic", "s3", RULE, False),
     ],
 )
-def test_the_topic_accepts_only_alarms_and_outcomes_of_the_stack(
-    service: str, source: str, allowed: bool, resolver: Resolver
+def test_a_topic_accepts_its_own_service(
+    topic: str, service: str, source: str, allowed: bool, resolver: Resolver
 ) -> None:
-    statements = policy_statements(resolver, "MonitoringNotificationTopicPolicy")
+    statements = policy_statements(resolver, f"Monitoring{topic}Policy")
 
-    def accepts(account: str, secure: str) -> bool:
-        context = {
-            "aws:SourceAccount": account,
-            "aws:SourceArn": source,
-            "aws:SecureTransport": secure,
-        }
+    def accepts(**context: str) -> bool:
         principal = f"{service}.amazonaws.com"
-        return is_allowed(statements, Request("sns:Publish", TOPIC, context, principal))
+        return is_allowed(statements, Request("sns:Publish", TOPICS[topic], context, principal))
 
-    assert accepts(ACCOUNT, "true") is allowed
-    assert not accepts(STRANGER, "true")
-    assert not accepts(ACCOUNT, "false")
+    named = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source}
+    assert accepts(**named, **{"aws:SecureTransport": "true"}) is allowed
+    assert not accepts(**named, **{"aws:SecureTransport": "false"})
+    strange = {"aws:SourceAccount": STRANGER, "aws:SourceArn": source}
+    if topic == "AlarmTopic":
+        assert not accepts(**strange, **{"aws:SecureTransport": "true"})
+
+
+def test_events_are_accepted_without_condition_keys(resolver: Resolver) -> None:
+    """EventBridge may send none of them to a topic."""
+    statements = policy_statements(resolver, "MonitoringNewsTopicPolicy")
+    context = {"aws:SecureTransport": "true"}
+
+    assert is_allowed(
+        statements,
+        Request("sns:Publish", TOPICS["NewsTopic"], context, "events.amazonaws.com"),
+    )
 
 
 # --- The evaluation itself ------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Checks of the expanded template, and for each check a planted mistake that it finds."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from local_stack.template import SamTemplate
 from router_cli.verbs import make_parser
 from search_router.domain import events, naming
 from search_router.domain.events import RouterEvent
@@ -17,7 +19,10 @@ ROOT = checks.PROJECT
 FOLDERS = {file.parent.name for file in ROOT.glob("functions/*/app.py")}
 EVENTS = {file.stem: json.loads(file.read_text()) for file in ROOT.glob("events/*.json")}
 EVENT_FILES = {f"{name}.json" for name in EVENTS}
-NAMES = {"UploadBucket": "search-router-dev-uploadbucket-0123456789ab"}
+NAMES = {
+    "UploadBucket": "search-router-dev-uploadbucket-0123456789ab",
+    "AWS::StackName": "search-router",
+}
 
 FUNCTION_FOLDERS = {
     "shard_prompts",
@@ -89,6 +94,12 @@ def missing_alarms(template: Template) -> list[str]:
     return checks.missing_alarms(template, ALARM_METRICS)
 
 
+def alarms_without_runbook(template: Template) -> list[str]:
+    runbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    sections = {title.lower() for title in re.findall(r"^### (\w+)$", runbook, re.MULTILINE)}
+    return checks.alarms_without_runbook(template, sections)
+
+
 def unknown_metrics(template: Template) -> list[str]:
     return checks.unknown_metrics(template, EMITTED)
 
@@ -136,6 +147,7 @@ def grant(template: Template, role: str, sid: str) -> dict[str, Any]:
 CHECKS: list[Callable[[Template], list[str]]] = [
     mismatched_functions,
     checks.foreign_policies,
+    checks.unbounded_roles,
     checks.wide_grants,
     checks.undeliverable_events,
     checks.lost_messages,
@@ -153,6 +165,7 @@ CHECKS: list[Callable[[Template], list[str]]] = [
     unmatched_events,
     unpublished_outcomes,
     missing_alarms,
+    alarms_without_runbook,
     unknown_metrics,
     unused_metrics,
     checks.dependency_cycles,
@@ -218,6 +231,14 @@ def a_managed_policy(t: Template) -> None:
     properties(t, "RouteQueriesRole")["ManagedPolicyArns"] = [
         "arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"
     ]
+
+
+def a_policy_for_people_on_a_role(t: Template) -> None:
+    properties(t, "OperatorPolicy")["Roles"] = [{"Ref": "RouteApiRole"}]
+
+
+def a_role_without_boundary(t: Template) -> None:
+    del properties(t, "RouteApiRole")["PermissionsBoundary"]
 
 
 def a_role_created_by_sam(t: Template) -> None:
@@ -396,7 +417,7 @@ def no_encryption_of_messages(t: Template) -> None:
 
 
 def http_on_a_topic(t: Template) -> None:
-    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(0)
+    properties(t, "MonitoringNewsTopicPolicy")["PolicyDocument"]["Statement"].pop(0)
 
 
 def a_public_bucket(t: Template) -> None:
@@ -411,8 +432,13 @@ def a_queue_for_any_rule(t: Template) -> None:
 
 
 def a_topic_for_any_account(t: Template) -> None:
-    statement = properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"][2]
+    statement = properties(t, "MonitoringAlarmTopicPolicy")["PolicyDocument"]["Statement"][1]
     del statement["Condition"]["StringEquals"]
+
+
+def a_condition_for_eventbridge(t: Template) -> None:
+    statement = properties(t, "MonitoringNewsTopicPolicy")["PolicyDocument"]["Statement"][1]
+    statement["Condition"] = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def no_backups(t: Template) -> None:
@@ -433,23 +459,32 @@ def a_misspelt_event(t: Template) -> None:
 
 
 def a_failure_without_notification(t: Template) -> None:
-    properties(t, "MonitoringOutcomeRule")["EventPattern"]["detail-type"].remove("RunFailed")
+    properties(t, "MonitoringRunOutcomeRule")["EventPattern"]["detail-type"].remove("RunFailed")
 
 
 def a_topic_that_denies_outcomes(t: Template) -> None:
-    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
+    properties(t, "MonitoringNewsTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
 
 
 def a_topic_that_denies_alarms(t: Template) -> None:
-    properties(t, "MonitoringNotificationTopicPolicy")["PolicyDocument"]["Statement"].pop(2)
+    properties(t, "MonitoringAlarmTopicPolicy")["PolicyDocument"]["Statement"].pop(1)
 
 
 def no_alarm_on_dead_letters(t: Template) -> None:
     del t["Resources"]["MonitoringEventDeadLetterQueueDepthAlarm"]
 
 
-def no_alarm_on_old_splits(t: Template) -> None:
-    del t["Resources"]["MonitoringSplitQueueAgeAlarm"]
+def an_alarm_that_forgets_an_idle_queue(t: Template) -> None:
+    properties(t, "MonitoringSplitDeadLetterQueueAgeAlarm")["TreatMissingData"] = "notBreaching"
+
+
+def an_alarm_without_runbook(t: Template) -> None:
+    properties(t, "MonitoringLogsStuckAlarm")["AlarmDescription"] = "A query log is stuck."
+
+
+def an_alarm_with_a_misspelt_runbook(t: Template) -> None:
+    alarm = properties(t, "MonitoringLogsStuckAlarm")
+    alarm["AlarmDescription"] = alarm["AlarmDescription"].replace("#logsstuck", "#logstuck")
 
 
 def no_alarm_on_a_function(t: Template) -> None:
@@ -479,7 +514,7 @@ def another_stages_alarm(t: Template) -> None:
 
 
 def a_misspelt_metric_of_aws(t: Template) -> None:
-    properties(t, "MonitoringSplitQueueAgeAlarm")["MetricName"] = "AgeOfOldestMessage"
+    properties(t, "MonitoringSplitDeadLetterQueueAgeAlarm")["MetricName"] = "AgeOfOldestMessage"
 
 
 def in_the_dashboard(t: Template, before: str, after: str) -> None:
@@ -527,6 +562,8 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (mismatched_functions, no_output, "route_api: output"),
         (checks.foreign_policies, a_managed_policy, "RouteQueriesRole: managed"),
         (checks.foreign_policies, a_role_created_by_sam, "RouteApiRole: role created by SAM"),
+        (checks.foreign_policies, a_policy_for_people_on_a_role, "OperatorPolicy: attached"),
+        (checks.unbounded_roles, a_role_without_boundary, "RouteApiRole: no permissions boundary"),
         (checks.wide_grants, any_table, "RouteApiRole dynamodb:GetItem: * is too wide"),
         (checks.wide_grants, any_action, "RouteApiRole dynamodb:*: wildcard action"),
         (checks.wide_grants, the_whole_bucket, "${DataBucket.Arn}/* is too wide"),
@@ -570,11 +607,12 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (checks.confused_deputies, trust_in_any_account, "lacks aws:SourceAccount"),
         (checks.confused_deputies, a_role_for_any_service, "may pass roles to any service"),
         (checks.confused_deputies, any_role_for_bedrock, "may pass other roles"),
-        (checks.plain_http, http_on_a_topic, "NotificationTopic: accepts requests without TLS"),
+        (checks.plain_http, http_on_a_topic, "NewsTopic: accepts requests without TLS"),
         (checks.unencrypted_queues, no_encryption_of_messages, "SplitQueue: not encrypted"),
         (checks.open_policies, a_public_bucket, "DataBucketPolicy : allows more than a service"),
         (checks.open_policies, a_queue_for_any_rule, "lacks the condition aws:SourceArn"),
         (checks.open_policies, a_topic_for_any_account, "lacks the condition aws:SourceAccount"),
+        (checks.open_policies, a_condition_for_eventbridge, "EventBridge cannot publish"),
         (unsafe_tables, no_backups, "StateTable: no point-in-time recovery"),
         (unsafe_tables, a_table_deleted_with_the_stack, "StateTable: deleted with the stack"),
         (unsafe_tables, no_expiry_of_the_cache, "CacheTable: items do not expire"),
@@ -584,12 +622,12 @@ def a_rule_for_all_our_events(t: Template) -> None:
         (
             unpublished_outcomes,
             a_topic_that_denies_outcomes,
-            "MonitoringNotificationTopic: policy denies MonitoringOutcomeRule",
+            "MonitoringNewsTopic: policy denies MonitoringRunOutcomeRule",
         ),
         (
             missing_alarms,
             a_topic_that_denies_alarms,
-            "policy of MonitoringNotificationTopic denies it",
+            "policy of MonitoringAlarmTopic denies it",
         ),
         (
             missing_alarms,
@@ -598,9 +636,11 @@ def a_rule_for_all_our_events(t: Template) -> None:
         ),
         (
             missing_alarms,
-            no_alarm_on_old_splits,
-            "SplitQueue: no alarm on ApproximateAgeOfOldestMessage",
+            an_alarm_that_forgets_an_idle_queue,
+            "SplitDeadLetterQueueAgeAlarm: no state while",
         ),
+        (alarms_without_runbook, an_alarm_without_runbook, "LogsStuckAlarm: no section"),
+        (alarms_without_runbook, an_alarm_with_a_misspelt_runbook, "LogsStuckAlarm: no section"),
         (missing_alarms, no_alarm_on_a_function, "DeployModelFunction: no alarm on Errors"),
         (missing_alarms, no_alarm_on_fallbacks, "no alarm on BatchFallbackShare"),
         (missing_alarms, an_alarm_without_action, "LogsStuckAlarm: notifies no topic"),
@@ -641,3 +681,21 @@ def test_every_check_has_a_planted_mistake() -> None:
 def test_queue_messages_hold_no_query_text() -> None:
     body = json.loads(EVENTS["route_queries"]["Records"][0]["body"])
     assert "query" not in body
+
+
+@pytest.mark.parametrize("role", ["ShardPromptsRole", "SplitQueryLogRole", "RouteQueriesRole"])
+def test_a_parser_of_uploads_may_write_neither_champion_nor_budget(role: str) -> None:
+    template = SamTemplate.load(ROOT / "template.yaml")
+    [policy] = template.resources("AWS::IAM::Role")[role]["Policies"]
+    state = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == {"Fn::GetAtt": ["StateTable", "Arn"]}
+    ]
+    assert state
+    for statement in state:
+        keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        assert "SPENDING" not in keys
+        assert "*" not in keys
+        assert keys == ["CHAMPION"] or "CHAMPION" not in keys
+        assert keys != ["CHAMPION"] or statement["Action"] == "dynamodb:GetItem"

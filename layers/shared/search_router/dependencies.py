@@ -146,6 +146,17 @@ class Dependencies:
         return Budget(self.spending, self.settings.budget_usd_per_30_days, self.clock)
 
     @cached_property
+    def log_budget(self) -> "Budget":
+        """The 30-day budget of query logs."""
+        from search_router.adapters.dynamodb_runs import LOGS, DynamoSpendingLedger
+        from search_router.domain.lifecycle.budget import LOG_REMEDY
+        from search_router.use_cases.spending import Budget
+
+        ledger = DynamoSpendingLedger(self._dynamodb, self.settings.state_table, LOGS)
+        usd = self.settings.log_budget_usd_per_30_days
+        return Budget(ledger, usd, self.clock, LOG_REMEDY)
+
+    @cached_property
     def champions(self) -> DynamoChampionRepository:
         """The owner of the champion pointer."""
         return DynamoChampionRepository(self._dynamodb, self.settings.state_table)
@@ -196,7 +207,10 @@ class Dependencies:
         """The bus."""
         from search_router.adapters.eventbridge import EventBridgePublisher
 
-        return EventBridgePublisher(self._client("events"), self.settings.event_bus_name)
+        settings = self.settings
+        return EventBridgePublisher(
+            self._client("events"), settings.event_bus_name, settings.stack_name
+        )
 
     @cached_property
     def foundation_models(self) -> "BedrockFoundationModels":
@@ -217,7 +231,7 @@ class Dependencies:
         """Bedrock's on-demand deployments."""
         from search_router.adapters.bedrock import BedrockDeployments
 
-        return BedrockDeployments(self._bedrock)
+        return BedrockDeployments(self._bedrock, self.settings.tags)
 
     @cached_property
     def evaluation_jobs(self) -> "BedrockEvaluationJobs":
@@ -288,7 +302,10 @@ class Dependencies:
 
         settings = self.settings
         plan = JudgePlan(
-            settings.judge_model_id, settings.evaluation_role_arn, settings.data_bucket
+            model=settings.judge_model_id,
+            role_arn=settings.evaluation_role_arn,
+            data_bucket=settings.data_bucket,
+            tags=settings.tags,
         )
         return Judge(plan, self.evaluation_jobs, self.objects, self.budget)
 
@@ -304,7 +321,7 @@ class Dependencies:
             max_output_tokens=settings.max_output_tokens,
             role_arn=settings.distillation_role_arn,
             data_bucket=settings.data_bucket,
-            stage=settings.stage,
+            tags=settings.tags,
         )
         models = self.foundation_models
         return StartDistillation(plan, self.lifecycle, self.budget, models, self.jobs)
@@ -375,7 +392,9 @@ class Dependencies:
                 requests_per_minute=self.settings.batch_requests_per_minute,
                 workers=self.settings.route_concurrency,
                 query_field=self.settings.query_field,
+                max_hours=self.settings.log_max_hours,
             ),
+            budget=self.log_budget,
         )
 
     @cached_property

@@ -6,13 +6,19 @@ An event that fails validation is in the event DLQ after Lambda's two retries.
 from typing import Literal
 
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from search_router.domain.events import LogId, RunId, SegmentUploadId, UploadMissed
 from search_router.domain.uploads import ObjectRef
 
 
-class UploadEvent(EventBridgeModel):
+class _Event(EventBridgeModel):
+    """An event whose validation errors quote none of it."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class UploadEvent(_Event):
     """S3's "Object Created", or the UploadMissed that track_runs publishes for a lost one.
 
     Keys are not URL-encoded. The rule matches our upload bucket only.
@@ -34,6 +40,8 @@ class UploadEvent(EventBridgeModel):
 class S3TestEvent(BaseModel):
     """The message that S3 sends once when a bucket notification is set up."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     Service: Literal["Amazon S3"]
     Event: Literal["s3:TestEvent"]
 
@@ -44,7 +52,7 @@ class RunDetail(BaseModel):
     run_id: RunId
 
 
-class RunEvent(EventBridgeModel):
+class RunEvent(_Event):
     """PromptsSharded, ModelDeployed or ModelEvaluated."""
 
     detail: RunDetail
@@ -56,7 +64,7 @@ class LogDetail(BaseModel):
     log_id: LogId
 
 
-class LogEvent(EventBridgeModel):
+class LogEvent(_Event):
     """QueryLogPartsComplete."""
 
     detail: LogDetail
@@ -68,7 +76,7 @@ class SegmentsDetail(BaseModel):
     upload_id: SegmentUploadId
 
 
-class SegmentsEvent(EventBridgeModel):
+class SegmentsEvent(_Event):
     """SegmentPartsComplete."""
 
     detail: SegmentsDetail
@@ -82,7 +90,7 @@ class JobDetail(BaseModel):
     )
 
 
-class JobEvent(EventBridgeModel):
+class JobEvent(_Event):
     """Bedrock's "Model Customization Job State Change"."""
 
     detail: JobDetail

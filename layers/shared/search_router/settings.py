@@ -6,9 +6,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from search_router.domain.lifecycle.promotion import PromotionPolicy
+from search_router.domain.naming import NAME_PREFIX
 from search_router.domain.serving.local_tier import LocalTierMode
 from search_router.domain.serving.pacing import worker_rate
 from search_router.domain.weights import Modalities, parse_modalities
+
+Tags = tuple[tuple[str, str], ...]
+
+
+def _parse_tags(text: str) -> Tags:
+    """Parse `team=search,cost-centre=42`."""
+    return tuple(
+        (key, value) for key, _, value in (pair.partition("=") for pair in text.split(",")) if key
+    )
+
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -19,6 +30,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     stage: str
+    stack_name: str
+    resource_tags: Annotated[Tags, BeforeValidator(_parse_tags)] = ()
     aws_region: str
     upload_bucket: str
     data_bucket: str
@@ -53,8 +66,15 @@ class Settings(BaseModel):
     judge_model_id: str
     evaluation_role_arn: str
     budget_usd_per_30_days: Annotated[float, Field(ge=0)]
+    log_budget_usd_per_30_days: Annotated[float, Field(ge=0)]
+    log_max_hours: Annotated[float, Field(gt=0, le=168)]
     promotion_policy: PromotionPolicy
     promotion_margin: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def tags(self) -> Tags:
+        """The tags of every Bedrock resource of this stack."""
+        return (("UseCase", NAME_PREFIX), ("Stage", self.stage), *self.resource_tags)
 
     @property
     def batch_requests_per_minute(self) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.launcher import LocalStack, LocalStackOptions
+from local_stack.processes import LocalStackError
 
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
@@ -35,13 +36,14 @@ def test_the_stack_is_told_the_processor_and_the_pace_of_this_machine(
 
 def test_given_parameters_win(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    options = LocalStackOptions(template=template, parameters={"RequestsPerMinute": "5", "A": "b"})
+    options = LocalStackOptions(template=template, parameters={"RequestsPerMinute": "5"})
 
-    assert LocalStack(options).parameters == {
-        "Architecture": "x86_64",
-        "RequestsPerMinute": "5",
-        "A": "b",
-    }
+    assert LocalStack(options).parameters == {"Architecture": "x86_64", "RequestsPerMinute": "5"}
+
+
+def test_a_parameter_that_the_template_does_not_have_is_an_error(template: Path) -> None:
+    with pytest.raises(LocalStackError, match="no such parameter: A"):
+        LocalStack(LocalStackOptions(template=template, parameters={"A": "b"}))
 
 
 def test_what_is_changed_for_this_machine_is_said(

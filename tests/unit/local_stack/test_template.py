@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from local_stack.processes import LocalStackError
-from local_stack.template import load_template
+from local_stack.template import SamTemplate, load_template
+from tests.unit.template_checks import PROJECT
 
 LOOP = """
 Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]
@@ -226,3 +227,24 @@ def test_what_cannot_be_inlined_is_an_error(
 def test_a_nested_section_that_would_get_lost_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match="cannot nest Rules"):
         load(tmp_path, template=PARENT, monitoring=NESTED + "Rules: {}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LocalTier", "onn", "LocalTier=onn is not one of off, shadow, on"),
+        ("MaxOutputTokens", "1.5", "MaxOutputTokens=1.5 does not match"),
+        ("Locals", "on", "no such parameter: Locals. The template has Stage, "),
+    ],
+)
+def test_a_value_that_cloudformation_refuses_is_an_error(
+    name: str, value: str, message: str
+) -> None:
+    with pytest.raises(LocalStackError, match=message):
+        SamTemplate.load(PROJECT / "template.yaml").check_parameters({name: value})
+
+
+def test_values_that_cloudformation_accepts_are_accepted() -> None:
+    values = {"LocalTier": "on", "MaxOutputTokens": "300", "LogRetentionDays": "14"}
+
+    SamTemplate.load(PROJECT / "template.yaml").check_parameters(values)

@@ -28,7 +28,7 @@ OUTPUTS = {
     "SegmentQueueUrl": "https://sqs/segments",
     "SegmentDeadLetterQueueUrl": "https://sqs/segments-dead",
     "EventDeadLetterQueueUrl": "https://sqs/events-dead",
-    "NotificationTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
+    "NewsTopicArn": "arn:aws:sns:us-east-1:123456789012:outcomes",
 }
 VERBS_WITH_STACKS = ("results", "compare", "export", "redrive", "segments", "upload", "runs")
 ROWS = [
@@ -135,8 +135,8 @@ class FakeBedrock:
 
     def _require(self, model: str, code: str) -> None:
         if model in self.missing:
-            error = {"Code": code, "Message": "The provided model identifier is invalid."}
-            raise ClientError({"Error": error}, "GetFoundationModel")
+            message = "The provided model identifier is invalid."
+            raise ClientError({"Error": {"Code": code, "Message": message}}, "GetFoundationModel")
 
 
 @dataclass(slots=True)

@@ -204,9 +204,7 @@ def test_a_failed_invocation_is_explained_and_its_event_sent_again(
 def test_an_undelivered_event_is_sent_to_its_target_only(clients: Clients, answer: Answer) -> None:
     function = undelivered(f"{FUNCTION}finish-query-log")
     clients.sqs.put(DEAD_EVENTS, json.dumps(EVENT), attributes=function)
-    clients.sqs.put(
-        DEAD_EVENTS, json.dumps(EVENT), attributes=undelivered(OUTPUTS["NotificationTopicArn"])
-    )
+    clients.sqs.put(DEAD_EVENTS, json.dumps(EVENT), attributes=undelivered(OUTPUTS["NewsTopicArn"]))
 
     report = answer("redrive", "--yes")
 
@@ -216,7 +214,7 @@ def test_an_undelivered_event_is_sent_to_its_target_only(clients: Clients, answe
     )
     assert report["sent_again"]["events"] == 2
     assert clients.lambda_.invoked == [("finish-query-log", EVENT)]
-    assert clients.sns.published == [(OUTPUTS["NotificationTopicArn"], EVENT)]
+    assert clients.sns.published == [(OUTPUTS["NewsTopicArn"], EVENT)]
 
 
 @pytest.mark.parametrize(

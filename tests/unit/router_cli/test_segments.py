@@ -224,7 +224,8 @@ def test_a_write_during_the_rebuild_wins(
     upload: Callable[..., Any], indexing: Indexing, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(a_row(1))
-    put, interrupted = indexing.index.put, []
+    put = indexing.index.put
+    interrupted: list[str] = []
 
     def racing(self: Any, collection: Any, modality: str, entries: Any) -> None:
         if not interrupted:

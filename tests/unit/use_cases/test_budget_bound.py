@@ -81,7 +81,7 @@ def test_without_a_budget_nothing_is_called(world: World, budget_usd: float) -> 
 
     assert run.state is RunState.FAILED
     assert run.reason.startswith("30-day budget exceeded")
-    assert world.customizer.started == world.model.asked == []
+    assert (world.customizer.started, world.model.asked) == ([], [])
     assert world.judges.started == {}
 
 

@@ -9,7 +9,9 @@ from search_router.domain.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    SearchRouterError,
     ThrottledError,
+    UnavailableError,
 )
 from search_router.domain.events import ModelDeployed, ModelEvaluated, ModelRejected, RunFailed
 from search_router.domain.lifecycle.evaluation import SideBySide
@@ -18,7 +20,7 @@ from search_router.domain.lifecycle.teacher import teacher_prompt
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.use_cases.answers import ANSWERS_PER_OBJECT, TimeIsUpError
-from search_router.use_cases.evaluate_model import CLAIM
+from search_router.use_cases.evaluate_model import BASELINE_PATIENCE, CLAIM
 from tests.fakes import FakeModel, InMemoryRuns, always, reply
 from tests.records import (
     SYSTEM_PROMPT,
@@ -156,7 +158,7 @@ def test_a_holdout_without_labels_is_labelled_by_the_teacher(world: World) -> No
         "unusable": 0,
         "teacher": TEACHER,
     }
-    assert evaluation.references.cost_usd > 0
+    assert (evaluation.references.cost_usd or 0) > 0
     assert evaluation.candidate.mae == 0 < evaluation.base.mae
     assert Counter(model for model, _ in world.model.asked)[TEACHER] == holdout
     assert ran(world.promote(evaluated.run_id)).state is RunState.PROMOTED
@@ -274,6 +276,39 @@ def test_a_baseline_gets_the_detailed_prompt_and_decides_nothing(world: World) -
     assert evaluation.comparison is not None
     assert evaluation.comparison.rival == "base"
     assert seen[large].system_prompt == teacher_prompt(world.modalities, with_reasoning=False)
+
+
+LARGE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFoundError("retired"), AccessDeniedError("no use case form"), InvalidInputError("no")],
+)
+def test_a_baseline_that_cannot_be_asked_does_not_fail_the_run(
+    world: World, error: SearchRouterError
+) -> None:
+    world.baseline = LARGE
+    world.model.refusing[LARGE] = error
+
+    run = world.evaluated()
+
+    assert run.evaluation is not None
+    assert (run.evaluation.baseline, run.evaluation.baseline_problem) == (None, str(error))
+
+
+def test_a_baseline_that_keeps_failing_is_given_up(world: World) -> None:
+    world.baseline = LARGE
+    run = world.evaluating()
+    world.model.refusing[LARGE] = UnavailableError("down")
+    with pytest.raises(UnavailableError):
+        world.evaluate(run.run_id)
+
+    world.clock.advance(BASELINE_PATIENCE)
+    after = ran(world.evaluate(run.run_id))
+
+    assert after.evaluation is not None
+    assert after.evaluation.baseline_problem == "down"
 
 
 def test_the_evaluation_holds_no_text_but_points_to_a_side_by_side(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from search_router.domain.errors import AccessDeniedError, InvalidInputError
 from search_router.domain.lifecycle.evaluation import JudgeScores
-from search_router.domain.lifecycle.judging import JudgeJob
+from search_router.domain.lifecycle.judging import JudgeJob, on_our_scale
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import RECENT
 from search_router.domain.serving.decisions import ModelAnswer
@@ -163,18 +163,58 @@ def test_a_job_that_cannot_start_does_not_fail_the_run(
     world.track()
 
     found = scores_of(world.run(promoted.run_id), "candidate")
-    assert (found.status, found.mean) == ("NotStarted", None)
+    assert (found.status, found.mean, found.reason) == ("NotStarted", None, "no")
 
 
-def test_grades_outside_the_scale_are_missing_not_rescaled(judged_world: World) -> None:
+def test_a_job_names_its_run_so_that_cleanup_finds_it(judged_world: World) -> None:
+    run = judged_world.evaluated()
+
+    for request in judged_world.judges.started.values():
+        assert ("Run", run.run_id) in request.tags
+
+
+@pytest.mark.parametrize(
+    ("results", "grades"),
+    [
+        ([5.0, 1.0, 3.0], [5.0, 1.0, 3.0]),
+        ([1.0, 0.75, 0.0], [5.0, 4.0, 1.0]),  # normalised, as Bedrock's own metrics
+        ([0.75, 0.75], [4.0, 4.0]),
+        ([1.0, 1.0], []),  # the best or the worst
+        ([5.0, 0.5], []),
+        ([7.0], []),
+        ([4.5], []),
+        ([], []),
+    ],
+)
+def test_grades_are_read_on_either_scale(results: list[float], grades: list[float]) -> None:
+    assert on_our_scale(results) == grades
+
+
+def test_results_on_an_unclear_scale_give_no_verdict(judged_world: World) -> None:
     world = judged_world
     promoted = world.promoted()
-    end_jobs(world, promoted, grade=0.75)
+    end_jobs(world, promoted, grade=1.0)
 
     world.track()
 
     found = scores_of(world.run(promoted.run_id), "candidate")
     assert (found.mean, found.missing) == (None, found.asked)
+    assert found.reason == "the scale of the results is unclear"
+
+
+def test_a_job_that_cannot_be_read_is_given_up_after_a_day(judged_world: World) -> None:
+    """JudgeModelId is emptied, or a permission is taken away, while the job runs."""
+    world = judged_world
+    promoted = world.promoted()
+    world.judges.unreadable = AccessDeniedError("no GetEvaluationJob")
+
+    world.clock.advance(JUDGE_DEADLINE - timedelta(seconds=1))
+    assert world.tick().errors
+    world.clock.advance(timedelta(seconds=1))
+    assert not world.tick().errors
+
+    found = scores_of(world.run(promoted.run_id), "candidate")
+    assert (found.mean, found.reason) == (None, "no GetEvaluationJob")
 
 
 def test_a_repeated_evaluation_adopts_its_jobs(judged_world: World) -> None:

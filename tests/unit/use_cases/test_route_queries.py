@@ -28,7 +28,7 @@ from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.domain.splits.formats import MAX_ROW_BYTES
 from search_router.domain.splits.plan import Attempts, read_split
 from search_router.use_cases import log_parts
-from search_router.use_cases.route_queries import OnPermanentError
+from search_router.use_cases.route_queries import OnPermanentError, RouteQueries
 from search_router.use_cases.split_attempts import MAX_SPLIT_ATTEMPTS, retry_delay
 from tests.fakes import FakeModel, InMemoryLedger, InMemoryObjects, always
 from tests.records import DEPLOYMENT, PRIOR, SIXTEEN, a_champion, jsonl, label
@@ -41,6 +41,12 @@ ROWS = [
 ]
 SMALL = jsonl(ROWS) + b"broken\n\n" + jsonl([{"ts": 4}])
 LARGE = jsonl([{"query": f"query {n % 2_000:05d}"} for n in range(3_000)])
+
+
+@pytest.fixture(autouse=True)
+def any_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests choose cuts that no plan holds; test_crafted_messages.py tests that check."""
+    monkeypatch.setattr(RouteQueries, "_check", lambda *_: None)
 
 
 def the_message(world: World, body: bytes = SMALL) -> SplitMessage:

@@ -37,7 +37,7 @@ def test_a_sharded_run_gets_its_job(world: World) -> None:
     assert (job.teacher, job.student, job.role_arn) == (TEACHER, STUDENT, world.plan.role_arn)
     assert job.training_uri == f"s3://data/runs/{run.run_id}/training.jsonl"
     assert job.output_uri == f"s3://data/runs/{run.run_id}/distillation"
-    assert dict(job.tags) == {"UseCase": "search-router", "Stage": "dev", "Run": run.run_id}
+    assert dict(job.tags) == {"Stage": "dev", "team": "search", "Run": run.run_id}
     assert world.runs.runs_of_job(job.name) == [run.run_id]
     assert world.run(run.run_id) == started
 

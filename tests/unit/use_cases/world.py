@@ -9,6 +9,7 @@ from typing import Any
 from search_router.adapters.local_models import S3LocalModels
 from search_router.domain.errors import SearchRouterError, TransientError
 from search_router.domain.intake.selection import IntakeRules
+from search_router.domain.lifecycle.budget import LOG_REMEDY
 from search_router.domain.lifecycle.promotion import PromotionRules
 from search_router.domain.lifecycle.runs import Run, RunState
 from search_router.domain.lifecycle.tracking import Tracking
@@ -69,8 +70,9 @@ from tests.records import (
 AUDIO, VISUAL = (0.1, 0.6, 0.2, 0.1), (0.6, 0.1, 0.1, 0.2)
 
 
+TAGS = (("Stage", "dev"), ("team", "search"))
 PLAN = DistillationPlan(
-    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", "dev"
+    TEACHER, STUDENT, 200, "arn:aws:iam::123456789012:role/distillation", "data", TAGS
 )
 
 
@@ -102,6 +104,7 @@ class World:
     objects: InMemoryObjects = field(default_factory=InMemoryObjects)
     runs: InMemoryRuns = field(default_factory=InMemoryRuns)
     spending: InMemorySpending = field(default_factory=InMemorySpending)
+    log_spending: InMemorySpending = field(default_factory=InMemorySpending)
     champions: InMemoryChampions = field(init=False)
     local_models: S3LocalModels = field(init=False)
     split_query_log: SplitQueryLog = field(init=False)
@@ -139,6 +142,7 @@ class World:
             queue=self.queue,
             clock=self.clock,
             rules=SplitRules(requests_per_minute=1_600, workers=2),
+            budget=Budget(self.log_spending, 1_000.0, self.clock, LOG_REMEDY),
         )
         self.route_queries = RouteQueries(
             uploads=self.uploads,

@@ -4,6 +4,7 @@ Bedrock's codes are those of its service model, the others' those of their API r
 that are not listed are mapped by their HTTP status.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,12 +48,23 @@ _BY_CODE: dict[str, type[SearchRouterError]] = {
     "KmsNotFoundException": OperatorError,
     "ServiceQuotaExceededException": QuotaExceededError,
     "TooManyTagsException": InvalidInputError,
+    "InvalidObjectState": InvalidInputError,  # archived in GLACIER
+    "KMS.DisabledException": InvalidInputError,
+    "KMS.NotFoundException": InvalidInputError,
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
     "NoSuchBucket": NotFoundError,
     "ResourceNotFoundException": NotFoundError,
     "AccessDenied": AccessDeniedError,
     "AccessDeniedException": AccessDeniedError,
+    # Bedrock, DynamoDB and S3 send the following with status 400.
+    "NotAuthorized": AccessDeniedError,
+    "OptInRequired": AccessDeniedError,
+    "UnrecognizedClientException": AccessDeniedError,
+    "IncompleteSignature": AccessDeniedError,
+    "ExpiredToken": AccessDeniedError,
+    "ExpiredTokenException": AccessDeniedError,
+    "RequestExpired": AccessDeniedError,
     "PreconditionFailed": ConflictError,
     "ConflictException": ConflictError,
     "ResourceInUseException": ConflictError,
@@ -67,13 +79,23 @@ _BY_STATUS: dict[int, type[SearchRouterError]] = {
     424: UnavailableError,
     429: ThrottledError,
 }
+# Status 404 of models that an operator can unlock: a legacy model without recent use, and the form
+# that Anthropic requires once per account (user guide, "troubleshooting-api-error-codes").
+_LOCKED_MODEL = re.compile(r"Access denied|Model use case details have not been submitted")
+# Status 400 of Converse about the model, not the query. Only the start of the message is matched,
+# because a message about the query may quote it.
+_UNKNOWN_MODEL = re.compile(
+    r"The provided model identifier is invalid"
+    r"|Invocation of model ID \S+ with on-demand throughput isn.t supported"
+)
 
 
 @contextmanager
 def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
     """Run AWS calls and map their errors; the message is `action`, AWS's code and message.
 
-    With `with_query`, AWS's message about an invalid request is left out: it may quote the query.
+    With `with_query`, InvalidInputError means that AWS rejected the query. AWS's messages
+    are left out, because they may quote the query.
     """
     try:
         yield
@@ -92,11 +114,26 @@ def _translate(action: str, error: ClientError, with_query: bool) -> SearchRoute
         return _cancelled(action, error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if kind is AccessDeniedError and "kms:Decrypt" in message:  # an upload under a key of its own
+        return InvalidInputError(f"{action}: the stack may not use the object's KMS key")
     if kind is None:
         kind = UnavailableError if status >= 500 else InvalidInputError
+    if kind is NotFoundError and _LOCKED_MODEL.match(message):
+        kind = AccessDeniedError
     if with_query and kind is InvalidInputError:
+        return _rejection(action, code, message)
+    if with_query:
         return kind(f"{action}: {code}")
     return kind(f"{action}: {code}: {message}")
+
+
+def _rejection(action: str, code: str, message: str) -> SearchRouterError:
+    """Map a status 4xx of Converse: the query, the model or the caller is rejected."""
+    if code != "ValidationException":
+        return AccessDeniedError(f"{action}: {code}")
+    if _UNKNOWN_MODEL.match(message):
+        return NotFoundError(f"{action}: {code}: {message}")
+    return InvalidInputError(f"{action}: {code}")
 
 
 def _cancelled(action: str, error: ClientError) -> SearchRouterError:

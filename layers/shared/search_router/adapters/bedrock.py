@@ -19,7 +19,7 @@ from search_router.domain.lifecycle.distillation import (
     ModelLifecycle,
 )
 from search_router.domain.lifecycle.judging import METRIC, RATINGS, JudgeRequest, JudgeView
-from search_router.domain.naming import NAME_PREFIX, foundation_model_id
+from search_router.domain.naming import foundation_model_id
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         EvaluationPrecomputedInferenceSourceTypeDef,
         TagTypeDef,
     )
+
+
+# Bedrock's API reference lists both codes for a name that never existed.
+_NO_SUCH_NAME = (NotFoundError, InvalidInputError)
 
 
 class BedrockFoundationModels:
@@ -81,10 +85,18 @@ class BedrockDistillationJobs:
                     customModelTags=tags,
                 )
         except (ConflictError, InvalidInputError):
-            with suppress(NotFoundError):
-                return self.job(job.name).arn
+            with suppress(*_NO_SUCH_NAME):
+                if self._trains_on_our_data(job):
+                    return self.job(job.name).arn
             raise
         return reply["jobArn"]
+
+    def _trains_on_our_data(self, job: DistillationJob) -> bool:
+        """Whether the job of that name has data of our bucket; runs of the same bytes share it."""
+        with aws_errors("read the distillation job"):
+            reply = self._client.get_model_customization_job(jobIdentifier=job.name)
+        bucket = job.training_uri.removeprefix("s3://").partition("/")[0]
+        return reply["trainingDataConfig"].get("s3Uri", "").startswith(f"s3://{bucket}/")
 
     def job(self, identifier: str) -> JobView:
         """Read a job by name or ARN; raises NotFoundError."""
@@ -102,8 +114,9 @@ class BedrockDistillationJobs:
 class BedrockDeployments:
     """On-demand deployments of custom models."""
 
-    def __init__(self, client: "BedrockClient") -> None:
+    def __init__(self, client: "BedrockClient", tags: tuple[tuple[str, str], ...] = ()) -> None:
         self._client = client
+        self._tags = tags
 
     def deploy(self, deployment_name: str, model_arn: str) -> str:
         """Deploy a custom model on demand, or adopt the deployment of that name; return its ARN."""
@@ -112,13 +125,21 @@ class BedrockDeployments:
                 reply = self._client.create_custom_model_deployment(
                     modelDeploymentName=deployment_name,
                     modelArn=model_arn,
-                    tags=[{"key": "UseCase", "value": NAME_PREFIX}],
+                    tags=[{"key": key, "value": value} for key, value in self._tags],
                 )
         except (ConflictError, InvalidInputError):
-            with suppress(NotFoundError):  # a taken name has no error code of its own
-                return self.deployment(deployment_name).arn
+            with suppress(*_NO_SUCH_NAME):  # a taken name has no error code of its own
+                if self._model_of(deployment_name) == model_arn:
+                    return self.deployment(deployment_name).arn
             raise
         return reply["customModelDeploymentArn"]
+
+    def _model_of(self, deployment_name: str) -> str:
+        with aws_errors("read the deployment"):
+            reply = self._client.get_custom_model_deployment(
+                customModelDeploymentIdentifier=deployment_name
+            )
+        return reply["modelArn"]
 
     def deployment(self, identifier: str) -> DeploymentView:
         """Read a deployment by name or ARN; raises NotFoundError."""
@@ -171,10 +192,13 @@ class BedrockEvaluationJobs:
         return JudgeView(reply["status"], " ".join(reply.get("failureMessages", [])))
 
     def _find(self, job_name: str) -> str | None:
+        pages = self._client.get_paginator("list_evaluation_jobs").paginate(nameContains=job_name)
         with aws_errors("list the evaluation jobs"):
-            reply = self._client.list_evaluation_jobs(nameContains=job_name)
-        found = [job["jobArn"] for job in reply.get("jobSummaries", [])]
-        return found[0] if found else None
+            for page in pages:
+                for job in page.get("jobSummaries", []):
+                    if job["jobName"] == job_name:
+                        return job["jobArn"]
+        return None
 
 
 def _parameters(request: JudgeRequest) -> "CreateEvaluationJobRequestTypeDef":
@@ -186,7 +210,7 @@ def _parameters(request: JudgeRequest) -> "CreateEvaluationJobRequestTypeDef":
         "clientRequestToken": request.job_name,
         "roleArn": request.role_arn,
         "applicationType": "ModelEvaluation",
-        "jobTags": [{"key": "UseCase", "value": NAME_PREFIX}],
+        "jobTags": [{"key": key, "value": value} for key, value in request.tags],
         "evaluationConfig": {"automated": _automated(request)},
         "inferenceConfig": {"models": [{"precomputedInferenceSource": source}]},
         "outputDataConfig": {"s3Uri": request.output_uri},

@@ -5,7 +5,8 @@ the SDK does not retry 408 and 424.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from queue import SimpleQueue
@@ -13,7 +14,12 @@ from typing import TYPE_CHECKING
 
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.clock import jittered
-from search_router.domain.errors import InvalidInputError, ThrottledError, TransientError
+from search_router.domain.errors import (
+    InvalidInputError,
+    ModelUnusableError,
+    ThrottledError,
+    TransientError,
+)
 from search_router.domain.serving.champions import ServingModel
 from search_router.domain.serving.decisions import ModelAnswer, ModelReply
 from search_router.domain.serving.pacing import Pace
@@ -28,6 +34,7 @@ MAX_ATTEMPTS = 5
 _FEED_BELOW = 5  # waiting queries, so that no thread waits for a look-up
 _FIRST_BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 10.0
+_PROBE = "sunset over the sea"  # a query that every working model answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +50,44 @@ class ConverseModel:
     def ask(
         self, serving: ServingModel, queries: Iterable[str]
     ) -> Iterator[tuple[str, ModelAnswer]]:
-        """Yield each query with its answer, as the answers arrive."""
-        remaining = iter(queries)
-        first = list(islice(remaining, 2))
+        """Yield each query with its answer, as the answers arrive.
+
+        A rejection before the first reply is yielded only if the model answers another query.
+        Otherwise raises ModelUnusableError: the model is the cause, not the query.
+        """
+        answers = self._answers(serving, iter(queries))
+        is_working = False
+        with closing(answers):
+            for query, answer in answers:
+                checked: ModelAnswer | None = answer
+                if isinstance(answer, ModelReply):
+                    is_working = True
+                elif isinstance(answer, InvalidInputError) and not is_working:
+                    checked = self._checked_rejection(serving, answer)
+                    is_working = checked is answer
+                if checked is not None:
+                    yield query, checked
+
+    def _checked_rejection(
+        self, serving: ServingModel, rejection: InvalidInputError
+    ) -> ModelAnswer | None:
+        """Return the rejection, or the error or None of a probe that got no reply."""
+        reply = self._ask_one(serving, _PROBE)
+        if isinstance(reply, InvalidInputError):
+            raise ModelUnusableError(f"the model rejects every query: {reply}")
+        return rejection if isinstance(reply, ModelReply) else reply
+
+    def _answers(
+        self, serving: ServingModel, queries: Iterator[str]
+    ) -> Generator[tuple[str, ModelAnswer], None, None]:
+        first = list(islice(queries, 2))
         if len(first) < 2 or self.in_flight == 1:
-            return self._ask_in_turn(serving, chain(first, remaining))
-        return self._ask_in_threads(serving, chain(first, remaining))
+            return self._ask_in_turn(serving, chain(first, queries))
+        return self._ask_in_threads(serving, chain(first, queries))
 
     def _ask_in_turn(
         self, serving: ServingModel, queries: Iterator[str]
-    ) -> Iterator[tuple[str, ModelAnswer]]:
+    ) -> Generator[tuple[str, ModelAnswer], None, None]:
         for query in queries:
             answer = self._ask_one(serving, query)
             if answer is None:
@@ -61,7 +96,7 @@ class ConverseModel:
 
     def _ask_in_threads(
         self, serving: ServingModel, queries: Iterator[str]
-    ) -> Iterator[tuple[str, ModelAnswer]]:
+    ) -> Generator[tuple[str, ModelAnswer], None, None]:
         """Feed threads from the caller's thread and yield their answers.
 
         The first unexpected error stops all threads. None outlives this call: a call that Lambda

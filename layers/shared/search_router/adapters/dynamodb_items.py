@@ -6,7 +6,8 @@
     CHAMPION           CURRENT       the champion pointer
     CHAMPION           V#00000001    one champion, written once
     CHAMPION           MOVE#<time>…  one move of the pointer, by a promotion or a rollback
-    SPENDING           CURRENT       the cost of jobs in the last 30 days
+    SPENDING           CURRENT       what prompts may have cost in the last 30 days
+    SPENDING#LOGS      CURRENT       what query logs may have cost in the last 30 days
     OPEN               <run-id>      a run on the schedule's worklist
     OPEN#LOG           <log-id>      a query log on the schedule's worklist
     LOGS               <log-id>      a query log's head, with its number of parts

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _OPEN = "OPEN"
-_SPENDING = ("SPENDING", "CURRENT")
+PROMPTS, LOGS = "SPENDING", "SPENDING#LOGS"
 
 
 class DynamoRunRepository:
@@ -113,15 +113,16 @@ class DynamoRunRepository:
 
 
 class DynamoSpendingLedger:
-    """Stores the spending in one item; writes are conditional on `revision`."""
+    """Stores a budget's spending in one item; writes are conditional on `revision`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, budget: str = PROMPTS) -> None:
         self._client = client
         self._table = table
+        self._key = (budget, "CURRENT")
 
     def read(self) -> Spending:
         """Read the spending, which is empty before the first job."""
-        item = get_item(self._client, self._table, *_SPENDING)
+        item = get_item(self._client, self._table, *self._key)
         return read_document(item, Spending) if item else Spending()
 
     def replace(self, spending: Spending) -> None:
@@ -130,7 +131,7 @@ class DynamoSpendingLedger:
             with aws_errors("record a purchase"):
                 self._client.put_item(
                     TableName=self._table,
-                    Item=document_item(*_SPENDING, spending, revision=spending.revision),
+                    Item=document_item(*self._key, spending, revision=spending.revision),
                     ConditionExpression="attribute_not_exists(pk) OR revision = :before",
                     ExpressionAttributeValues={":before": {"N": str(spending.revision - 1)}},
                 )

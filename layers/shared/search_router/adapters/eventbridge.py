@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 
 class EventBridgePublisher:
-    """Publishes events; PutEvents reports failures in its reply, not as an error."""
+    """Publishes events that name their stack, because stacks of an account share the bus.
 
-    def __init__(self, client: "EventBridgeClient", bus_name: str) -> None:
+    PutEvents reports failures in its reply, not as an error.
+    """
+
+    def __init__(self, client: "EventBridgeClient", bus_name: str, stack_name: str) -> None:
         self._client = client
         self._bus_name = bus_name
+        self._stack_name = stack_name
 
     def publish(self, event: RouterEvent) -> None:
         """Publish one event."""
@@ -24,6 +28,7 @@ class EventBridgePublisher:
                 Entries=[
                     {
                         "Source": SOURCE,
+                        "Resources": [self._stack_name],
                         "DetailType": event.detail_type,
                         "Detail": event.model_dump_json(),
                         "EventBusName": self._bus_name,

@@ -186,14 +186,19 @@ class _Upload:
     def _send_part(self) -> None:
         if self._multipart is None:
             with aws_errors("start a multipart upload"):
-                upload = self._client.create_multipart_upload(**self._address)
+                upload = self._client.create_multipart_upload(
+                    **self._address, ChecksumAlgorithm="CRC32"
+                )
             self._multipart = {**self._address, "UploadId": upload["UploadId"]}
         number = len(self._parts) + 1
         with aws_errors("upload a part"):
             reply = self._client.upload_part(
                 **self._multipart, PartNumber=number, Body=b"".join(self._lines)
             )
-        self._parts.append({"PartNumber": number, "ETag": reply["ETag"]})
+        part = {"PartNumber": number, "ETag": reply["ETag"]}
+        if "ChecksumCRC32" in reply:  # S3 requires it on completion, as it names the algorithm
+            part["ChecksumCRC32"] = reply["ChecksumCRC32"]
+        self._parts.append(part)
         self._lines, self._size = [], 0
 
 

@@ -53,7 +53,12 @@ class SqsSplitQueue:
 
     def _send_batch(self, batch: list[UploadSplit]) -> list[UploadSplit]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
-            {"Id": str(index), "MessageBody": message.model_dump_json()}
+            # The group makes the queue fair: a large upload does not delay small ones.
+            {
+                "Id": str(index),
+                "MessageBody": message.model_dump_json(),
+                "MessageGroupId": message.upload,
+            }
             for index, message in enumerate(batch)
         ]
         with aws_errors("send splits"):

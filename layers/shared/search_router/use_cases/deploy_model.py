@@ -4,7 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search_router.domain import naming
-from search_router.domain.errors import InvalidInputError, NotFoundError, QuotaExceededError
+from search_router.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    QuotaExceededError,
+)
 from search_router.domain.lifecycle.distillation import DeploymentView, JobView
 from search_router.domain.lifecycle.runs import (
     Deployment,
@@ -100,6 +105,9 @@ class RunDeployments:
         name, now = naming.deployment_name(job.name), self.lifecycle.now
         try:
             arn = self.deployments.deploy(name, job.model_arn)
+        except (ConflictError, InvalidInputError) as error:  # also a name that another model has
+            failed = run.moved(RunState.FAILED, now, str(error), training=training)
+            return self.lifecycle.move(failed)
         except QuotaExceededError as error:  # track_runs retries until a slot is free
             return self.lifecycle.update(run.updated(now, reason=str(error), training=training))
         moved = run.moved(

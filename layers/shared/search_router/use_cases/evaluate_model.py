@@ -11,7 +11,9 @@ from search_router.domain import naming
 from search_router.domain.errors import (
     ConflictError,
     NotFoundError,
+    OperatorError,
     PermanentError,
+    TransientError,
 )
 from search_router.domain.intervals import Resampling
 from search_router.domain.lifecycle.evaluation import (
@@ -48,6 +50,7 @@ from search_router.use_cases.spending import Budget
 
 CLAIM = timedelta(minutes=5)
 _RENEWAL = timedelta(minutes=1)
+BASELINE_PATIENCE = timedelta(hours=6)  # a quarter of the time that an evaluation may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class EvaluateModel:
     ) -> Evaluation:
         labels, modalities = list(holdout.labels.values()), run.serving.modalities
         measured = dict(self._ask_models(run.serving, holdout, answers, rival))
+        baseline_problem = self._ask_baseline(run, holdout, answers, measured)
         resampling = Resampling(len(labels))
         scores = {
             name: score(model_id, decisions, labels, modalities, resampling)
@@ -142,6 +146,7 @@ class EvaluateModel:
             champion=scores.get(CHAMPION),
             champion_version=rival.version if rival else None,
             baseline=scores.get(BASELINE),
+            baseline_problem=baseline_problem,
             noise=self._noise(run),
             references=holdout.source,
             comparison=compare(opponent, (candidate, measured[opponent][1]), labels, resampling),
@@ -215,8 +220,6 @@ class EvaluateModel:
         models = [(CANDIDATE, CANDIDATE, serving), (BASE, BASE, base)]
         if rival is not None:
             models.append((CHAMPION, f"{CHAMPION}-{rival.version}", rival.serving))
-        if self.baseline:
-            models.append((BASELINE, BASELINE, with_detailed_prompt(self.baseline, serving)))
         for role, folder, model in models:
             try:
                 found = answers.of(folder, model, holdout.labels)
@@ -225,6 +228,30 @@ class EvaluateModel:
                     raise
                 continue  # a champion whose deployment was deleted cannot serve
             yield role, (model.model_id, list(found.values()))
+
+    def _ask_baseline(
+        self,
+        run: Run,
+        holdout: LabelledHoldout,
+        answers: Answers,
+        measured: dict[str, tuple[str, list[Decision]]],
+    ) -> str:
+        """Add the baseline's answers, or return why it has none: it must not fail the run."""
+        if not self.baseline:
+            return ""
+        baseline = with_detailed_prompt(self.baseline, run.serving)
+        try:
+            found = answers.of(BASELINE, baseline, holdout.labels)
+        except ConflictError:
+            raise  # another attempt has the claim
+        except (PermanentError, OperatorError) as error:
+            return str(error)
+        except TransientError as error:
+            if self.lifecycle.now - run.state_since < BASELINE_PATIENCE:
+                raise
+            return str(error)
+        measured[BASELINE] = (baseline.model_id, list(found.values()))
+        return ""
 
     def _local_tier(self, run: Run, holdout: LabelledHoldout) -> LocalTierScores | None:
         """Score the run's local tier, if it has one with a readable artifact."""

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from search_router.domain import naming
-from search_router.domain.errors import NotFoundError, OperatorError, PermanentError
+from search_router.domain.errors import (
+    NotFoundError,
+    OperatorError,
+    PermanentError,
+    SearchRouterError,
+)
 from search_router.domain.lifecycle.estimates import judge_at_most_usd
 from search_router.domain.lifecycle.evaluation import CANDIDATE, CHAMPION, Evaluation
 from search_router.domain.lifecycle.judging import (
@@ -41,6 +46,7 @@ class JudgePlan:
     model: str = ""
     role_arn: str = ""
     data_bucket: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +77,15 @@ class Judge:
         jobs = []
         for name, responses in texts.items():
             body = dataset(labels, responses, name, modalities)
-            jobs.append(self._start_job(name, body, rubric))
+            jobs.append(self._start_job(answers.run_id, name, body, rubric))
         return Judging(jobs=tuple(jobs), since=now)
 
     def follow(self, run: Run, now: datetime) -> Evaluation | None:
         """Return the run's evaluation with the results, once all jobs ended or their time is up."""
         if run.judging is None or run.evaluation is None:
             return None
-        jobs = [self._followed(job) for job in run.judging.jobs]
         is_late = now - run.judging.since >= JUDGE_DEADLINE
+        jobs = [self._followed(job, is_late=is_late) for job in run.judging.jobs]
         if not is_late and not all(job.has_ended for job in jobs):
             return None
         models = run.evaluation.models
@@ -90,7 +96,7 @@ class Judge:
         }
         return run.evaluation.replace(**scores)
 
-    def _start_job(self, name: str, body: bytes, rubric: str) -> JudgeJob:
+    def _start_job(self, run_id: str, name: str, body: bytes, rubric: str) -> JudgeJob:
         """Start a job; return it as NotStarted if Bedrock rejects it or the budget is exceeded.
 
         Runs with the same answers share a job, which is booked once.
@@ -108,22 +114,28 @@ class Judge:
             instructions=rubric,
             dataset_uri=naming.s3_uri(bucket, key),
             output_uri=naming.s3_uri(bucket, f"{folder}/output"),
+            tags=(*self.plan.tags, ("Run", run_id)),
         )
         job = JudgeJob(name=name, judge=self.plan.model, folder=folder, asked=body.count(b"\n"))
         try:
             self.budget.book(job_name, judge_at_most_usd(self.plan.model, body, rubric))
             return job.replace(job_arn=self.jobs.start(request))
-        except (PermanentError, OperatorError):
-            return job.replace(status="NotStarted")
+        except (PermanentError, OperatorError) as error:
+            return job.replace(status="NotStarted", reason=str(error))
 
-    def _followed(self, job: JudgeJob) -> JudgeJob:
+    def _followed(self, job: JudgeJob, *, is_late: bool) -> JudgeJob:
+        """Return the job with its status; a late job is not followed if it cannot be read."""
         if job.has_ended:
             return job
         try:
-            status = self.jobs.view(job.job_arn).status
+            view = self.jobs.view(job.job_arn)
         except NotFoundError:
-            status = "Stopped"
-        return job.replace(status=status)
+            return job.replace(status="Stopped")
+        except SearchRouterError as error:
+            if not is_late:
+                raise
+            return job.replace(reason=str(error))
+        return job.replace(status=view.status, reason=view.failure)
 
     def _grades(self, job: JudgeJob) -> Iterator[float]:
         """Yield the grades in all result files below the job's output prefix."""

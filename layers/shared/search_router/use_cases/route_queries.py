@@ -1,17 +1,20 @@
 """Route one split of a query log: write its part once, record it in the ledger once."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from search_router.domain import naming
 from search_router.domain.errors import (
+    MalformedMessageError,
     ModelUnusableError,
     NotFoundError,
     OperatorError,
     UnavailableError,
 )
 from search_router.domain.events import QueryLogPartsComplete
-from search_router.domain.logs.query_logs import SplitMessage
+from search_router.domain.logs.query_logs import LogPlan, SplitMessage
 from search_router.domain.logs.results import PartMarker, PartStats
 from search_router.domain.logs.rows import LogRow
 from search_router.domain.serving.cascade import (
@@ -68,6 +71,7 @@ class RouteQueries:
         Raises TransientError when some queries could not be asked, and OperatorError when the model
         cannot be asked at all; the answers received by then are cached.
         """
+        self._check(message)
         parts = LogParts(message, self.uploads, self.objects, interrupted=receives - 1)
         attempt = _Attempt(message, model, parts)
         work = SplitWork(
@@ -80,6 +84,13 @@ class RouteQueries:
         )
         marker = SplitAttempts(self.ledger, self.events, self.clock)(work)
         return marker if isinstance(marker, Ignored) else marker.stats
+
+    def _check(self, message: SplitMessage) -> None:
+        """Raise MalformedMessageError for a message that the log's plan does not hold."""
+        key = naming.upload_key(message.log_id, "plan.json")
+        with suppress(NotFoundError):
+            if not LogPlan.model_validate_json(self.objects.get(key)).holds(message):
+                raise MalformedMessageError(f"not a split of {message.log_id}: {message.split}")
 
     def _answered(self, attempt: "_Attempt") -> int:
         """Return how many of the split's queries are answered."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from search_router.domain.lifecycle.budget import Purchase
+from search_router.domain.lifecycle.budget import RUN_REMEDY, Purchase
 from search_router.ports import Clock, SpendingLedger
 
 
@@ -13,6 +13,7 @@ class Budget:
     ledger: SpendingLedger
     usd: float
     clock: Clock
+    remedy: str = RUN_REMEDY
 
     def book(self, name: str, usd: float, *, then_usd: float = 0.0) -> bool:
         """Record a purchase unless it is recorded; return whether this call did.
@@ -23,8 +24,8 @@ class Budget:
         if spending.includes(name):
             return False
         purchase = Purchase(job_name=name, usd=usd, started_at=self.clock.now())
-        spending.plus(purchase.replace(usd=usd + then_usd), self.usd)
-        self.ledger.replace(spending.plus(purchase, self.usd))
+        spending.plus(purchase.replace(usd=usd + then_usd), self.usd, self.remedy)
+        self.ledger.replace(spending.plus(purchase, self.usd, self.remedy))
         return True
 
     def release(self, name: str) -> None:

@@ -24,6 +24,7 @@ from search_router.domain.streams import TextForm, find_form, text_of
 from search_router.domain.uploads import ObjectRef
 from search_router.ports import ObjectStore, UploadStore
 
+MAX_SPLITS = 20_000  # the finisher holds a marker of 6 KiB for each
 _USUAL_PACKING = 4  # typical gzip ratio, to spread small files over the workers
 
 
@@ -57,9 +58,12 @@ class _Cuts(NamedTuple):
 
 
 def opened(source: ObjectRef, size: int, uploads: UploadStore) -> UploadedFile:
-    """Read the beginning of a file of `size` bytes."""
+    """Read the beginning of a file; raises InvalidInputError for one that is too large to read."""
     start = b"".join(uploads.read(source, 0, min(size, SAMPLE_BYTES)))
-    return UploadedFile(source, size, find_form(start), start)
+    file = UploadedFile(source, size, find_form(start), start)
+    if file.form.packed and size > MAX_READ_BYTES:
+        raise _too_large()
+    return file
 
 
 def planned(
@@ -80,6 +84,11 @@ def planned(
     row_bytes = mean_row_bytes(sample)
     likely_size = file.size * (_USUAL_PACKING if file.form.packed else 1)
     split_bytes, splits = plan_splits(likely_size, row_bytes, rows, workers)
+    if splits > MAX_SPLITS:
+        limit = MAX_SPLITS * split_bytes // 1024**2
+        raise InvalidInputError(
+            f"{splits:,} splits, the limit is {MAX_SPLITS:,}. Cut it into files of {limit:,} MiB."
+        )
     cuts = None
     if layout.quoted or not file.form.is_plain:
         cuts = _cut_between_rows(upload, file, layout, (split_bytes, rows), uploads, objects)
@@ -97,6 +106,10 @@ def planned(
         rows=cuts.rows if cuts else round(file.size / row_bytes),
         rows_are_counted=cuts is not None,
     )
+
+
+def _too_large() -> InvalidInputError:
+    return InvalidInputError(f"more than {MAX_READ_BYTES} bytes. Cut it into several files.")
 
 
 def _first(chunks: Iterable[bytes], size: int) -> bytes:
@@ -122,7 +135,7 @@ def _cut_between_rows(
     `limits` are a split's largest numbers of bytes and rows.
     """
     if file.size > MAX_READ_BYTES:
-        raise InvalidInputError(f"more than {MAX_READ_BYTES} bytes. Cut it into several files.")
+        raise _too_large()
     ends: list[int] = []
     lines: list[int] = []
     rows = 0
@@ -130,6 +143,8 @@ def _cut_between_rows(
         if not file.form.is_plain:
             objects.put(naming.split_copy_key(upload, cut.start, cut.end), cut.data)
         ends.append(cut.end)
+        if len(ends) > MAX_SPLITS:
+            raise InvalidInputError(f"more than {MAX_SPLITS:,} splits. Cut it into several files.")
         lines.append(cut.first_line)
         rows += cut.rows
     return _Cuts(tuple(ends), tuple(lines), rows)

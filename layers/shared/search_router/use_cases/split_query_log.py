@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search_router.domain import naming
-from search_router.domain.errors import InvalidInputError
+from search_router.domain.errors import BudgetExceededError, InvalidInputError
+from search_router.domain.lifecycle.estimates import log_at_most_usd
 from search_router.domain.logs.dialects import log_format
 from search_router.domain.logs.query_logs import (
     LogPlan,
@@ -17,6 +18,7 @@ from search_router.domain.logs.results import PartMarker
 from search_router.domain.uploads import QUERY_LOGS_PREFIX, ObjectRef
 from search_router.ports import ChampionRepository
 from search_router.use_cases.log_planning import SplitRules, plan_log
+from search_router.use_cases.spending import Budget
 from search_router.use_cases.split_upload import SplitUpload
 
 
@@ -26,6 +28,7 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
 
     champions: ChampionRepository
     rules: SplitRules
+    budget: Budget
 
     def _upload_id(self, source: ObjectRef) -> str:
         return naming.log_id(*source)
@@ -37,7 +40,13 @@ class SplitQueryLog(SplitUpload[LogPlan, QueryLog, PartMarker]):
         champion = self.champions.current()
         if champion is None:
             raise InvalidInputError("no model serves yet. Promote one, then upload the log again.")
-        return plan_log(upload, source, self.rules, champion.version, self.uploads, self.objects)
+        plan = plan_log(upload, source, self.rules, champion.version, self.uploads, self.objects)
+        text = plan.cuts[-1] if plan.cuts else plan.size
+        try:
+            self.budget.book(upload, log_at_most_usd(champion.serving, plan.rows, text))
+        except BudgetExceededError as error:
+            raise InvalidInputError(str(error)) from None
+        return plan
 
     def _read_plan(self, body: bytes) -> LogPlan:
         return LogPlan.model_validate_json(body)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from search_router.domain import naming
@@ -12,6 +13,8 @@ from search_router.domain.splits.plan import SplitPlan, UploadSplit
 from search_router.domain.uploads import ObjectRef, is_folder
 from search_router.ports import Clock, ObjectStore, SplitQueue, UploadLedger, UploadStore
 from search_router.use_cases.outcomes import Ignored
+
+QUEUE_RETENTION = timedelta(days=11)  # of SplitQueue and SegmentQueue in template.yaml
 
 PlanT = TypeVar("PlanT", bound=SplitPlan)
 HeadT = TypeVar("HeadT", bound=UploadHead)
@@ -38,6 +41,8 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
             return Ignored("a folder, not a file")
         upload = self._upload_id(source)
         head = self.ledger.get(upload)
+        if head is not None and head.state is head.in_work and self._are_lost(head):
+            return self._queue_again(head)
         if head is not None and head.state is not head.planned:
             return Ignored(f"the upload is {head.state} already")
         try:
@@ -50,6 +55,18 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
         self.queue.send(self._messages(plan))
         self.ledger.move(upload, head.in_work, self.clock.now())
         return self.ledger.get(upload) or Ignored("the upload is no longer in the ledger")
+
+    def _are_lost(self, head: HeadT) -> bool:
+        """Whether the queue has deleted every message that was sent when the last part ended."""
+        return self.clock.now() - head.updated_at >= QUEUE_RETENTION
+
+    def _queue_again(self, head: HeadT) -> HeadT:
+        """Queue the splits without a part again; a split that is still queued has one part too."""
+        plan = self._stored(head.upload)
+        recorded = {marker.split for marker in self.ledger.markers(head.upload)}
+        if plan is not None:
+            self.queue.send(it for it in self._messages(plan) if it.split not in recorded)
+        return head
 
     @abstractmethod
     def _upload_id(self, source: ObjectRef) -> str:

@@ -21,7 +21,7 @@ class DistillationPlan:
     max_output_tokens: int
     role_arn: str
     data_bucket: str
-    stage: str
+    tags: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +94,5 @@ class StartDistillation:
             role_arn=plan.role_arn,
             training_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "training.jsonl")),
             output_uri=naming.s3_uri(bucket, naming.run_key(run.run_id, "distillation")),
-            tags=(("UseCase", naming.NAME_PREFIX), ("Stage", plan.stage), ("Run", run.run_id)),
+            tags=(*plan.tags, ("Run", run.run_id)),
         )

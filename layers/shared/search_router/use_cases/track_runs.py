@@ -46,12 +46,16 @@ from search_router.ports import (
 from search_router.use_cases.deploy_model import RunDeployments
 from search_router.use_cases.judging import Judge
 from search_router.use_cases.run_lifecycle import RunLifecycle
+from search_router.use_cases.split_upload import QUEUE_RETENTION
 
 HeadT = TypeVar("HeadT", bound=UploadHead)
 MarkerT = TypeVar("MarkerT", bound=SplitMarker)
+ItemT = TypeVar("ItemT")
 
 PATIENCE = timedelta(minutes=20)  # longer than the timeout of every function
 UPLOAD_PATIENCE = timedelta(minutes=15)  # S3's events take seconds, rarely minutes
+MAX_LOOKUPS = 2_000  # reads of records in one tick: some 20 seconds
+_TICK_SECONDS = 300
 UPLOAD_HORIZON = timedelta(days=7)  # older uploads are left to the operator; the alarm has fired
 
 
@@ -174,7 +178,8 @@ class TrackRuns:
         elif is_due(now - head.updated_at, PATIENCE):
             if head.is_complete:
                 self.lifecycle.events.publish(complete)
-            elif head.state is head.planned:  # the planner died before every split was queued
+            elif head.state is head.planned or now - head.updated_at >= QUEUE_RETENTION:
+                # The planner died before every split was queued, or the queue deleted the rest.
                 self.lifecycle.events.publish(UploadMissed.of(head.source))
 
     def _track_uploads(self, tracking: Tracking) -> None:
@@ -191,12 +196,24 @@ class TrackRuns:
             QUERY_LOGS_PREFIX: self.ledger.get,
             SEGMENTS_PREFIX: self.segments.get,
         }
-        for prefix, find in finders.items():
-            for source, uploaded, _ in self.uploads.latest(self.upload_bucket, prefix):
-                if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON:
-                    expected = _expected_id(source)
-                    if expected is not None and find(expected) is None:
-                        yield source, uploaded
+        due = [
+            (source, uploaded, find)
+            for prefix, find in finders.items()
+            for source, uploaded, _ in self.uploads.latest(self.upload_bucket, prefix)
+            if UPLOAD_PATIENCE <= now - uploaded < UPLOAD_HORIZON
+        ]
+        for source, uploaded, find in _share(due, now):
+            expected = _expected_id(source)
+            if expected is not None and find(expected) is None:
+                yield source, uploaded
+
+
+def _share(due: list[ItemT], now: datetime) -> list[ItemT]:
+    """Return the uploads to look up in this tick; later ticks take the others in turn."""
+    if len(due) <= MAX_LOOKUPS:
+        return due
+    start = int(now.timestamp() // _TICK_SECONDS) * MAX_LOOKUPS % len(due)
+    return (due + due)[start : start + MAX_LOOKUPS]
 
 
 def _expected_id(source: ObjectRef) -> str | None:

@@ -95,7 +95,7 @@ def read_answers(files: Sequence[PromptFile], modalities: Modalities) -> list[tu
         for line in read_lines(file, modalities):
             where = f"{file.name}, line {line.line_number}"
             if not isinstance(line, PromptRecord):
-                raise InvalidInputError(f"{where}: {line.reason.value}: {line.detail}")
+                raise InvalidInputError(f"{where}: {line.reason.value}. Fix or remove the line.")
             if line.weights is None:
                 raise InvalidInputError(f"{where}: no answer. Add a reference or remove the line.")
             if len(answers) == MAX_ANSWERS:

@@ -11,6 +11,8 @@ from search_router.domain.errors import BudgetExceededError
 from search_router.domain.records import Record
 
 WINDOW = timedelta(days=30)
+RUN_REMEDY = "Raise BudgetUsdPer30Days or wait, then restart the run with `search-router distill`."
+LOG_REMEDY = "Raise LogBudgetUsdPer30Days or wait, then upload the log again."
 
 
 class Purchase(Record):
@@ -35,15 +37,14 @@ class Spending(Record):
         """Whether a purchase is recorded."""
         return any(purchase.job_name == job_name for purchase in self.purchases)
 
-    def plus(self, purchase: Purchase, budget_usd: float) -> "Spending":
+    def plus(self, purchase: Purchase, budget_usd: float, remedy: str = RUN_REMEDY) -> "Spending":
         """Return the spending with another purchase; raises BudgetExceededError."""
         now = purchase.started_at
         spent = self.spent(now)
         if spent + purchase.usd > budget_usd:
             raise BudgetExceededError(
                 f"30-day budget exceeded: ${spent:.2f} of ${budget_usd:.2f} booked, this step "
-                f"costs up to ${purchase.usd:.2f}. Raise BudgetUsdPer30Days or wait, then restart "
-                "the run with `search-router distill`."
+                f"costs up to ${purchase.usd:.2f}. {remedy}"
             )
         return self._next((*self._recent(now), purchase))
 

@@ -101,6 +101,16 @@ def answers_at_most_usd(serving: ServingModel, queries: Collection[str]) -> floa
     return cost_usd(serving.priced_as, asked, answered)
 
 
+def log_at_most_usd(serving: ServingModel, rows: int, size: int) -> float:
+    """Return an upper bound of what routing a log of `size` bytes costs; raises InvalidInputError.
+
+    No query repeats, none is cached, and every answer has the maximum length.
+    """
+    _require_price(serving.priced_as)
+    each = len(serving.system_prompt.encode("utf-8")) + CALL_TOKENS
+    return cost_usd(serving.priced_as, size + rows * each, rows * serving.max_output_tokens)
+
+
 def judge_at_most_usd(judge: str, dataset: bytes, rubric: str) -> float:
     """Return an upper bound of what grading a dataset costs; raises InvalidInputError."""
     _require_price(judge)

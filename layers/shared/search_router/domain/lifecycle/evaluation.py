@@ -36,7 +36,7 @@ class JudgeScores(Record):
     """A judge model's grades of one model's answers, from 1 to 5.
 
     `missing` counts answers without a result; no other figure includes them. `grades` counts the
-    results by grade. `mean` and `interval` are None without any result.
+    results by grade. `mean` and `interval` are None without any result; `reason` says why.
     """
 
     judge: str
@@ -44,6 +44,7 @@ class JudgeScores(Record):
     status: str
     asked: int
     missing: int
+    reason: str = ""
     mean: float | None = None
     interval: Interval | None = None
     grades: Mapping[str, int] = {}
@@ -132,7 +133,7 @@ class Evaluation(Record):
 
     `champion_version` is the champion at that time; the comparison is stale once another one
     serves. `cost_usd` covers the answers and the teacher's labels, not the judge, whose tokens
-    Bedrock does not report.
+    Bedrock does not report. `baseline_problem` says why the baseline has no scores.
     """
 
     candidate: Scores
@@ -140,6 +141,7 @@ class Evaluation(Record):
     champion: Scores | None = None
     champion_version: int | None = None
     baseline: Scores | None = None
+    baseline_problem: str = ""
     noise: NoiseCeiling | None = None
     references: References | None = None
     comparison: Comparison | None = None

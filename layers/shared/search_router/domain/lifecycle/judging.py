@@ -29,7 +29,9 @@ RATINGS = (
     (1.0, "Unusable"),
 )
 ENDED_JOBS = frozenset({"Completed", "Failed", "Stopped", "NotStarted"})
-_LOWEST, _HIGHEST = 1.0, 5.0
+_SCALE = frozenset(value for value, _ in RATINGS)
+_STEPS = len(RATINGS) - 1
+_NORMALISED = frozenset((value - 1) / _STEPS for value in _SCALE)
 _WITH_REASONING = " and the reasoning is specific to the query"
 _RULES = """You grade a router of video search queries. For each query it says how much each of \
 these signals should count: {modalities}. Weights are between 0 and 1 and sum to 1.
@@ -50,7 +52,7 @@ class JudgeJob(Record):
     """The evaluation job of one model.
 
     `name` is the model's role in the comparison, `folder` the prefix of dataset and results,
-    `asked` the number of responses in the dataset.
+    `asked` the number of responses in the dataset. `reason` says why a job did not start or failed.
     """
 
     name: str
@@ -59,6 +61,7 @@ class JudgeJob(Record):
     asked: int
     job_arn: str = ""
     status: str = "InProgress"
+    reason: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -84,6 +87,7 @@ class JudgeRequest:
     instructions: str
     dataset_uri: str
     output_uri: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class _Line(BaseModel):
 
 
 def read_grades(lines: Iterable[bytes]) -> list[float]:
-    """Return the grades in an output file, without missing and out-of-scale results."""
+    """Return the results in an output file, without missing ones."""
     grades: list[float] = []
     for line in lines:
         try:
@@ -152,21 +156,36 @@ def read_grades(lines: Iterable[bytes]) -> list[float]:
         grades += [
             score.result
             for score in scores
-            if score.metric_name == METRIC
-            and score.result is not None
-            and _LOWEST <= score.result <= _HIGHEST
+            if score.metric_name == METRIC and score.result is not None
         ]
     return grades
 
 
-def judged(job: JudgeJob, grades: Sequence[float]) -> JudgeScores:
+def on_our_scale(results: Sequence[float]) -> list[float]:
+    """Return results as grades from 1 to 5; empty if their scale is unclear.
+
+    AWS does not document whether Bedrock normalises a custom scale to 0..1, as it does its own
+    metrics. Results that are all 1 fit both scales.
+    """
+    values = frozenset(results)
+    if values == {1.0}:
+        return []
+    if values <= _SCALE:
+        return list(results)
+    return [1 + _STEPS * result for result in results] if values <= _NORMALISED else []
+
+
+def judged(job: JudgeJob, results: Sequence[float]) -> JudgeScores:
     """Return the scores of one model; missing results are counted and in no mean."""
-    found = grades[: job.asked]
+    found = on_our_scale(results[: job.asked])
+    is_unclear = bool(results) and not found
+    reason = job.reason or ("the scale of the results is unclear" if is_unclear else "")
     counts = Counter(f"{grade:g}" for grade in found)
     return JudgeScores(
         judge=job.judge,
         job_arn=job.job_arn,
         status=job.status,
+        reason=reason,
         asked=job.asked,
         missing=job.asked - len(found),
         mean=sum(found) / len(found) if found else None,

@@ -153,7 +153,7 @@ def _not_objects(lines: Sequence[Line]) -> str:
             "text before the JSON object in each line, so that no row has a query field (fields "
             f"of the objects: {_listed(_paths(inner))}). Keep only the object of each line."
         )
-    if all(text.startswith("{") for text in texts):
+    if texts and all(text.startswith("{") for text in texts):
         return _broken_objects(lines[0])
     for delimiter in _DELIMITERS:
         cells = {text.count(delimiter) for text in texts}

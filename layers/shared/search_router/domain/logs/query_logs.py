@@ -29,6 +29,15 @@ class LogPlan(SplitPlan):
         """Hours at the batch share of the quota if no query repeats or is cached."""
         return hours_to_ask(self.rows, self.requests_per_minute)
 
+    def holds(self, message: UploadSplit) -> bool:
+        """Whether a message is one of this plan's, with its dialect and champion."""
+        return (
+            isinstance(message, SplitMessage)
+            and super().holds(message)
+            and message.dialect == self.dialect
+            and message.champion_version == self.champion_version
+        )
+
 
 class SplitMessage(UploadSplit):
     """The SQS message for one split: where to read it and with which champion; no query text."""

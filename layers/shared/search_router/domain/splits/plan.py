@@ -76,6 +76,18 @@ class SplitPlan(BaseModel):
             yield start, end
             start = end
 
+    def holds(self, message: "UploadSplit") -> bool:
+        """Whether a message is one of this plan's."""
+        split = message.split
+        if not 0 <= split < self.splits:
+            return False
+        if self.cuts:
+            start, end = self.cuts[split - 1] if split else 0, self.cuts[split]
+        else:
+            start, end = split * self.split_bytes, min(self.size, (split + 1) * self.split_bytes)
+        planned = (start, end, self.source, self.layout)
+        return planned == (message.start, message.end, message.source, message.layout)
+
     def _even_cuts(self) -> Iterator[int]:
         for split in range(1, self.splits + 1):
             yield min(self.size, split * self.split_bytes)
