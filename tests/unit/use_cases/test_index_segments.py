@@ -28,7 +28,6 @@ from search_router.domain.search.segment_uploads import (
 )
 from search_router.domain.uploads import ObjectRef
 from search_router.ports import ObjectInfo
-from search_router.use_cases import split_segments
 from search_router.use_cases.calibrate import Calibrate
 from search_router.use_cases.finish_segments import FinishSegments
 from search_router.use_cases.index_segments import IndexSegments
@@ -517,17 +516,16 @@ def test_ten_gigabytes_are_planned_from_the_first_64_kib(
 
 
 @pytest.mark.parametrize(
-    ("size", "splits", "reason"),
+    ("size", "reason"),
     [
-        (MAX_UPLOAD_BYTES + 1, 20_000, "has at most 21,474,836,480. Cut it"),
-        (MAX_UPLOAD_BYTES, 5, "has at most 5. Cut it"),
+        (MAX_UPLOAD_BYTES + 1, "has at most 21,474,836,480. Cut it"),
+        (MAX_UPLOAD_BYTES, "37,026 splits, the limit is 20,000. Cut it into files of"),
     ],
 )
 def test_an_upload_over_the_limits_fails_with_figure_and_remedy(
-    world: Indexing, monkeypatch: pytest.MonkeyPatch, size: int, splits: int, reason: str
+    world: Indexing, monkeypatch: pytest.MonkeyPatch, size: int, reason: str
 ) -> None:
     source = world.uploads.upload("segments/films/large.jsonl", jsonl([a_row(1)]))
-    monkeypatch.setattr(split_segments, "MAX_UPLOAD_SPLITS", splits)
     info = ObjectInfo(size, {}, world.clock.now())
     monkeypatch.setattr(InMemoryUploads, "info", lambda *_: info)
 

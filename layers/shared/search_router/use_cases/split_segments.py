@@ -10,7 +10,6 @@ from search_router.domain.search.index import Collection
 from search_router.domain.search.segment_records import upload_order
 from search_router.domain.search.segment_uploads import (
     MAX_UPLOAD_BYTES,
-    MAX_UPLOAD_SPLITS,
     ROWS_PER_SPLIT,
     SegmentMarker,
     SegmentPlan,
@@ -62,11 +61,6 @@ class SplitSegments(SplitUpload[SegmentPlan, SegmentUpload, SegmentMarker]):
             raise InvalidInputError("the file is empty")
         limits = ROWS_PER_SPLIT, self.rules.workers
         plan = planned(upload, file, sample, SEGMENT_ROWS, limits, self.uploads, self.objects)
-        if plan.splits > MAX_UPLOAD_SPLITS:
-            raise InvalidInputError(
-                f"{plan.splits:,} splits; an upload of segments has at most "
-                f"{MAX_UPLOAD_SPLITS:,}. Cut it into several files."
-            )
         self._create(collection)
         order = upload_order(info.modified, sequencer, upload)
         return SegmentPlan(**dict(plan), upload_id=upload, collection=collection, order=order)

@@ -20,7 +20,6 @@ from search_router.domain.splits.ledger import (
 from search_router.domain.splits.plan import SplitPlan, UploadSplit
 
 MAX_UPLOAD_BYTES = 20 * 1024**3
-MAX_UPLOAD_SPLITS = 20_000
 ROWS_PER_SPLIT = 4_000  # with four texts each, a quarter of an hour of embedding at 20 a second
 
 
