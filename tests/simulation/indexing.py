@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_router.domain.errors import SearchRouterError, UnavailableError
-from search_router.domain.search.index import IndexEntry
+from search_router.domain.search.index import MODALITIES_ATTRIBUTE, IndexEntry
 from search_router.domain.search.segment_uploads import (
     SegmentMarker,
     SegmentSplit,
@@ -311,7 +311,8 @@ def _expected(world: IndexWorld) -> dict[str, Any]:
 def _wanted(world: IndexWorld, row: Mapping[str, Any], modality: str) -> tuple[Any, ...]:
     text = row["texts"][modality]
     vector = world.embedder.vector(text)
-    return text, vector, row["end"], row["attributes"]
+    attributes = {**row["attributes"], MODALITIES_ATTRIBUTE: sorted(row["texts"])}
+    return text, vector, row["end"], attributes
 
 
 def _content(entry: IndexEntry) -> tuple[Any, ...]:

@@ -730,7 +730,11 @@ def _matches(pattern: Mapping[str, Any], event: Any, names: Mapping[str, str]) -
         if isinstance(wanted, dict):
             if not _matches(wanted, found, names):
                 return False
-        elif not any(_accepts(condition, found, names) for condition in wanted):
+        elif not any(
+            _accepts(condition, one, names)
+            for condition in wanted
+            for one in (found if isinstance(found, list) else [found])
+        ):
             return False
     return True
 

@@ -21,7 +21,7 @@ EVENTS = {file.stem: json.loads(file.read_text()) for file in ROOT.glob("events/
 EVENT_FILES = {f"{name}.json" for name in EVENTS}
 NAMES = {
     "UploadBucket": "search-router-dev-uploadbucket-0123456789ab",
-    "AWS::StackName": "search-router",
+    "AWS::StackName": "search-router-dev",
 }
 
 FUNCTION_FOLDERS = {

@@ -11,6 +11,7 @@ from search_router.domain.lifecycle.judging import (
     RATINGS,
     JudgeJob,
     judged,
+    on_our_scale,
     read_grades,
 )
 from search_router.domain.lifecycle.teacher import teacher_prompt
@@ -81,11 +82,14 @@ def graded(*grades: float) -> bytes:
 
 
 def test_a_grade_that_cannot_be_read_loses_no_other() -> None:
-    lines = [graded(4), b"no JSON", graded(0.99, 1), b"{}", graded(5, 5.01), graded(3)]
+    lines = [graded(4), b"no JSON", graded(1), b"{}", graded(5), graded(3)]
 
-    grades = read_grades(lines)
+    assert read_grades(lines) == [4, 1, 5, 3]
 
-    assert grades == [4, 1, 5, 3]
+
+def test_grades_outside_both_scales_are_no_grades() -> None:
+    assert on_our_scale([4, 0.99]) == on_our_scale([5, 5.01]) == on_our_scale([1, 1]) == []
+    assert on_our_scale([0, 0.75, 1]) == [1, 4, 5]
 
 
 def test_grades_are_counted_against_what_was_asked() -> None:

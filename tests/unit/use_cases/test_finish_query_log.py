@@ -114,8 +114,8 @@ def test_the_cost_of_a_model_without_a_price_is_unknown(serving_world: World) ->
     champion = serving_world.champions.current()
     assert champion is not None
     unpriced = champion.serving.replace(priced_as="other.model-v1:0")
-    serving_world.champions.install(champion.replace(version=2, serving=unpriced))
     serving_world.split_log(jsonl([{"query": "dogs"}]))
+    serving_world.champions.install(champion.replace(serving=unpriced))
     serving_world.route(serving_world.queue.sent[0])
     serving_world.finish(log_id(serving_world))
 

@@ -243,6 +243,13 @@ def test_a_search_fails_if_every_list_fails(searching: Searching) -> None:
         searching.find()
 
 
+def test_a_collection_that_was_deleted_meanwhile_is_unknown(searching: Searching) -> None:
+    searching.failing = dict.fromkeys(MODALITIES, NotFoundError("no such index"))
+
+    with pytest.raises(UnknownCollectionError):
+        searching.find()
+
+
 def test_an_unknown_collection_is_an_error_of_the_request(searching: Searching) -> None:
     with pytest.raises(UnknownCollectionError):
         searching.find(collection="series")

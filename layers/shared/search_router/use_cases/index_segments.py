@@ -368,7 +368,12 @@ def _differences(
     """Return what turns the entries of the old records into those of the new ones."""
     operations = {modality: _Operations() for modality in collection.modalities}
     for new, old in changes:
-        described = old is not None and new.segment is not None and _describes(old, new.segment)
+        described = (
+            old is not None
+            and new.segment is not None
+            and _describes(old, new.segment)
+            and old.vectors.keys() == new.vectors.keys()
+        )
         for modality, operation in operations.items():
             same = described and _is_same(modality, new.hashes, old)
             entry = new.entry(modality)

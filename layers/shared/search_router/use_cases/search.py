@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from search_router.domain.errors import (
     InvalidInputError,
-    PermanentError,
+    NotFoundError,
     SearchRouterError,
     UnavailableError,
 )
@@ -168,7 +168,10 @@ class Search:
         return vector
 
     def _asked(self, run: _Run, queries: Sequence[ListQuery]) -> dict[str, Sequence[Candidate]]:
-        """Ask all lists at once; raises UnavailableError if every one fails."""
+        """Ask all lists at once; raises UnavailableError if every one fails.
+
+        If none of them exists, the collection was deleted since its ranking was read.
+        """
         before = self.clock.monotonic()
         collection = run.ranking.collection
         waiting = [
@@ -176,16 +179,18 @@ class Search:
             for query in queries
         ]
         lists: dict[str, Sequence[Candidate]] = {}
-        problem: SearchRouterError | None = None
+        problems: list[SearchRouterError] = []
         for modality, future in waiting:
             try:
                 lists[modality] = future.result()
             except SearchRouterError as error:
-                problem = error
+                problems.append(error)
                 run.degraded.append(modality)
         run.timings["lists_ms"] = _ms(self.clock.monotonic() - before)
+        if not lists and all(isinstance(problem, NotFoundError) for problem in problems):
+            raise UnknownCollectionError
         if not lists:
-            raise UnavailableError("every list of the search failed") from problem
+            raise UnavailableError("every list of the search failed") from problems[-1]
         return lists
 
     def _weights(self, run: _Run) -> UsedWeights:
@@ -198,7 +203,7 @@ class Search:
             run.routed = run.router.result(timeout=self.grace_seconds)
         except FutureTimeoutError:
             run.used = run.base(WeightSource.LATE)
-        except (PermanentError, SearchRouterError):  # no champion, or it cannot be read
+        except SearchRouterError:  # no champion, or it cannot be read
             run.used = run.base(WeightSource.BASE)
         else:
             run.used = _mixed(run, run.routed)

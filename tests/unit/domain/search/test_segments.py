@@ -131,7 +131,7 @@ def test_blank_lines_are_no_rows_and_long_ones_are_rejected() -> None:
         ({"attributes": {f"_{QUOTED}": 1}}, "the name of an attribute is reserved"),
         ({"attributes": {f"${QUOTED}": 1}}, "the name of an attribute is reserved"),
         ({"attributes": {"video_id": QUOTED}}, "the name of an attribute is reserved"),
-        ({"attributes": {f"a{n}": n for n in range(47)}}, "more than 46 attributes"),
+        ({"attributes": {f"a{n}": n for n in range(46)}}, "more than 45 attributes"),
         ({"attributes": {"a": "é" * MAX_FILTERABLE_BYTES}}, "attributes, video_id, start and end"),
     ],
 )

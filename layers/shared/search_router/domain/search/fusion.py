@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from search_router.domain.search.calibration import Calibration
-from search_router.domain.search.index import Candidate
+from search_router.domain.search.index import MODALITIES_ATTRIBUTE, Candidate
 from search_router.domain.search.profiles import Fusion, MissingPolicy, RankingProfile
 
-MODALITIES_ATTRIBUTE = "_modalities"  # in the index: the modalities that the segment has
 _RRF_K = 60  # Cormack, Clarke and Buettcher (SIGIR 2009)
 _MIN_MAX_LOWEST = 0.001  # the last hit of a list still beats a segment that is not in it
 _EPSILON = 1e-9

@@ -22,6 +22,7 @@ AttributeValue: TypeAlias = str | int | float | bool | Sequence[str]
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 
 METADATA = "metadata"  # the modality whose text is made of the attributes
+MODALITIES_ATTRIBUTE = "_modalities"  # of an entry: the modalities that its segment has
 LIST_LIMIT = 100  # hits that a search asks of each list
 
 

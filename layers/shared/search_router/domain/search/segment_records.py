@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from search_router.domain.search.index import IndexEntry, Vector
+from search_router.domain.search.index import MODALITIES_ATTRIBUTE, IndexEntry, Vector
 from search_router.domain.search.segments import Segment
 
 _SEQUENCER = re.compile(r"[0-9A-F]{1,32}")
@@ -55,7 +55,7 @@ class SegmentRecord:
             video_id=segment.video_id,
             start=segment.start,
             end=segment.end,
-            attributes=segment.attributes,
+            attributes={**segment.attributes, MODALITIES_ATTRIBUTE: sorted(self.vectors)},
         )
 
 

@@ -19,7 +19,13 @@ from typing import NamedTuple, TypeGuard
 
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
-from search_router.domain.search.index import METADATA, Attributes, AttributeValue, Vector
+from search_router.domain.search.index import (
+    METADATA,
+    MODALITIES_ATTRIBUTE,
+    Attributes,
+    AttributeValue,
+    Vector,
+)
 from search_router.domain.splits.formats import RowFormat, RowLayout
 from search_router.domain.splits.rows import RejectedRow, row_data, shown
 from search_router.domain.streams import Line
@@ -28,7 +34,7 @@ from search_router.domain.weights import Modalities
 SEGMENT_ROWS = RowLayout(format=RowFormat.JSONL, max_row_bytes=1024 * 1024)
 MAX_ID_BYTES = 256
 MAX_TEXT_BYTES = 32 * 1024
-MAX_ATTRIBUTES = 46  # S3 Vectors: 50 keys of metadata, of which the index uses four
+MAX_ATTRIBUTES = 45  # S3 Vectors: 50 keys of metadata, of which the index uses five
 MAX_ATTRIBUTE_NAME = 63
 MAX_FILTERABLE_BYTES = 2_048  # S3 Vectors: of attributes, video, start and end together
 MAX_SEGMENT_BYTES = 360 * 1024  # of texts and vectors: DynamoDB's items hold 400 KB
@@ -126,11 +132,12 @@ def _row(offset: int, value: object, modalities: Modalities, dimension: int) -> 
     if end < start:
         raise InvalidInputError("end is before start")
     video_id, attributes = _identifier(value, "video_id"), _attributes(value)
-    _check_filterable(attributes, video_id, start, end)
     texts = _texts(value, modalities)
     if METADATA in modalities and (text := texts.get(METADATA) or metadata_text(attributes)):
         texts[METADATA] = text
     vectors = _vectors(value, modalities, dimension)
+    own = {"video_id": video_id, "start": start, "end": end}
+    _check_filterable({**attributes, **own, MODALITIES_ATTRIBUTE: sorted({*texts, *vectors})})
     text_bytes = sum(len(text.encode()) for text in texts.values())
     if text_bytes + FLOAT_BYTES * dimension * len({*texts, *vectors}) > MAX_SEGMENT_BYTES:
         raise InvalidInputError(f"texts and vectors are longer than {MAX_SEGMENT_BYTES} bytes")
@@ -252,10 +259,7 @@ def _attribute(content: object) -> AttributeValue:
     raise InvalidInputError("an attribute is not a string, number, boolean or list of strings")
 
 
-def _check_filterable(
-    attributes: Mapping[str, AttributeValue], video_id: str, start: float, end: float
-) -> None:
-    filterable = {**attributes, "video_id": video_id, "start": start, "end": end}
+def _check_filterable(filterable: Attributes) -> None:
     if len(json.dumps(filterable, ensure_ascii=False).encode()) > MAX_FILTERABLE_BYTES:
         raise InvalidInputError(
             f"attributes, video_id, start and end are longer than {MAX_FILTERABLE_BYTES} bytes"
