@@ -74,7 +74,7 @@ def test_a_lost_upload_is_found_and_taken_in(
     assert name == "UploadMissed"
     assert detail == {
         "bucket": {"name": UPLOADS},
-        "object": {"key": key, "version-id": source.version_id},
+        "object": {"key": key, "version-id": source.version_id, "sequencer": ""},
     }
     event = stack.load_event(function) | {"source": "search-router", "detail-type": name}
     stack.invoke(function, event | {"detail": detail})

@@ -109,7 +109,7 @@ def aws_errors(action: str, *, with_query: bool = False) -> Iterator[None]:
 
 def _translate(action: str, error: ClientError, with_query: bool) -> SearchRouterError:
     details = error.response.get("Error", {})
-    code, message = details.get("Code", ""), details.get("Message", "")
+    code, message = details.get("Code", ""), details.get("Message") or ""
     if code == "TransactionCanceledException":
         return _cancelled(action, error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
