@@ -46,7 +46,7 @@ _JOB = rf"{_ACCOUNT}:model-customization-job/amazon\.nova-micro-v1:0:128k/[a-z0-
 _BASE = r"arn:aws:bedrock:us-east-1::foundation-model/amazon\.nova-micro-v1:0:128k"
 _EVALUATION = rf"{_ACCOUNT}:evaluation-job/[a-z0-9]{{12}}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-_STATUSES = r"InProgress|Completed|Failed|Stopping|Stopped|NotStarted|Creating|Active|ACTIVE|LEGACY"
+_STATUSES = r"InProgress|Completed|Failed|Stopping|Stopped|NotStarted|Creating|Active|ACTIVE|LEGACY|AVAILABLE"
 # By the name of the member, wherever it stands in a reply.
 _PATTERNS = {
     "jobArn": f"{_JOB}|{_EVALUATION}",
@@ -162,6 +162,7 @@ def _call_everything(wire: Wire) -> None:
     bedrock.get_evaluation_job(jobIdentifier=evaluation)
     bedrock.list_evaluation_jobs()
     bedrock.get_foundation_model(modelIdentifier=TEACHER)
+    bedrock.get_foundation_model_availability(modelId=TEACHER)
     bedrock.delete_custom_model_deployment(customModelDeploymentIdentifier=deployment)
     bedrock.delete_custom_model(modelIdentifier=model)
     bedrock.close()
@@ -172,7 +173,7 @@ def test_every_implemented_operation_is_called(wire: Wire) -> None:
     implemented = set(wire.fake.operations)
 
     assert wire.called == implemented
-    assert len(implemented) == 19
+    assert len(implemented) == 20
 
 
 def test_every_reply_passes_botocores_validation(wire: Wire) -> None:

@@ -6,6 +6,7 @@ an item or the parameters of any other call.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,7 +156,7 @@ def test_each_object_holds_only_its_own_kind_of_text(stack: Stack) -> None:
     stack.route_log("query-logs/monday.jsonl", LOG)
 
     with_text = {
-        key.split("/", 2)[2]
+        re.sub("[0-9a-f]{64}", "<hash>", key.split("/", 2)[2])
         for key, body in stack.world.data_objects().items()
         if found(_unpacked(key, body).decode("utf-8", "replace"), TEXTS)
     }
@@ -167,6 +168,7 @@ def test_each_object_holds_only_its_own_kind_of_text(stack: Stack) -> None:
         "rejected.jsonl",
         "evaluation/candidate/answers-00000.json",
         "evaluation/base/answers-00000.json",
+        "evaluation/answers/<hash>.json",
         "evaluation/side-by-side.json",
         "parts/part-00000.jsonl",
         "rejected/part-00000.jsonl",
@@ -238,13 +240,13 @@ def test_a_bedrock_that_quotes_is_not_repeated(stack: Stack, sinks: Sinks) -> No
     stack.tick()
     with quoting("Converse", "ValidationException", 400) as refused:
         # WHEN Bedrock finds every single query invalid, and says so by quoting it
-        stack.deliver_events()
+        sinks.attempt(stack.deliver_events)
         stack.serve()
-        stack.route_log("query-logs/monday.jsonl", LOG)
+        sinks.attempt(partial(stack.route_log, "query-logs/monday.jsonl", LOG))
         reply = stack.ask(secret(1))
-    # THEN they are answered for by the prior, and no quotation is left anywhere
-    assert len(refused) > 50
-    assert stack.run_of(source).state is RunState.REJECTED
+    # THEN the model counts as unusable, and no quotation is left anywhere
+    assert len(refused) > 3
+    assert stack.run_of(source).state is RunState.EVALUATING
     assert reply["body"]["tier"] == "fallback"
     assert found(sinks.text()) == []
     assert found(repr(stack.world.items(STATE)), TEXTS) == []

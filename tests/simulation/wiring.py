@@ -10,7 +10,7 @@ from typing import Any
 from local_stack.template import SamTemplate
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"UploadBucket": "uploads", "DataBucket": "data", "AWS::StackName": "search-router"}
+NAMES = {"UploadBucket": "uploads", "DataBucket": "data", "AWS::StackName": "search-router-dev"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def matches(pattern: Any, value: Any) -> bool:
         return isinstance(value, Mapping) and all(
             name in value and matches(wanted, value[name]) for name, wanted in pattern.items()
         )
-    return any(_is(choice, value) for choice in pattern)
+    found = value if isinstance(value, list) else [value]
+    return any(_is(choice, one) for choice in pattern for one in found)
 
 
 def _is(choice: Any, value: Any) -> bool:
