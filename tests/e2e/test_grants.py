@@ -378,7 +378,11 @@ class Record:
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
     options = LocalStackOptions(
-        record_calls=True, mean_latency_ms=0, job_seconds=2, deployment_seconds=0.2
+        parameters={"BudgetUsdPer30Days": "10000"},  # each run books an upper bound
+        record_calls=True,
+        mean_latency_ms=0,
+        job_seconds=2,
+        deployment_seconds=0.2,
     )
     template = SamTemplate.load(options.template)
     with LocalStack(options) as local:

@@ -46,7 +46,7 @@ _JOB = rf"{_ACCOUNT}:model-customization-job/amazon\.nova-micro-v1:0:128k/[a-z0-
 _BASE = r"arn:aws:bedrock:us-east-1::foundation-model/amazon\.nova-micro-v1:0:128k"
 _EVALUATION = rf"{_ACCOUNT}:evaluation-job/[a-z0-9]{{12}}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-_STATUSES = r"InProgress|Completed|Failed|Stopping|Stopped|NotStarted|Creating|Active|ACTIVE|LEGACY|AVAILABLE"
+_STATUSES = r"InProgress|Completed|Failed|Stopping|Stopped|NotStarted|Creating|Active|ACTIVE|LEGACY"
 # By the name of the member, wherever it stands in a reply.
 _PATTERNS = {
     "jobArn": f"{_JOB}|{_EVALUATION}",
@@ -55,7 +55,7 @@ _PATTERNS = {
     "outputModelArn": _MODEL,
     "baseModelArn": _BASE,
     "customModelDeploymentArn": _DEPLOYMENT,
-    "status": _STATUSES,
+    "status": rf"{_STATUSES}|AVAILABLE",
     "modelStatus": "Active|Creating|Failed",
     "creationTime": _TIME,
     "lastModifiedTime": _TIME,
