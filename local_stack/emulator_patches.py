@@ -18,6 +18,7 @@ import os
 import shlex
 import stat
 import sys
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from local_stack.loopback import LoopbackClients
 from local_stack.processes import LocalStackError
 
 MINISTACK_VERSION = "1.5.33"
+_THROTTLED_POLL_SECONDS = 0.1
 
 
 def require_known_emulator() -> None:
@@ -107,9 +109,18 @@ def record_authorizations(file: Path) -> None:
 def _retry_asynchronous_invocations() -> None:
     """Apply EventInvokeConfig, also that of an alias, to invocations by EventBridge.
 
-    Unpatched, a rule's target is invoked once and its failure is lost.
+    Unpatched, a rule's target is invoked once and its failure is lost. A function that is at its
+    reserved concurrency is not a failure: Lambda invokes it later.
     """
-    invoke = lambda_svc.invoke_async_with_retry
+    invoke, acquire = lambda_svc.invoke_async_with_retry, lambda_svc._acquire_execution_slot
+    waits = contextvars.ContextVar("waits", default=False)
+
+    def acquire_or_wait(func: dict[str, Any], config: dict[str, Any]) -> Any:
+        slot, limit = acquire(func, config)
+        while slot is None and waits.get():
+            time.sleep(_THROTTLED_POLL_SECONDS)
+            slot, limit = acquire(func, config)
+        return slot, limit
 
     def invoke_with_own_settings(func: dict[str, Any], event: Any) -> None:
         config = func.get("config") or func
@@ -124,7 +135,11 @@ def _retry_asynchronous_invocations() -> None:
             lambda_svc._event_invoke_config(base, name) for name in (*aliases, published, None)
         )
         settings = next(filter(None, found), None)
-        invoke({**func, "config": config, "event_invoke_config": settings}, event)
+        token = waits.set(True)  # the thread that invokes gets a copy
+        try:
+            invoke({**func, "config": config, "event_invoke_config": settings}, event)
+        finally:
+            waits.reset(token)
 
     def dispatch_to_lambda(arn: str, payload: str) -> None:
         func, config, _ = lambda_svc._get_func_record_for_ref(arn)
@@ -132,6 +147,7 @@ def _retry_asynchronous_invocations() -> None:
             record = lambda_svc._execution_record_for_config(func, config)
             invoke_with_own_settings(record, json.loads(payload))
 
+    lambda_svc._acquire_execution_slot = acquire_or_wait
     lambda_svc.invoke_async_with_retry = invoke_with_own_settings
     eventbridge._dispatch_to_lambda = dispatch_to_lambda
 

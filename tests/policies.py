@@ -11,6 +11,7 @@ from typing import Any
 
 Statement = Mapping[str, Any]
 
+_FOR_ALL = "ForAllValues:"
 _ELEMENTS = frozenset({"Sid", "Effect", "Action", "Resource", "Principal", "Condition"})
 
 
@@ -56,13 +57,19 @@ def _names(principal: Any, caller: str) -> bool:
 
 
 def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:
-    """Return whether every key of every operator is present and matches."""
+    """Return whether every key of every operator matches.
+
+    A key must be present, except for ForAllValues, which holds for a key without values.
+    """
+    present = {name.lower(): listed(value) for name, value in context.items()}
     for operator, wanted in condition.items():
-        if operator not in _OPERATORS:
+        for_all = operator.startswith(_FOR_ALL)
+        compare = _OPERATORS.get(operator.removeprefix(_FOR_ALL))
+        if compare is None:
             raise ValueError(f"cannot evaluate {operator}")
         for key, values in wanted.items():
-            found = {name.lower(): value for name, value in context.items()}.get(key.lower())
-            if found is None or not _OPERATORS[operator](str(found), values):
+            found = present.get(key.lower(), [])
+            if not (found or for_all) or not all(compare(str(one), values) for one in found):
                 return False
     return True
 

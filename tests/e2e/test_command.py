@@ -308,6 +308,11 @@ def test_a_log_is_routed_the_same_in_all_eight_forms(
     assert all(rows == found["jsonl"] for rows in found.values())
 
 
+def _without_quotes(query: str) -> str:
+    """Leave out the quotes that stop spreadsheets from reading a formula, also after `;`."""
+    return query.replace(";'", ";").removeprefix("'")
+
+
 def test_a_log_is_read_as_csv_as_a_table_and_as_pipelines(
     stack: Path, routed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,9 +320,8 @@ def test_a_log_is_read_as_csv_as_a_table_and_as_pipelines(
 
     answer(capsys, "results", log_id, "--format", "csv", "--out", str(out))
     rows = list(csv.DictReader(io.StringIO(out.read_bytes().decode("utf-8"), newline="")))
-    assert [row["query"].removeprefix("'") for row in rows[-len(HOSTILE) :]] == [
-        query.removeprefix("'") for query in HOSTILE
-    ]
+    written = [row["query"] for row in rows[-len(HOSTILE) :]]
+    assert list(map(_without_quotes, written)) == list(map(_without_quotes, HOSTILE))
     definition = answer(capsys, "results", log_id, "--athena-ddl")["ddl"]
     assert all(f"  `{name}` " in definition for name in rows[0])
     exported = answer(capsys, "export", "opensearch", log_id, "--out", str(stack / "os"))
