@@ -72,7 +72,7 @@ def test_an_outcome_reaches_the_topic(stack: StackConnection, inbox: str) -> Non
     put_event(stack, "QueryLogRouted", {"log_id": log})
 
     assert {eventually(lambda: told(stack, inbox)).strip('"') for _ in range(2)} == {
-        f"{STACK_NAME}: RunFailed, run {run}. too few rows Scores: search-router report {run}",
+        f"{STACK_NAME}: RunFailed, run {run}. Reason and scores: search-router runs {run}",
         f"{STACK_NAME}: query log {log} is routed. Rows: search-router results {log}",
     }
 
