@@ -319,7 +319,7 @@ def test_a_log_is_read_as_csv_as_a_table_and_as_pipelines(
     log_id, out = routed["csv.gz"], stack / "rows.csv"
 
     answer(capsys, "results", log_id, "--format", "csv", "--out", str(out))
-    rows = list(csv.DictReader(io.StringIO(out.read_bytes().decode("utf-8"), newline="")))
+    rows = list(csv.DictReader(io.StringIO(out.read_bytes().decode("utf-8-sig"), newline="")))
     written = [row["query"] for row in rows[-len(HOSTILE) :]]
     assert list(map(_without_quotes, written)) == list(map(_without_quotes, HOSTILE))
     definition = answer(capsys, "results", log_id, "--athena-ddl")["ddl"]
@@ -339,7 +339,7 @@ def test_two_models_are_compared_over_a_log(
     base = answer(capsys, "compare", routed["jsonl"], "--against", "amazon.nova-micro-v1:0", *store)
     assert base["queries"] == report["queries"]
     assert base["moved"] > 0
-    assert base["cost_usd"] > 0
+    assert base["total_cost_usd"] > 0
 
 
 def test_redrive_sends_dead_letters_again_and_duplicates_nothing(
@@ -403,7 +403,7 @@ def test_cleanup_lists_then_deletes_everything(
     assert bases["job"] == "estimate before the job"
     assert bases["evaluation"] == bases["query"] == "measured tokens"
     assert spent["monthly_usd"] >= 1.95
-    assert len(spent["not_counted"]) == 3
+    assert any("judge" in part for part in spent["not_counted"])
     there = answer(capsys, "cleanup")
     kinds = [thing["kind"] for thing in there["remaining"] if thing["billed"]]
     assert {"deployment", "custom model", "bucket", "table", "stack"} <= set(kinds)
