@@ -136,7 +136,7 @@ def _row(offset: int, value: object, modalities: Modalities, dimension: int) -> 
     if METADATA in modalities and (text := texts.get(METADATA) or metadata_text(attributes)):
         texts[METADATA] = text
     vectors = _vectors(value, modalities, dimension)
-    own = {"video_id": video_id, "start": start, "end": end}
+    own: dict[str, AttributeValue] = {"video_id": video_id, "start": start, "end": end}
     _check_filterable({**attributes, **own, MODALITIES_ATTRIBUTE: sorted({*texts, *vectors})})
     text_bytes = sum(len(text.encode()) for text in texts.values())
     if text_bytes + FLOAT_BYTES * dimension * len({*texts, *vectors}) > MAX_SEGMENT_BYTES:
