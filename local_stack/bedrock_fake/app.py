@@ -1,10 +1,6 @@
 """The fake service: its resources and its HTTP endpoint."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Self
 
 from local_stack.bedrock_fake.aws import EventBridgePublisher, EventDelivery, Publish, S3Objects
 from local_stack.bedrock_fake.clock import Clock, SystemClock
@@ -12,19 +8,17 @@ from local_stack.bedrock_fake.contract import SERVICES, Operation, Params
 from local_stack.bedrock_fake.converse import Conversations
 from local_stack.bedrock_fake.custom_models import CustomModels, Deployments
 from local_stack.bedrock_fake.customization_jobs import CustomizationJobs
-from local_stack.bedrock_fake.dispatcher import Dispatcher
 from local_stack.bedrock_fake.embeddings import Embeddings
 from local_stack.bedrock_fake.evaluation_jobs import EvaluationJobs
-from local_stack.bedrock_fake.faults import Fault
 from local_stack.bedrock_fake.foundation_models import FoundationModels
 from local_stack.bedrock_fake.resources import Account, ReadObject, WriteObject
-from local_stack.bedrock_fake.server import CallRecorder, HttpReply, LoopbackServer
-from local_stack.bedrock_fake.settings import FakeSettings, LiveSettings
+from local_stack.bedrock_fake.service import FakeService
+from local_stack.bedrock_fake.settings import FakeSettings
 from local_stack.loopback import LoopbackClients
 from local_stack.processes import CALLER
 
 
-class FakeBedrock:
+class FakeBedrock(FakeService[FakeSettings]):
     """Bedrock for one account, served on loopback inside the `with` block.
 
     `read_object` takes an S3 URI and returns bytes or raises LookupError; `write_object` takes a
@@ -45,7 +39,7 @@ class FakeBedrock:
         caller: Mapping[str, str] = CALLER,
     ) -> None:
         settings = settings or FakeSettings()
-        self._live = LiveSettings(settings)
+        super().__init__(settings, SERVICES, port=port)
         account = Account(self._live, clock or SystemClock())
         if settings.aws_endpoint:
             clients = LoopbackClients(settings.aws_endpoint, caller=caller)
@@ -83,68 +77,15 @@ class FakeBedrock:
             "Converse": conversations.converse,
             "InvokeModel": Embeddings(account, foundation_models).invoke,
         }
-        self._dispatcher = Dispatcher(
+        self._dispatch(
             {name: self._after_due_work(operation) for name, operation in control_plane.items()}
-            | runtime,
-            lambda: (self._live.current.fault_rules, self._live.current.seed),
+            | runtime
         )
-        self._record = (
-            CallRecorder(Path(settings.calls_file), SERVICES).record
-            if settings.calls_file
-            else None
-        )
-        self._port = port
-        self._server: LoopbackServer | None = None
-
-    @property
-    def url(self) -> str:
-        """The endpoint of boto3's `bedrock` and `bedrock-runtime` clients."""
-        if self._server is None:
-            raise RuntimeError("FakeBedrock is not serving. Enter its `with` block.")
-        return self._server.url
-
-    @property
-    def calls(self) -> dict[str, int]:
-        """Number of requests by operation and HTTP status, e.g. `{"Converse 200": 3}`."""
-        return self._dispatcher.calls
-
-    @property
-    def operations(self) -> frozenset[str]:
-        """Names of the implemented operations."""
-        return frozenset(self._dispatcher.operations)
 
     def process_due(self) -> None:
         """Advance all jobs to the current time and publish the events that are due."""
         self._advance()
         self._delivery.send(self._jobs.take_events())
-
-    def change(self, **changes: Any) -> None:
-        """Change settings while running; raises ValueError for invalid or fixed ones."""
-        self._live.change(changes)
-
-    def fail_next(self, operation: str, fault: Fault, times: int = 1) -> None:
-        """Make the next calls of an operation fail; ValueError if Bedrock has no such error."""
-        self._dispatcher.fail_next(operation, fault, times)
-
-    def answer(self, method: str, target: str, body: bytes) -> HttpReply:
-        """Return the reply to one HTTP request, without a socket."""
-        if (method, target) == ("GET", "/_fake/health"):
-            return _json(200, {"status": "ok", "calls": self.calls})
-        if (method, target) == ("POST", "/_fake/settings"):
-            try:
-                return _json(200, asdict(self._live.change(json.loads(body))))
-            except (ValueError, AttributeError) as error:
-                return _json(400, {"message": str(error)})
-        return self._dispatcher.answer(method, target, body)
-
-    def __enter__(self) -> Self:
-        self._server = LoopbackServer(self.answer, self._port, self._record)
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.stop()
 
     def _after_due_work(self, operation: Operation) -> Operation:
         def perform(params: Params) -> Params:
@@ -168,7 +109,3 @@ def _no_read(uri: str) -> bytes:
 
 def _no_write(uri: str, _body: bytes) -> None:
     raise LookupError(uri)
-
-
-def _json(status: int, fields: Mapping[str, Any]) -> HttpReply:
-    return HttpReply(status, json.dumps(fields).encode())

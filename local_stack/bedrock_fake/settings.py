@@ -60,8 +60,20 @@ class Settings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
+    def seed(self) -> int:
+        """The seed of every random draw."""
+
+    @property
     def faults(self) -> str:
         """Fault rules."""
+
+    @property
+    def fault_rules(self) -> tuple[FaultRule, ...]:
+        """The parsed `faults`."""
+
+    @property
+    def calls_file(self) -> str:
+        """The file that receives each distinct call, or an empty string."""
 
 
 def check(settings: Settings) -> None:
