@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.clock import rounds
+from search_router.adapters.dynamodb_items import write_batch
 from search_router.domain.errors import TransientError
 from search_router.domain.queries import query_digest
 from search_router.domain.serving.decisions import Decision, cached_value, decision_from_cache
@@ -63,7 +64,7 @@ class DynamoAnswerCache:
     def put_many(self, decisions: Mapping[str, Decision]) -> None:
         """Cache decisions; those that cannot be written are skipped."""
         expires_at = int((self.caches.clock.now() + self.caches.time_to_live).timestamp())
-        puts = [
+        puts: list[Any] = [
             {
                 "PutRequest": {
                     "Item": {
@@ -77,7 +78,13 @@ class DynamoAnswerCache:
         ]
         for batch in batched(puts, _PUT_ITEMS):
             with suppress(TransientError):
-                self._put(batch)
+                write_batch(
+                    self.caches.client,
+                    self.caches.table,
+                    "write the cache",
+                    batch,
+                    rounds(_ROUNDS, self.caches.clock.sleep),
+                )
 
     def _key(self, query: str) -> str:
         return f"{self.champion_version}#{query_digest(query)}"
@@ -89,14 +96,5 @@ class DynamoAnswerCache:
                 reply = self.caches.client.batch_get_item(RequestItems=request)
             yield from reply["Responses"].get(self.caches.table, [])
             request = reply.get("UnprocessedKeys")
-            if not request:
-                return
-
-    def _put(self, batch: list[Any]) -> None:
-        request: Any = {self.caches.table: batch}
-        for _ in rounds(_ROUNDS, self.caches.clock.sleep):
-            with aws_errors("write the cache"):
-                reply = self.caches.client.batch_write_item(RequestItems=request)
-            request = reply.get("UnprocessedItems")
             if not request:
                 return

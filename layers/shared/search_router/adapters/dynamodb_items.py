@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from search_router.adapters.aws_errors import aws_errors
-from search_router.domain.errors import ConflictError, InvalidInputError
+from search_router.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -122,12 +122,33 @@ def get_item(client: "DynamoDBClient", table: str, pk: str, sk: str) -> Item | N
 
 def query_items(client: "DynamoDBClient", table: str, pk: str, prefix: str = "") -> Iterator[Item]:
     """Yield a partition's items in key order, or those of a prefix, read consistently."""
-    pages = client.get_paginator("query").paginate(
-        TableName=table, ConsistentRead=True, **_condition(pk, prefix)
-    )
-    with aws_errors("query the state table"):
-        for page in pages:
-            yield from page["Items"]
+    request = {"ConsistentRead": True, **_condition(pk, prefix)}
+    for page in query_pages(client, table, "query the state table", request):
+        yield from page["Items"]
+
+
+def query_pages(client: "DynamoDBClient", table: str, action: str, request: Any) -> Iterator[Any]:
+    """Yield the replies of a query, page by page; `action` begins the messages of errors."""
+    pages = client.get_paginator("query").paginate(TableName=table, **request)
+    with aws_errors(action):
+        yield from pages
+
+
+def write_batch(
+    client: "DynamoDBClient", table: str, action: str, requests: list[Any], pause: Iterator[int]
+) -> None:
+    """Put and delete at most 25 items; sends those that DynamoDB leaves out again, after a pause.
+
+    Raises UnavailableError if some are still left out when the pauses end.
+    """
+    request: Any = {table: requests}
+    for _ in pause:
+        with aws_errors(action):
+            reply = client.batch_write_item(RequestItems=request)
+        request = reply.get("UnprocessedItems")
+        if not request:
+            return
+    raise UnavailableError(f"{action}: not all were written")
 
 
 def last_sort_key(client: "DynamoDBClient", table: str, pk: str, prefix: str) -> str | None:

@@ -19,7 +19,14 @@ from botocore.exceptions import ClientError
 
 from search_router.adapters.aws_errors import aws_errors
 from search_router.adapters.clock import rounds
-from search_router.adapters.dynamodb_items import Item, key
+from search_router.adapters.dynamodb_items import (
+    ABSENT,
+    Item,
+    key,
+    put,
+    query_pages,
+    write_batch,
+)
 from search_router.domain.errors import ContendedError, UnavailableError
 from search_router.domain.search.index import Vector
 from search_router.domain.search.segment_records import Outcome, RecordWrite, SegmentRecord
@@ -65,7 +72,7 @@ class DynamoSegmentRecords:
         A transaction is written as a whole or not at all, so the others are sent again.
         """
         lost: set[str] = set()
-        for batch in _transactions(collection, writes):
+        for batch in _transactions(self._table, collection, writes):
             lost |= self._put(batch)
         return lost
 
@@ -102,28 +109,13 @@ class DynamoSegmentRecords:
         keys: Any = {"ProjectionExpression": "pk, sk"}
         for reply in self._replies(collection, keys):
             for batch in batched(reply["Items"], MAX_DELETES):
-                self._delete(batch)
-
-    def _delete(self, keys: list[Item]) -> None:
-        request: Any = {self._table: [{"DeleteRequest": {"Key": one}} for one in keys]}
-        for _ in rounds(_ROUNDS, self._sleep):
-            with aws_errors("delete segments"):
-                reply = self._client.batch_write_item(RequestItems=request)
-            request = reply.get("UnprocessedItems")
-            if not request:
-                return
-        raise UnavailableError(f"delete segments: not all were deleted in {_ROUNDS} rounds")
+                deletes = [{"DeleteRequest": {"Key": one}} for one in batch]
+                pause = rounds(_ROUNDS, self._sleep)
+                write_batch(self._client, self._table, "delete segments", deletes, pause)
 
     def _replies(self, collection: str, request: Any) -> Iterator[Any]:
-        pages = self._client.get_paginator("query")
         for shard in range(SHARDS):
-            with aws_errors("query segments"):
-                yield from pages.paginate(
-                    TableName=self._table,
-                    KeyConditionExpression="pk = :pk",
-                    ExpressionAttributeValues={":pk": {"S": _partition(collection, shard)}},
-                    **request,
-                )
+            yield from self._pages(_partition(collection, shard), **request)
 
     def _get(self, keys: list[Item]) -> Iterator[Item]:
         request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
@@ -154,10 +146,9 @@ class DynamoSegmentRecords:
 
     def _transact(self, puts: list[Any]) -> set[int] | None:
         """Write all or nothing; return the places of the failed conditions, None if written."""
-        items: Any = [{"Put": {"TableName": self._table, **put}} for put in puts]
         with aws_errors("write segments"):
             try:
-                self._client.transact_write_items(TransactItems=items)
+                self._client.transact_write_items(TransactItems=puts)
             except ClientError as error:
                 reasons = error.response.get("CancellationReasons", [])
                 codes = [reason.get("Code") for reason in reasons]
@@ -167,19 +158,26 @@ class DynamoSegmentRecords:
         return None
 
     def _query(self, pk: str, forward: bool, page: int | None) -> Iterator[Item]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ScanIndexForward=forward,
-            PaginationConfig={"PageSize": page} if page else {},
+        paging = {"PageSize": page} if page else {}
+        for reply in self._pages(pk, ScanIndexForward=forward, PaginationConfig=paging):
+            yield from reply["Items"]
+
+    def _pages(self, pk: str, **request: Any) -> Iterator[Any]:
+        return query_pages(
+            self._client,
+            self._table,
+            "query segments",
+            {
+                "KeyConditionExpression": "pk = :pk",
+                "ExpressionAttributeValues": {":pk": {"S": pk}},
+                **request,
+            },
         )
-        with aws_errors("query segments"):
-            for reply in pages:
-                yield from reply["Items"]
 
 
-def _transactions(collection: str, writes: Sequence[RecordWrite]) -> Iterator[dict[str, Any]]:
+def _transactions(
+    table: str, collection: str, writes: Sequence[RecordWrite]
+) -> Iterator[dict[str, Any]]:
     """Yield puts by segment id, within the limits of one transaction."""
     puts: dict[str, Any] = {}
     size = 0
@@ -189,7 +187,7 @@ def _transactions(collection: str, writes: Sequence[RecordWrite]) -> Iterator[di
         if puts and (len(puts) == MAX_ITEMS or size + needed > MAX_TRANSACTION_BYTES):
             yield puts
             puts, size = {}, 0
-        puts[write.record.segment_id] = {"Item": item, **_still(write.seen)}
+        puts[write.record.segment_id] = put(table, item, **_still(write.seen))
         size += needed
     if puts:
         yield puts
@@ -198,7 +196,7 @@ def _transactions(collection: str, writes: Sequence[RecordWrite]) -> Iterator[di
 def _still(seen: str | None) -> Item:
     """Return the condition that the stored record is the one that was read."""
     if seen is None:
-        return {"ConditionExpression": "attribute_not_exists(pk)"}
+        return ABSENT
     return {
         "ConditionExpression": "#order = :seen",
         "ExpressionAttributeNames": {"#order": "order"},
