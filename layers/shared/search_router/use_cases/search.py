@@ -59,6 +59,9 @@ class _Run:
     request: SearchRequest
     ranking: Ranking
     started: float
+    query: str  # normalised
+    terms: Sequence[str]
+    offset: int = 0
     used: UsedWeights | None = None
     router: "Future[RoutedQuery] | None" = None
     routed: RoutedQuery | None = None
@@ -72,10 +75,6 @@ class _Run:
     @property
     def modalities(self) -> Modalities:
         return self.ranking.collection.modalities
-
-    @property
-    def query(self) -> str:
-        return normalised_query(self.request.query)
 
     def base(self, source: WeightSource) -> UsedWeights:
         profile = self.ranking.profile
@@ -120,10 +119,11 @@ class Search:
         if request.fusion is not None:
             profile = ranking.profile.model_copy(update={"fusion": request.fusion})
             ranking = ranking._replace(profile=profile)
-        run = _Run(request, ranking, started)
+        query = normalised_query(request.query)
+        run = _Run(request, ranking, started, query, query_terms(query))
         page, override = request.page(run.modalities), request.override(run.modalities)
         if page is not None:
-            run.used = page.used
+            run.used, run.offset = page.used, page.offset
         elif override is not None:
             run.used = UsedWeights(override, WeightSource.OVERRIDE.value, ranking.profile.version)
         elif not request.routed or not run.query or _share_is_zero(ranking):
@@ -233,7 +233,7 @@ def _fused(run: _Run, lists: dict[str, Sequence[Candidate]], used: UsedWeights) 
     for modality in [name for name in lists if name not in counted]:
         del lists[modality]
     weights = dict(zip(run.modalities, used.weights, strict=True))
-    scoring = Scoring(profile, run.ranking.calibration, query_terms(run.query))
+    scoring = Scoring(profile, run.ranking.calibration, run.terms)
     return fuse(lists, weights, scoring)
 
 
@@ -250,10 +250,8 @@ def _by_time(lists: dict[str, Sequence[Candidate]]) -> list[Hit]:
 
 def _page(run: _Run, hits: list[Hit], used: UsedWeights, asked: list[str]) -> SearchReply:
     request = run.request
-    page = request.page(run.modalities)
-    offset = page.offset if page else 0
+    offset, terms = run.offset, run.terms
     end = offset + request.k
-    terms = query_terms(run.query)
     rows: list[HitReply]
     if request.by_video:
         groups = one_per_video(hits)

@@ -136,8 +136,8 @@ def test_contributions_add_up_to_the_score(
     hits = fused(lists, weights, fusion=fusion, missing=policy)
 
     for hit in hits:
-        assert abs(hit.score - sum(part.contribution for part in hit.contributions)) < 1e-9
-        assert all(0 <= part.normalised <= 1 for part in hit.contributions)
+        assert abs(hit.score - sum(part["contribution"] for part in hit.contributions)) < 1e-9
+        assert all(0 <= part["normalised"] <= 1 for part in hit.contributions)
     assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.segment_id))
     assert {hit.segment_id for hit in hits} == {c.segment_id for one in lists.values() for c in one}
 

@@ -4,9 +4,9 @@ The score of a segment is the sum over modalities of weight times normalised sco
 list did not return counts 0 there: the lower bound of a normalised score.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from search_router.domain.search.calibration import Calibration
 from search_router.domain.search.index import MODALITIES_ATTRIBUTE, Candidate
@@ -19,8 +19,8 @@ _EPSILON = 1e-9
 Lists = Mapping[str, Sequence[Candidate]]
 
 
-class Contribution(NamedTuple):
-    """What one modality adds to a hit's score: `weight` · `normalised`; rank counts from 1."""
+class Explanation(TypedDict):
+    """What one modality adds to a score: `contribution` = `weight` · `normalised`."""
 
     modality: str
     rank: int
@@ -53,17 +53,17 @@ class Hit(NamedTuple):
         return next(iter(self.parts.values())).candidate
 
     @property
-    def contributions(self) -> list[Contribution]:
+    def contributions(self) -> list[Explanation]:
         """What each modality adds to the score."""
         return [
-            Contribution(
-                modality,
-                part.rank,
-                part.candidate.cosine,
-                part.candidate.bm25,
-                part.normalised,
-                self.weights.get(modality, 0.0),
-                self.weights.get(modality, 0.0) * part.normalised,
+            Explanation(
+                modality=modality,
+                rank=part.rank,
+                cosine=part.candidate.cosine,
+                bm25=part.candidate.bm25,
+                normalised=part.normalised,
+                weight=(weight := self.weights.get(modality, 0.0)),
+                contribution=weight * part.normalised,
             )
             for modality, part in self.parts.items()
         ]
@@ -79,7 +79,14 @@ class Scoring:
 
     def normalised(self, modality: str, candidates: Sequence[Candidate]) -> list[float]:
         """Return each candidate's score in [0, 1], in the list's order."""
-        return _NORMALISERS[self.profile.fusion](self, modality, candidates)
+        match self.profile.fusion:
+            case Fusion.BOUNDED:
+                return self._bounded(modality, candidates)
+            case Fusion.MIN_MAX:
+                return self._min_max(candidates)
+            case Fusion.RRF:
+                ranks = range(1, len(candidates) + 1)
+                return [(_RRF_K + 1) / (_RRF_K + rank) for rank in ranks]
 
     def _bounded(self, modality: str, candidates: Sequence[Candidate]) -> list[float]:
         calibration = self.calibration.of(modality)
@@ -96,21 +103,11 @@ class Scoring:
             scores.append(min(dense + lexical, 1.0) ** power)
         return scores
 
-    def _min_max(self, modality: str, candidates: Sequence[Candidate]) -> list[float]:  # noqa: ARG002
+    def _min_max(self, candidates: Sequence[Candidate]) -> list[float]:
         mix = self.profile.mix
         dense = _stretched([c.cosine for c in candidates])
         lexical = _stretched([c.bm25 or None for c in candidates])
         return [mix * d + (1 - mix) * x for d, x in zip(dense, lexical, strict=True)]
-
-    def _rrf(self, modality: str, candidates: Sequence[Candidate]) -> list[float]:  # noqa: ARG002
-        return [(_RRF_K + 1) / (_RRF_K + rank) for rank in range(1, len(candidates) + 1)]
-
-
-_NORMALISERS: dict[Fusion, Callable[[Scoring, str, Sequence[Candidate]], list[float]]] = {
-    Fusion.BOUNDED: Scoring._bounded,  # noqa: SLF001 - a method of this module's own class
-    Fusion.MIN_MAX: Scoring._min_max,  # noqa: SLF001
-    Fusion.RRF: Scoring._rrf,  # noqa: SLF001
-}
 
 
 def fuse(lists: Lists, weights: Mapping[str, float], scoring: Scoring) -> list[Hit]:

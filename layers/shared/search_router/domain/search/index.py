@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ else:
 AttributeValue: TypeAlias = str | int | float | bool | Sequence[str]
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 
+COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,30}[a-z0-9]")
 METADATA = "metadata"  # the modality whose text is made of the attributes
 MODALITIES_ATTRIBUTE = "_modalities"  # of an entry: the modalities that its segment has
 LIST_LIMIT = 100  # hits that a search asks of each list

@@ -1,23 +1,11 @@
 """The reply of GET /search, as types that the OpenAPI document is generated from."""
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict
 
-from search_router.domain.search.fusion import Hit
+from search_router.domain.search.fusion import Explanation, Hit
 from search_router.domain.search.index import Attributes
 from search_router.domain.search.snippets import Snippet, snippet
-
-
-class Explanation(TypedDict):
-    """What one modality adds to a score: `contribution` = `weight` · `normalised`."""
-
-    modality: str
-    rank: int
-    cosine: float | None
-    bm25: float | None
-    normalised: float
-    weight: float
-    contribution: float
 
 
 class OtherHit(TypedDict):
@@ -77,8 +65,8 @@ def hit_reply(
 ) -> HitReply:
     """Render one hit; `others` are the video's other hits, None without grouping."""
     segment = hit.segment
-    contributions = sorted(hit.contributions, key=lambda part: -part.contribution)
-    texts = {part.modality: hit.parts[part.modality].candidate.text for part in contributions}
+    contributions = sorted(hit.contributions, key=lambda part: -part["contribution"])
+    texts = {part["modality"]: hit.parts[part["modality"]].candidate.text for part in contributions}
     reply = HitReply(
         segment_id=hit.segment_id,
         video_id=segment.video_id,
@@ -89,7 +77,7 @@ def hit_reply(
         snippet=snippet(texts, terms),
     )
     if explain:
-        reply["explain"] = [cast("Explanation", part._asdict()) for part in contributions]
+        reply["explain"] = contributions
     if others is not None:
         reply["same_video"] = [
             OtherHit(

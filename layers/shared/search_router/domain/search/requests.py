@@ -12,6 +12,7 @@ from search_router.domain import strict_json
 from search_router.domain.errors import BadRequestError, InvalidInputError
 from search_router.domain.queries import normalised_query
 from search_router.domain.search.filters import MAX_FILTERS, Filter, parse_filter
+from search_router.domain.search.index import COLLECTION_NAME
 from search_router.domain.search.profiles import Fusion, WeightSource
 from search_router.domain.serving.decisions import Tier
 from search_router.domain.serving.search_requests import MAX_QUERY_CHARACTERS
@@ -19,7 +20,6 @@ from search_router.domain.weights import Modalities, Weights, weights_from_objec
 
 DEFAULT_K, MAX_K = 10, 50
 MAX_CURSOR_CHARACTERS = 2_000
-COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,30}[a-z0-9]")
 _NUMBER = re.compile(r"[0-9]{1,4}")
 
 

@@ -10,7 +10,6 @@ Reasons of rejected rows name fields and never quote values.
 
 import json
 import math
-import re
 import unicodedata
 from array import array
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import NamedTuple, TypeGuard
 from search_router.domain import strict_json
 from search_router.domain.errors import InvalidInputError
 from search_router.domain.search.index import (
+    COLLECTION_NAME,
     METADATA,
     MODALITIES_ATTRIBUTE,
     Attributes,
@@ -41,7 +41,6 @@ MAX_SEGMENT_BYTES = 360 * 1024  # of texts and vectors: DynamoDB's items hold 40
 FLOAT_BYTES = 4
 RESERVED_ATTRIBUTES = frozenset({"segment_id", "video_id", "start", "end", "text"})
 _FIELDS = frozenset({"segment_id", "video_id", "start", "end", "texts", "vectors", "attributes"})
-_COLLECTION = re.compile(r"[a-z0-9][a-z0-9-]{1,30}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def collection_of(key: str, prefix: str) -> str:
         raise InvalidInputError(
             f"not in a collection's folder. Put the file at {prefix}<collection>/<name>.jsonl."
         )
-    if not _COLLECTION.fullmatch(name):
+    if not COLLECTION_NAME.fullmatch(name):
         raise InvalidInputError(
             "not a collection name. Use 3 to 32 lower-case letters, digits and hyphens; "
             "begin and end with a letter or digit."
