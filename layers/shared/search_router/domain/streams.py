@@ -296,6 +296,16 @@ def _line(number: int, offset: int, data: bytes | None, size: int, max_bytes: in
     return Line(number, offset, data, len(data))
 
 
+def first_bytes(chunks: Iterable[bytes], size: int) -> bytes:
+    """Return at most the first `size` bytes; reads no chunk more than that takes."""
+    taken = bytearray()
+    for chunk in chunks:
+        taken += chunk
+        if len(taken) >= size:
+            break
+    return bytes(taken[:size])
+
+
 ItemT = TypeVar("ItemT")
 
 

@@ -11,13 +11,12 @@ from search_router.domain.search.segment_uploads import (
     RowOutcome,
     SegmentCounts,
     SegmentMarker,
-    SegmentSplit,
     rejection_reasons,
 )
 from search_router.domain.search.segments import SEGMENT_ROWS, SegmentRow, read_segment
 from search_router.domain.splits.ledger import unpacked
 from search_router.domain.splits.rows import RejectedRow, row_data, shown
-from search_router.ports import ObjectInfo, ObjectStore, UploadStore
+from search_router.ports import ObjectInfo
 from search_router.use_cases.split_parts import STATS, SplitParts, StoredPart
 
 
@@ -27,15 +26,6 @@ class SegmentParts(SplitParts[SegmentMarker]):
     Whether the embedding model rejects a row is known only to the attempt that asks it. So the
     rejected rows are written after the part and made from it.
     """
-
-    def __init__(
-        self,
-        message: SegmentSplit,
-        uploads: UploadStore,
-        objects: ObjectStore,
-        interrupted: int = 0,
-    ) -> None:
-        super().__init__(message, uploads, objects, interrupted)
 
     def rows(self, collection: Collection) -> list[SegmentRow | RejectedRow]:
         """Read the split's rows; raises NotFoundError if the upload was deleted."""
@@ -76,6 +66,8 @@ class SegmentParts(SplitParts[SegmentMarker]):
     def rejections(self) -> Iterator[RejectedRow]:
         """Return the rejected rows of the stored part."""
         reasons = rejection_reasons(self._objects.get(self._key))
+        if not reasons:
+            return  # the split need not be read again
         for offset, data in self._data():
             if offset in reasons:
                 text = None if data is None else shown(data)

@@ -20,7 +20,7 @@ from search_router.domain.splits.plan import (
     mean_row_bytes,
     plan_splits,
 )
-from search_router.domain.streams import TextForm, find_form, text_of
+from search_router.domain.streams import TextForm, find_form, first_bytes, text_of
 from search_router.domain.uploads import ObjectRef
 from search_router.ports import ObjectStore, UploadStore
 
@@ -46,7 +46,7 @@ class UploadedFile(NamedTuple):
         """Return at most the first `size` bytes of the text."""
         if self.form.is_plain and min(size, self.size) <= len(self.start):
             return self.start
-        return _first(self.text(uploads, min(size, self.size)), size)
+        return first_bytes(self.text(uploads, min(size, self.size)), size)
 
 
 class _Cuts(NamedTuple):
@@ -110,16 +110,6 @@ def planned(
 
 def _too_large() -> InvalidInputError:
     return InvalidInputError(f"more than {MAX_READ_BYTES} bytes. Cut it into several files.")
-
-
-def _first(chunks: Iterable[bytes], size: int) -> bytes:
-    """Return at most the first `size` bytes."""
-    taken = bytearray()
-    for chunk in chunks:
-        taken += chunk
-        if len(taken) >= size:
-            break
-    return bytes(taken[:size])
 
 
 def _cut_between_rows(

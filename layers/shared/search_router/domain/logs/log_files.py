@@ -18,7 +18,7 @@ from search_router.domain.logs.rows import LogRow, read_row
 from search_router.domain.splits.formats import RowFormat
 from search_router.domain.splits.plan import MAX_READ_BYTES, SAMPLE_BYTES
 from search_router.domain.splits.rows import RejectedRow, raw_rows
-from search_router.domain.streams import TextForm, find_form, text_of
+from search_router.domain.streams import TextForm, find_form, first_bytes, text_of
 
 _SAMPLE_GROWTH = 16
 
@@ -69,14 +69,14 @@ def open_log(name: str, size: int, read: ReadStart, wanted: str = "") -> LogFile
     Raises InvalidInputError, with cause and remedy, for a file that is not a query log.
     """
     log_format(name)  # raises for a wrong suffix before anything is read
-    start = _first(read(min(size, SAMPLE_BYTES)), SAMPLE_BYTES)
+    start = first_bytes(read(min(size, SAMPLE_BYTES)), SAMPLE_BYTES)
     form, limit = find_form(start), SAMPLE_BYTES
     while True:
         if form.is_plain and min(limit, size) <= len(start):
             sample = start
         else:
             end = min(limit, size) if form.is_plain else None
-            sample = _first(text_of(read(end), form, MAX_READ_BYTES), limit)
+            sample = first_bytes(text_of(read(end), form, MAX_READ_BYTES), limit)
         whole = len(sample) < limit
         dialect = find_dialect(name, sample, whole=whole, wanted=wanted)
         if dialect is not None:
@@ -87,16 +87,6 @@ def open_log(name: str, size: int, read: ReadStart, wanted: str = "") -> LogFile
         if whole or limit >= MAX_SAMPLE_BYTES:
             raise no_query_field(sample, wanted)
         limit *= _SAMPLE_GROWTH
-
-
-def _first(chunks: Iterable[bytes], size: int) -> bytes:
-    """Return at most the first `size` bytes."""
-    taken = bytearray()
-    for chunk in chunks:
-        taken += chunk
-        if len(taken) >= size:
-            break
-    return bytes(taken[:size])
 
 
 def _warnings(name: str, sample: bytes, dialect: Dialect, whole: bool) -> Iterator[str]:
