@@ -1,4 +1,4 @@
-"""Where the local stack differs from AWS. Whoever starts it gets this list."""
+"""Where the local stack differs from AWS; printed when it starts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _NOT_EMULATED: Mapping[str, Mapping[str, str]] = {
     "AWS::CloudWatch::Dashboard": {"": "stored only"},
     "AWS::SNS::Subscription": {"": "no e-mail is sent"},
     "AWS::SNS::TopicPolicy": {"": "publishing is not checked"},
-    "AWS::IAM::ManagedPolicy": {"": "stored only; nobody signs in here"},
+    "AWS::IAM::ManagedPolicy": {"": "stored only; no user signs in"},
     "AWS::IAM::Role": {"PermissionsBoundary": "not checked"},
 }
 # Properties that work as on AWS. Any other type or property is an error.

@@ -110,7 +110,7 @@ class Router:
     def operation(self, name: str) -> OperationModel:
         """Return an operation by name; raises ValueError for an unknown name."""
         if name not in self._by_name:
-            raise ValueError(f"there is no operation {name}")
+            raise ValueError(f"unknown operation: {name}")
         return self._by_name[name]
 
     def find(self, method: str, path: str) -> tuple[OperationModel, dict[str, str]] | None:

@@ -122,7 +122,7 @@ def permissions(subject: Subject) -> Iterator[Finding]:
 
 
 def subscriptions(subject: Subject) -> Iterator[Finding]:
-    """Somebody receives the alarms, and every subscription is confirmed."""
+    """The alarm topic has a subscription, and all subscriptions are confirmed."""
     topic = subject.outputs["AlarmTopicArn"]
     found = list(
         subject.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)

@@ -77,7 +77,7 @@ def test_doctor_finds_the_local_stack_healthy(
         by_status.setdefault(finding["status"], set()).add(finding["check"])
 
     assert found["blockers"] == 0
-    # The emulator has no Service Quotas, delivers no metrics, and nobody subscribed.
+    # The emulator has no Service Quotas, no metrics, and no subscriptions.
     assert by_status["unknown"] == {"Bedrock quotas"}
     assert by_status["warning"] == {"alarm subscriptions", "alarms"}
     assert {"credentials", "teacher access", "permissions", "champion"} <= by_status["ok"]

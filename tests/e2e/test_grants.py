@@ -330,7 +330,7 @@ def segments_that_are_searched(story: Story) -> None:
         reply = search(story.stack, [*query, ("collection", COLLECTION)])
         assert reply["degraded"] == []
         assert reply["hits"]
-    # A message that is no split is handed back to the queue.
+    # The queue delivers a malformed message again.
     story.stack.client("sqs").send_message(
         QueueUrl=story.stack.outputs["SegmentQueueUrl"], MessageBody="{}"
     )

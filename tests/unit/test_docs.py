@@ -75,3 +75,14 @@ def test_the_readme_names_make_targets_that_exist() -> None:
     named = set(re.findall(r"make ([a-z0-9-]+)", (PROJECT / "README.md").read_text("utf-8")))
 
     assert named <= targets
+
+
+def test_decisions_are_numbered_without_gaps_and_references_name_one() -> None:
+    text = (PROJECT / "docs/decisions.md").read_text("utf-8")
+    numbers = [int(number) for number in re.findall(r"^### (\d+)\. ", text, re.MULTILINE)]
+    sources = [path.read_text("utf-8") for path in LAYER.rglob("*.py")]
+    named = {int(n) for source in sources for n in re.findall(r"decisions\.md, (\d+)", source)}
+
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert named
+    assert named <= set(numbers)

@@ -101,7 +101,7 @@ class DynamoUploadLedger(Generic[HeadT, MarkerT]):
             except ConflictError:
                 return self._head(
                     marker.upload
-                )  # recorded before; raises if there is no such upload
+                )  # recorded before; raises NotFoundError for an unknown one
             else:
                 return self._head(marker.upload)
         raise contended or UnavailableError("record a part")

@@ -7,7 +7,7 @@ The last write of an id wins, by the order of uploads and rows, whatever the ord
 3. The records are read again. Where another write came between, its content is put as a whole,
    and so on until nothing changes.
 
-So whoever writes to a list last has seen the last record. A worker that ends between 1 and 3 leaves
+So the last writer of a list has read the last record. A worker that ends between 1 and 3 leaves
 the split in the queue; its redelivery puts the current records of all its rows.
 """
 

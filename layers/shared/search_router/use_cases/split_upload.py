@@ -54,7 +54,7 @@ class SplitUpload(ABC, Generic[PlanT, HeadT, MarkerT]):
         head = self.ledger.create(self._planned(plan))
         self.queue.send(self._messages(plan))
         self.ledger.move(upload, head.in_work, self.clock.now())
-        return self.ledger.get(upload) or Ignored("the upload is no longer in the ledger")
+        return self.ledger.get(upload) or Ignored("the upload was removed from the ledger")
 
     def _are_lost(self, head: HeadT) -> bool:
         """Whether the queue has deleted every message that was sent when the last part ended."""

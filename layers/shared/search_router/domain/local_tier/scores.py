@@ -24,7 +24,7 @@ class RiskCoverage(Record):
 class HeldOutPatterns(Record):
     """Scores on patterns held out of training, where the gate should admit little.
 
-    `mae` is over all `queries`, as if each were answered; `answered` is the share that the gate
+    `mae` is over all `queries`, answered or not; `answered` is the share that the gate
     admits, and `answered_mae` its error.
     """
 
@@ -38,7 +38,7 @@ class HeldOutPatterns(Record):
 class LocalTierScores(Record):
     """Scores of the local model on the holdout; they do not affect promotion.
 
-    The first figures are over all `n` rows, as if each were answered. `answered` is the share that
+    The first figures are over all `n` rows, answered or not. `answered` is the share that
     the gate admits and `answered_mae` its error; `calibrated_…` are the same on the calibration
     queries. `closed_because` is the reason of a closed gate. `microseconds` are per query.
     `held_out_patterns` is missing if the training set has too few. `answers` counts the distilled

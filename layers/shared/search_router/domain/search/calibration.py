@@ -20,7 +20,7 @@ from search_router.domain.search.index import Vector
 MAX_SAMPLE = 2_000  # segments: 300 already give the same ranking on the measured collections
 _PAIRS = 5_000
 _MIN_PAIRS = 50
-_PERCENTILE = 0.95  # docs/decisions.md, 61
+_PERCENTILE = 0.95  # docs/decisions.md, 64
 _MAX_FLOOR = 0.95
 _WORDS_PER_TEXT = 500
 _MAX_TERMS = 20_000

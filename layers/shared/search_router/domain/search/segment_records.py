@@ -89,7 +89,7 @@ class WrittenBy(NamedTuple):
 
 
 def written_by(order: str) -> WrittenBy:
-    """Return what the order of a row tells."""
+    """Return the upload and the offset that a row's order names."""
     _, _, upload, byte_offset = order.split(".")
     return WrittenBy(upload, int(byte_offset))
 

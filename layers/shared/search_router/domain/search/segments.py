@@ -230,7 +230,7 @@ def _attributes(value: Mapping[str, object]) -> dict[str, AttributeValue]:
         raise InvalidInputError(f"more than {MAX_ATTRIBUTES} attributes")
     for name, content in found.items():
         _check_name(name)
-        if content != []:  # an empty list is no attribute
+        if content != []:  # an empty list is dropped
             attributes[name] = _attribute(content)
     return attributes
 

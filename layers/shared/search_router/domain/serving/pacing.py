@@ -8,7 +8,7 @@ Between two splits a worker asks nothing: it waits for the last answers, writes 
 the next rows. It may catch up on a few seconds of that, as the quota is per minute.
 
 A batch worker starts all calls that are due within a quarter of a second together, which costs less
-CPU than starting them one by one (docs/decisions.md, 67).
+CPU than starting them one by one (docs/decisions.md, 29).
 """
 
 import math
